@@ -1,0 +1,28 @@
+FROM python:3.13-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PARLEY_HOST=0.0.0.0 \
+    PARLEY_DATA_DIR=/data
+
+WORKDIR /app
+
+# The requirements first: they change less often than the code, and so stay in the build's cache.
+COPY requirements.txt .
+RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+
+COPY . .
+
+# Compiled once here, since the running container may have no place to write to but /data and /tmp.
+RUN python -m compileall -q . \
+    && useradd --system --uid 10001 --no-create-home parley \
+    && install -d -o parley -g parley -m 0700 /data
+
+USER parley
+VOLUME /data
+EXPOSE 8080
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PARLEY_PORT', 8080)}/readyz\", timeout=4)"]
+
+CMD ["python", "app.py"]

@@ -1,0 +1,51 @@
+"""Parley: a small service that keeps chat sessions. ``python app.py`` serves it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from click import ClickException
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import auth
+import cli
+import config as settings
+import database
+import errors
+import log
+import routes
+import server
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Build the app: settings, logs, database, tokens, errors, routes, commands.
+
+    ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may hold Flask's own.
+
+    Raises:
+        config.StartError: where a setting is wrong or the database cannot be used.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config.update(settings.load(config))
+    app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
+    if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+    for module in (log, database, auth, errors, routes, cli):
+        module.init_app(app)
+    return app
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    try:
+        server.serve(create_app())
+    except ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

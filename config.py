@@ -1,0 +1,104 @@
+"""Every setting once: its name, type, default, limits and meaning.
+
+Settings come from the environment; any of them may come from a file instead, named by the
+same variable with ``_FILE`` behind it (a Docker secret, say).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from environs import EnvError, FileAwareEnv
+from marshmallow.validate import Length, OneOf, Range
+
+
+class StartError(click.ClickException):
+    """What keeps the service from starting, in words for its operator."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: ``kind`` is the name of the parser of environs that reads it."""
+
+    name: str
+    kind: str
+    default: Any
+    meaning: str
+    validate: Callable[[Any], Any] | None = None
+
+
+SETTINGS = (
+    Setting("PARLEY_HOST", "str", "127.0.0.1", "Address to listen on."),
+    Setting("PARLEY_PORT", "int", 8080, "Port to listen on; 0 takes any free one.", Range(0, 65_535)),
+    Setting("PARLEY_DATA_DIR", "str", "data", "Folder of the database and of the generated secret.", Length(1)),
+    Setting(
+        "PARLEY_DATABASE_URL",
+        "str",
+        None,
+        "`sqlite:///relative/path` or `sqlite:////absolute/path`; unset: `parley.db` in the data folder.",
+    ),
+    Setting(
+        "PARLEY_JWT_SECRET_KEY",
+        "str",
+        None,
+        "Signs the tokens, at least 32 characters; unset: made once, kept in the data folder.",
+        Length(32),
+    ),
+    Setting("PARLEY_ACCESS_TOKEN_MINUTES", "int", 15, "Life of an access token.", Range(1, 525_600)),
+    Setting("PARLEY_REFRESH_TOKEN_DAYS", "int", 30, "Life of a refresh token.", Range(1, 3_650)),
+    Setting("PARLEY_MAX_BODY_BYTES", "int", 1_048_576, "Largest request body.", Range(1_024, 1_073_741_824)),
+    Setting("PARLEY_MAX_IMPORT_BYTES", "int", 67_108_864, "Largest import.", Range(1_024, 1_073_741_824)),
+    Setting("PARLEY_THREADS", "int", 4, "Threads that answer requests.", Range(1, 256)),
+    Setting(
+        "PARLEY_TRUSTED_PROXIES",
+        "int",
+        0,
+        "How many proxies in front may name the client's address (`X-Forwarded-For`).",
+        Range(0, 16),
+    ),
+    Setting(
+        "PARLEY_SQLITE_SYNCHRONOUS",
+        "str",
+        "FULL",
+        "`FULL` keeps every acknowledged write through a power cut; `NORMAL` only through a crash.",
+        OneOf(("FULL", "NORMAL", "EXTRA")),
+    ),
+    Setting(
+        "PARLEY_LOG_LEVEL",
+        "str",
+        "INFO",
+        "`INFO` logs a line a request; `WARNING` and `ERROR` only what goes wrong.",
+        OneOf(("DEBUG", "INFO", "WARNING", "ERROR")),
+    ),
+    Setting("PARLEY_LOG_FORMAT", "str", "text", "`text` or `json`.", OneOf(("text", "json"))),
+)
+
+
+def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all settings by name, those in ``config`` taken as they are, the rest read.
+
+    Raises:
+        StartError: names each setting whose value is not of its kind or out of its limits.
+    """
+    given = dict(config or {})
+    env = FileAwareEnv(eager=False, strip_whitespace=True)
+    for setting in SETTINGS:
+        if setting.name not in given:
+            parse = getattr(env, setting.kind)
+            given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
+    try:
+        env.seal()
+    except EnvError as error:
+        raise StartError(_explain(error)) from None
+    except ValueError as error:  # a file that a ..._FILE variable names cannot be read
+        raise StartError(str(error)) from None
+    return given
+
+
+def _explain(error: EnvError) -> str:
+    """Lay out what is wrong, a line a setting, without the values: one may be a secret."""
+    problems: Mapping[str, list[str]] = getattr(error, "error_messages", {})
+    return "\n".join(f"{name}: {' '.join(messages)}" for name, messages in problems.items())

@@ -1,0 +1,356 @@
+"""The tables and the named queries on them. Rows leave as tuples or plain dicts, never as models."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, TextField, fn
+
+from database import Compiled, db, param
+from errors import Missing
+from values import CONTENT_LENGTH, PROMPT_LENGTH, ROLES, TITLE_LENGTH, USERNAME_LENGTH, later_than, new_id, now
+
+RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
+# An import is written in transactions of this many messages, about 20 ms each.
+BATCH = 1_000
+
+# A conversation is read in pages of about this many characters, so that a long one takes no more memory.
+PAGE_CHARACTERS = 1_048_576
+
+
+def _time_check(column: str) -> Check:
+    return Check(f"{column} LIKE '____-__-__T__:__:__.___Z'")
+
+
+def _text_check(column: str, shortest: int, longest: int) -> Check:
+    # length() stops at U+0000, which no text may hold.
+    return Check(f"length({column}) BETWEEN {shortest} AND {longest} AND instr({column}, char(0)) = 0")
+
+
+def _choice_check(column: str, choices: Sequence[str]) -> Check:
+    return Check(f"{column} IN ({', '.join(repr(choice) for choice in choices)})")
+
+
+class Table(Model):
+    """What all tables have in common."""
+
+    class Meta:
+        database = db
+        legacy_table_names = False
+
+
+class User(Table):
+    """Someone who can log in. ``name_key`` is the name as it is compared: without case, in NFKC."""
+
+    id = TextField(primary_key=True)
+    username = TextField()
+    name_key = TextField(unique=True)
+    password_hash = TextField()
+    created_at = TextField()
+
+    class Meta:
+        table_name = "users"
+        constraints = (_text_check("username", 1, USERNAME_LENGTH), _time_check("created_at"))
+
+    @staticmethod
+    def normalized(username: str) -> str:
+        """Return a name as it is kept."""
+        return unicodedata.normalize("NFKC", username)
+
+    @staticmethod
+    def key(username: str) -> str:
+        """Return what the spellings of one name have in common."""
+        return User.normalized(User.normalized(username).casefold())
+
+    @staticmethod
+    def one(user_id: str) -> dict[str, Any]:
+        """Return a user as the API shows it, or raise Missing."""
+        user = User.select(User.id, User.username, User.created_at).where(User.id == user_id).dicts().first()
+        if user is None:
+            raise Missing("user")
+        return dict(user)
+
+
+class Login(Table):
+    """One login of a user. While its row is there its tokens work; deleting it revokes them.
+
+    ``refresh_id`` is the ``jti`` of its one unspent refresh token, null where it has none.
+    """
+
+    id = TextField(primary_key=True)
+    user = ForeignKeyField(User, on_delete="CASCADE", backref="logins")
+    refresh_id = TextField(null=True)
+    created_at = TextField()
+    expires_at = TextField(index=True)
+
+    class Meta:
+        table_name = "logins"
+        constraints = (_time_check("created_at"), _time_check("expires_at"))
+
+    _alive = Compiled(lambda: Login.select(SQL("1")).where(Login.id == param("id"), Login.user == param("user_id")))
+
+    @staticmethod
+    def alive(login_id: str, user_id: str) -> bool:
+        """Tell whether the login, and with it its user, still exists: one look by primary key."""
+        return Login._alive(id=login_id, user_id=user_id).fetchone() is not None
+
+
+class Session(Table):
+    """A conversation. It has no owner, and so is nobody's to see, while an import fills it."""
+
+    id = TextField(primary_key=True)
+    user = ForeignKeyField(User, on_delete="CASCADE", null=True, index=False)
+    title = TextField(null=True)
+    system_prompt = TextField(null=True)
+    created_at = TextField()
+    updated_at = TextField()
+
+    class Meta:
+        table_name = "sessions"
+        constraints = (
+            _text_check("title", 0, TITLE_LENGTH),
+            _text_check("system_prompt", 1, PROMPT_LENGTH),
+            _time_check("created_at"),
+            _time_check("updated_at"),
+        )
+
+    KEYS = ("id", "title", "system_prompt", "created_at", "updated_at")
+
+    _of_user = Compiled(
+        lambda: (
+            Session.select(*Session._columns())
+            .where(Session.user == param("user_id"))
+            .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+        )
+    )
+    _one = Compiled(
+        lambda: Session.select(*Session._columns()).where(Session.id == param("id"), Session.user == param("user_id"))
+    )
+    _insert = Compiled(
+        lambda: Session.insert(
+            {field: param(field.column_name) for field in (*Session._columns(), Session.user)}
+        )
+    )
+    _update = Compiled(
+        lambda: Session.update(
+            {field: param(field.name) for field in (Session.title, Session.system_prompt, Session.updated_at)}
+        ).where(Session.id == param("id"))
+    )
+    _delete = Compiled(lambda: Session.delete().where(Session.id == param("id"), Session.user == param("user_id")))
+    _delete_all = Compiled(lambda: Session.delete().where(Session.user == param("user_id")))
+    _give = Compiled(lambda: Session.update({Session.user: param("user_id")}).where(Session.id == param("id")))
+
+    @staticmethod
+    def _columns() -> list[Any]:
+        return [getattr(Session, key) for key in Session.KEYS]
+
+    @staticmethod
+    def of_user(user_id: str) -> list[dict[str, Any]]:
+        """Return the user's sessions, the one that moved last first."""
+        return [dict(zip(Session.KEYS, row, strict=True)) for row in Session._of_user(user_id=user_id)]
+
+    @staticmethod
+    def one(user_id: str, session_id: str) -> dict[str, Any]:
+        """Return one session of the user's, or raise Missing."""
+        row = Session._one(id=session_id, user_id=user_id).fetchone()
+        if row is None:
+            raise Missing("session")
+        return dict(zip(Session.KEYS, row, strict=True))
+
+    @staticmethod
+    def _new(title: str | None, created_at: str | None = None) -> dict[str, Any]:
+        present = now()
+        return dict(zip(Session.KEYS, (new_id(), title, None, created_at or present, present), strict=True))
+
+    @staticmethod
+    def add(user_id: str, title: str | None) -> dict[str, Any]:
+        """Create a session and return it."""
+        session = Session._new(title)
+        with db.writing():
+            Session._insert(user_id=user_id, **session)
+        return session
+
+    @staticmethod
+    def change(user_id: str, session_id: str, **changes: Any) -> dict[str, Any]:
+        """Set the title or the system prompt, and return the session as it is then."""
+        with db.writing():
+            session = Session.one(user_id, session_id) | changes
+            session["updated_at"] = later_than(session["updated_at"])
+            Session._update(**session)
+        return session
+
+    @staticmethod
+    def set_prompt(user_id: str, session_id: str, prompt: str | None) -> dict[str, Any]:
+        """Set or clear the system prompt; the same one again changes nothing."""
+        session = Session.one(user_id, session_id)
+        if session["system_prompt"] == prompt:
+            return session
+        return Session.change(user_id, session_id, system_prompt=prompt)
+
+    @staticmethod
+    def remove(user_id: str, session_id: str) -> None:
+        """Delete a session, and with it all that hangs on it, or raise Missing."""
+        with db.writing():
+            if not Session._delete(id=session_id, user_id=user_id).rowcount:
+                raise Missing("session")
+
+    @staticmethod
+    def remove_all(user_id: str) -> int:
+        """Delete every session of the user's and return how many there were."""
+        with db.writing():
+            return int(Session._delete_all(user_id=user_id).rowcount)
+
+    @staticmethod
+    def take_in(
+        user_id: str, title: str | None, created_at: str | None, messages: Sequence[tuple[Any, ...]]
+    ) -> dict[str, Any]:
+        """Create a session with all its messages, or nothing, and return it.
+
+        ``messages`` are ``(role, content, metadata as JSON text, created_at or None)`` in their order.
+        A long import would keep all other writers waiting, so it is written a batch at a time into
+        a session that belongs to nobody yet; giving it to its owner is what makes it exist.
+        """
+        session = Session._new(title, created_at)
+        rows = [
+            (new_id(), session["id"], role, content, metadata, moment or session["updated_at"])
+            for role, content, metadata, moment in messages
+        ]
+        if len(rows) <= BATCH:
+            with db.writing():
+                Session._insert(user_id=user_id, **session)
+                Message._insert.many(rows)
+            return session
+        with db.writing():
+            Session._insert(user_id=None, **session)
+        try:
+            for start in range(0, len(rows), BATCH):
+                with db.writing():
+                    Message._insert.many(rows[start : start + BATCH])
+            with db.writing():
+                Session._give(user_id=user_id, id=session["id"])
+        except BaseException:
+            Session.sweep(session["id"])
+            raise
+        return session
+
+    @staticmethod
+    def sweep(session_id: str | None = None) -> None:
+        """Delete what imports that were cut off have left behind, or one of them."""
+        with db.writing():
+            ownerless = Session.user.is_null()
+            Session.delete().where(ownerless if session_id is None else ownerless & (Session.id == session_id)).execute()
+
+
+class Message(Table):
+    """One message. ``seq`` is the order in which messages were written; times may lie."""
+
+    seq = AutoField()
+    id = TextField(unique=True)
+    session = ForeignKeyField(Session, on_delete="CASCADE", backref="messages")
+    role = TextField()
+    content = TextField()
+    metadata = TextField()
+    created_at = TextField()
+
+    class Meta:
+        table_name = "messages"
+        constraints = (
+            _choice_check("role", ROLES),
+            _text_check("content", 1, CONTENT_LENGTH),
+            Check("metadata LIKE '{%}'"),
+            _time_check("created_at"),
+        )
+
+    _insert = Compiled(
+        lambda: Message.insert(
+            {
+                field: param(field.column_name)
+                for field in (
+                    Message.id,
+                    Message.session,
+                    Message.role,
+                    Message.content,
+                    Message.metadata,
+                    Message.created_at,
+                )
+            }
+        )
+    )
+    _last = Compiled(lambda: Message.select(fn.MAX(Message.seq)).where(Message.session == param("session_id")))
+    _page = Compiled(
+        lambda: (
+            Message.select(
+                Message.seq, Message.id, Message.role, Message.content, Message.metadata, Message.created_at
+            )
+            .where(
+                Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last")
+            )
+            .order_by(Message.seq)
+        )
+    )
+
+    @staticmethod
+    def last(session_id: str) -> int:
+        """Return the ``seq`` of the newest message, 0 where there is none."""
+        return Message._last(session_id=session_id).fetchone()[0] or 0
+
+    @staticmethod
+    def page(session_id: str, after: int, last: int) -> tuple[list[dict[str, Any]], int]:
+        """Return a page of messages, those with ``after < seq <= last``, and the ``seq`` it ends at.
+
+        The metadata are the stored JSON, passed through. Only a page that ends at ``last`` is the
+        last one; one that ends nowhere further than it began means that the messages are gone.
+        """
+        items = []
+        size = 0
+        for after, id, role, content, metadata, created_at in Message._page(  # noqa: B020
+            session_id=session_id, after=after, last=last
+        ):
+            items.append(
+                {
+                    "id": id,
+                    "session_id": session_id,
+                    "role": role,
+                    "content": content,
+                    "metadata": orjson.Fragment(metadata),
+                    "created_at": created_at,
+                }
+            )
+            size += len(content) + len(metadata)
+            if size > PAGE_CHARACTERS:
+                break
+        return items, after
+
+
+class WebhookRun(Table):
+    """One call of a webhook action fired from a session, for the audit."""
+
+    seq = AutoField()
+    id = TextField(unique=True)
+    session = ForeignKeyField(Session, on_delete="CASCADE", backref="webhook_runs")
+    action = TextField()
+    status = TextField()
+    request = TextField()
+    response_status = IntegerField(null=True)
+    response_body = TextField(null=True)
+    error = TextField(null=True)
+    started_at = TextField()
+    finished_at = TextField(null=True)
+    duration_ms = IntegerField(null=True)
+
+    class Meta:
+        table_name = "webhook_runs"
+        constraints = (
+            _choice_check("status", RUN_STATUSES),
+            _time_check("started_at"),
+            _time_check("finished_at"),
+        )
+
+
+# The list of a user's sessions comes out of this index in its order, with no sorting.
+Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+
+TABLES = (User, Login, Session, Message, WebhookRun)

@@ -1,0 +1,89 @@
+"""The blueprints, and what their handlers have in common: bodies in, JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, request
+from marshmallow import Schema, ValidationError
+
+from errors import ApiError
+from values import parse_json
+
+View = Callable[..., Any]
+
+
+def body(schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES") -> Callable[[View], View]:
+    """Load the request's JSON body through a schema and pass it as the handler's first argument.
+
+    Where it is not ``required``, none and ``null`` stand for an empty object. ``limit`` is the
+    setting that says how many bytes it may have.
+    """
+    loader = schema()
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def handler(**arguments: Any) -> Any:
+            document = read_json(current_app.config[limit])
+            if document is None and not required:
+                document = {}
+            try:
+                data = loader.load(document)
+            except ValidationError as error:
+                raise ApiError("validation_error", error.messages) from None
+            return view(data, **arguments)
+
+        handler.body, handler.body_required = loader, required  # type: ignore[attr-defined]  # for openapi.py
+        return handler
+
+    return decorate
+
+
+def read_json(limit: int) -> Any:
+    """Return the request's body parsed, None where there is none.
+
+    Raises:
+        ApiError: ``payload_too_large``, ``unsupported_media_type`` or ``invalid_json``.
+    """
+    if (request.content_length or 0) > limit:
+        raise ApiError("payload_too_large")
+    raw = request.get_data(cache=False)
+    if not raw:
+        return None
+    if len(raw) > limit:
+        raise ApiError("payload_too_large")
+    if not request.is_json:
+        raise ApiError("unsupported_media_type")
+    try:
+        return parse_json(raw)
+    except ValueError:
+        raise ApiError("invalid_json") from None
+
+
+def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], View]:
+    """Send what the handler returns: an object as JSON, bytes as they are, an iterator as a stream."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def handler(*arguments: Any, **named: Any) -> Response:
+            result = view(*arguments, **named)
+            if schema is None:
+                return Response(status=status)
+            content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
+            return Response(content, status, mimetype="application/json")
+
+        handler.returned, handler.status = schema, status  # type: ignore[attr-defined]  # for openapi.py
+        return handler
+
+    return decorate
+
+
+def init_app(app: Flask) -> None:
+    """Register the blueprints."""
+    from routes import auth, docs, operations, sessions
+
+    for module in (auth, sessions, operations, docs):
+        app.register_blueprint(module.blueprint)

@@ -1,0 +1,269 @@
+"""What comes in, with its limits, and what goes out, for the documentation and its test.
+
+Bodies are loaded through these schemas. Answers are not dumped through them, for speed; a test
+holds every answer against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow.validate import Length, OneOf
+
+import values
+from errors import ApiError
+
+# What ECMAScript's trim() takes off, and so what the clients' own does (ECMA-262, 22.1.3.32).
+BLANK = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+EXPLAINED_ERRORS = 20  # the most messages of one import that are told what is wrong with them
+
+MessageRow = tuple[str, str, str, str | None]
+"""A message to be written: role, content, metadata as JSON text, time."""
+
+
+def _valid(check: Callable[[Any], Any], value: Any) -> Any:
+    """Call a check of the values module, with its error as a field's."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+class Text(fields.String):
+    """A string without U+0000."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        _valid(values.check_text, text)
+        return text
+
+
+class Trimmed(Text):
+    """A string whose blanks at both ends do not count."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, attr, data, **kwargs).strip(BLANK)
+
+
+class Time(fields.String):
+    """A time in any form of ISO 8601, loaded as it is stored."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return values.parse_time(text)
+        except ValueError:
+            raise ValidationError("Not a valid ISO 8601 time.") from None
+
+
+class Metadata(fields.Field[str]):
+    """An object of any content, loaded as the JSON text that is stored."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, dict):
+            raise ValidationError("Not a valid mapping type.")
+        return str(_valid(values.metadata_text, value))
+
+
+class Base(Schema):
+    """Unknown keys are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+# What comes in ---------------------------------------------------------------------------------
+
+
+class NewSession(Base):
+    title = Text(validate=Length(1, values.TITLE_LENGTH))
+
+
+class NewTitle(Base):
+    title = Trimmed(required=True, validate=Length(1, values.TITLE_LENGTH), metadata={"description": "Trimmed."})
+
+
+class NewSystemPrompt(Base):
+    system_prompt = Text(
+        allow_none=True,
+        load_default=None,
+        validate=Length(max=values.PROMPT_LENGTH),
+        metadata={"description": "Empty or blank clears the override; null or absent changes nothing."},
+    )
+
+
+class NewMessage(Base):
+    role = Text(required=True, validate=OneOf(values.ROLES))
+    content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
+    metadata = Metadata(load_default="{}")
+    created_at = Time(load_default=None)
+
+
+class MessageList(fields.Field[list[MessageRow]]):
+    """A list of NewMessage, loaded as MessageRow tuples.
+
+    The good case is checked in one loop: 10,000 messages in 3 ms, through the nested schema in
+    135. What the loop does not take, the schema explains.
+    """
+
+    nested = NewMessage()
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[MessageRow]:
+        if not isinstance(value, list):
+            raise ValidationError("Not a valid list.")
+        rows = []
+        errors: dict[int, Any] = {}
+        for index, item in enumerate(value):
+            try:
+                rows.append(self._plain(item) or self._explained(item))
+            except ValidationError as error:
+                errors[index] = error.messages
+                if len(errors) == EXPLAINED_ERRORS:
+                    break
+        if errors:
+            raise ValidationError(errors)  # type: ignore[arg-type]  # keyed by index, as fields.List does
+        return rows
+
+    @staticmethod
+    def _plain(item: Any) -> MessageRow | None:
+        try:
+            role, content = item["role"], item["content"]
+            if (
+                role in values.ROLES
+                and type(content) is str
+                and 0 < len(content) <= values.CONTENT_LENGTH
+                and "\0" not in content
+                and (type(metadata := item.get("metadata", {})) is dict)
+            ):
+                moment = item.get("created_at")
+                if moment is None and "created_at" in item:
+                    return None
+                text = values.metadata_text(metadata)
+                return role, content, text, moment and values.parse_time(moment)
+        except (KeyError, TypeError, ValueError):
+            pass
+        return None
+
+    def _explained(self, item: Any) -> MessageRow:
+        message = self.nested.load(item)
+        return message["role"], message["content"], message["metadata"], message["created_at"]
+
+
+class ImportedSession(Base):
+    title = Text(allow_none=True, load_default=None, validate=Length(max=values.TITLE_LENGTH))
+    created_at = Time(load_default=None)
+    updated_at = Time()
+
+
+class Version(fields.Field[int]):
+    """The version of an export document: 1, the only one there is."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if type(value) is not int or value != 1:
+            raise ApiError("unsupported_version")
+        return value
+
+
+class ImportDocument(Base):
+    version = Version(allow_none=False)
+    session = fields.Nested(ImportedSession, required=True)
+    messages = MessageList(required=True)
+
+
+class Credentials(Base):
+    username = Text(required=True, validate=Length(1, 1_024))
+    password = Text(required=True, validate=Length(1, values.PASSWORD_LENGTH[1]))
+
+
+class NewPassword(Base):
+    current_password = Text(required=True, validate=Length(1, values.PASSWORD_LENGTH[1]))
+    new_password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
+
+
+class NewUser(Base):
+    username = Trimmed(required=True, validate=Length(1, values.USERNAME_LENGTH))
+    password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
+
+
+# What goes out ---------------------------------------------------------------------------------
+
+
+class Id(fields.UUID):
+    """A lower-case UUID."""
+
+
+class Timestamp(fields.DateTime):
+    """UTC, ISO 8601, with milliseconds and ``Z``."""
+
+
+class SessionOut(Schema):
+    id = Id(required=True)
+    title = fields.String(required=True, allow_none=True)
+    system_prompt = fields.String(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+
+
+class MessageOut(Schema):
+    id = Id(required=True)
+    session_id = Id(required=True)
+    role = fields.String(required=True, validate=OneOf(values.ROLES))
+    content = fields.String(required=True)
+    metadata = fields.Dict(required=True)
+    created_at = Timestamp(required=True)
+
+
+class SessionList(Schema):
+    items = fields.List(fields.Nested(SessionOut), required=True)
+
+
+class Conversation(SessionOut):
+    messages = fields.List(fields.Nested(MessageOut), required=True)
+
+
+class ExportedSession(SessionOut):
+    class Meta:
+        exclude = ("system_prompt",)
+
+
+class ExportDocument(Schema):
+    version = fields.Constant(1, required=True)
+    exported_at = Timestamp(required=True)
+    session = fields.Nested(ExportedSession, required=True)
+    messages = fields.List(fields.Nested(MessageOut), required=True)
+
+
+class Imported(Schema):
+    session = fields.Nested(SessionOut, required=True)
+    imported_messages = fields.Integer(required=True)
+
+
+class Deleted(Schema):
+    deleted = fields.Integer(required=True)
+
+
+class TokenPair(Schema):
+    access_token = fields.String(required=True)
+    refresh_token = fields.String(required=True)
+    token_type = fields.String(required=True, validate=OneOf(("Bearer",)))
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds of the access token."})
+
+
+class UserOut(Schema):
+    id = Id(required=True)
+    username = fields.String(required=True)
+    created_at = Timestamp(required=True)
+
+
+class Status(Schema):
+    status = fields.String(required=True, validate=OneOf(("ok",)))
+
+
+class Error(Schema):
+    error = fields.String(required=True)
+    details = fields.Raw()

@@ -1,0 +1,227 @@
+"""Serving with waitress: what it lacks for us is added here, and nothing else is in here.
+
+- Its own refusals are JSON, like all others.
+- A body over the limit gets its answer from the app, and the client gets to read it.
+- Clients that stall are cut off.
+- SIGTERM and Ctrl-C finish what was accepted and then end the process, with 0.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import Any
+
+import click
+from flask import Flask
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.utilities import RequestEntityTooLarge
+
+import errors
+from config import StartError
+from database import db
+from models import Session, User
+from values import new_id
+
+# What was accepted has this long to finish when the process is told to stop.
+DRAIN_SECONDS = 15.0
+# A client whose body was refused has this long to stop sending and read why.
+LINGER_SECONDS = 15.0
+# Longest wait for the rest of a request's head, and for a client to read any more of its answer.
+STALL_SECONDS = 30.0
+
+
+class RequestParser(HTTPRequestParser):
+    """A parser that hands over a request with too large a body without its body.
+
+    waitress would answer in plain text and close; the app knows better what to say, and in which
+    order (a missing token first).
+    """
+
+    oversized = False
+
+    def received(self, data: bytes) -> int:
+        consumed = int(super().received(data))
+        if isinstance(self.error, RequestEntityTooLarge):
+            self.error = None
+            self.oversized = True
+            self.expect_continue = False
+            self.headers["CONTENT_LENGTH"] = str(max(self.content_length, self.body_bytes_received))
+            self.headers["CONNECTION"] = "close"
+            if self.body_rcv is not None:
+                self.body_rcv.getbuf().close()
+                self.body_rcv = None
+            return len(data)
+        return consumed
+
+
+class JsonErrorTask(ErrorTask):
+    """waitress's own refusals, of what is not even HTTP, in the one shape of all errors."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = errors.payload(errors.CODE_OF_STATUS.get(error.code, "bad_request"))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [("Content-Type", "application/json"), ("X-Request-Id", new_id())]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """One connection. Where a body was refused, it lingers until the client has had its answer:
+    closing with unread bytes would reset the connection, and the answer could be lost."""
+
+    parser_class = RequestParser
+    error_task_class = JsonErrorTask
+
+    refused = False
+    lingers_until = 0.0
+    head_since: float | None = None
+
+    def received(self, data: bytes) -> bool:
+        if self.refused:  # what still comes of the refused body
+            self.will_close = bool(self.lingers_until) and time.monotonic() > self.lingers_until
+            return False
+        received = bool(super().received(data))
+        self.refused = any(request.oversized for request in self.requests)
+        if self.request is None or self.request.headers_finished:
+            self.head_since = None
+        elif self.head_since is None:
+            self.head_since = time.monotonic()
+        return received
+
+    def handle_write(self) -> None:
+        if not (self.refused and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len:
+            self.close_when_flushed = False
+            self.lingers_until = time.monotonic() + LINGER_SECONDS
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.will_close = True
+
+    def stalled(self, now: float) -> bool:
+        """Tell whether the client has kept this connection waiting for too long."""
+        monotonic = time.monotonic()
+        slow_head = self.head_since is not None and monotonic - self.head_since > STALL_SECONDS
+        lingering = bool(self.lingers_until) and monotonic > self.lingers_until
+        not_reading = bool(self.total_outbufs_len) and now - self.last_activity > STALL_SECONDS
+        return slow_head or lingering or not_reading
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being received, served or answered."""
+        # In this order: an answer is in the buffer before its request leaves the list.
+        return bool(self.requests) or self.request is not None or bool(self.total_outbufs_len)
+
+
+class Server(TcpWSGIServer):
+    """One listening socket."""
+
+    channel_class = Channel
+
+    def maintenance(self, now: float) -> None:
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            if channel.stalled(now):
+                channel.handle_close()  # and the thread that writes to it is let go
+
+    def stop_accepting(self) -> None:
+        """Take in the connections that the kernel has accepted for us, and no more."""
+        if self.accepting:
+            self.handle_accept()
+            self.accepting = False
+            self.del_channel()
+            self.socket.close()
+
+
+class Service:
+    """The listening sockets, their connections and the threads that serve them."""
+
+    def __init__(self, app: Flask):
+        config = app.config
+        adjustments = Adjustments(
+            host=config["PARLEY_HOST"],
+            port=config["PARLEY_PORT"],
+            ident="parley",
+            # One byte over what the app itself refuses, so that it is the app that does.
+            max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
+            connection_limit=1_000,
+            asyncore_use_poll=True,
+            # Reads on while a request is served, which is how a client's leaving is noticed.
+            channel_request_lookahead=1,
+            cleanup_interval=5,
+            clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
+        )
+        self._sockets: dict[int, Any] = {}
+        self._threads = ThreadedTaskDispatcher()
+        self._threads.queue_logger.disabled = True  # a line for each request that waits a moment
+        self._threads.set_thread_count(config["PARLEY_THREADS"])
+        try:
+            self._servers = [
+                Server(app, self._sockets, dispatcher=self._threads, adj=adjustments, sockinfo=sockinfo)
+                for sockinfo in adjustments.listen
+            ]
+        except OSError as error:
+            raise StartError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
+        self._stopping = False
+
+    @property
+    def address(self) -> str:
+        """The URL that it listens at."""
+        host, port = self._servers[0].effective_host, self._servers[0].effective_port
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then finish what was accepted."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while not self._stopping:
+            self._turn(30.0)
+        self._drain()
+        self._threads.shutdown(timeout=1)
+        wasyncore.close_all(self._sockets)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        self._servers[0].pull_trigger()
+        signal.signal(number, signal.SIG_DFL)  # told twice, it ends at once
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+    def _drain(self) -> None:
+        for server in self._servers:
+            server.stop_accepting()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            channels = [channel for server in self._servers for channel in list(server.active_channels.values())]
+            if not any(channel.busy for channel in channels):
+                return
+            for channel in channels:
+                if not channel.busy:
+                    channel.will_close = True
+            self._turn(0.05)
+
+
+def serve(app: Flask) -> None:
+    """Serve the app and print one line that says where."""
+    db.prepare()
+    Session.sweep()
+    service = Service(app)
+    hint = "" if User.select().exists() else "; no user yet, make one with: flask users add NAME"
+    click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
+    service.run()
+    db.prepare()
+    db.checkpoint()
+    db.close()

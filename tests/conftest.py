@@ -1,0 +1,108 @@
+"""An app with its own database for each test, and callers: nobody, another user, the owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+import auth
+from app import create_app
+from database import db
+from models import User
+from values import new_id, now
+
+SECRET = "a secret for tests only, long enough"
+PASSWORD = "correct horse battery"
+PASSWORD_HASH = auth.hash_password(PASSWORD)
+
+
+class Caller:
+    """A client that sends one user's token with each request, or none."""
+
+    def __init__(self, client: FlaskClient, token: str | None, user_id: str | None = None):
+        self.client = client
+        self.token = token
+        self.user_id = user_id
+
+    def __call__(self, method: str, path: str, json: Any = ..., **options: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= options.pop("headers", {})
+        if json is not ...:
+            options["json"] = json
+        return self.client.open(path, method=method, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self("GET", path, **options)
+
+    def post(self, path: str, json: Any = ..., **options: Any) -> TestResponse:
+        return self("POST", path, json, **options)
+
+    def patch(self, path: str, json: Any = ..., **options: Any) -> TestResponse:
+        return self("PATCH", path, json, **options)
+
+    def delete(self, path: str, **options: Any) -> TestResponse:
+        return self("DELETE", path, **options)
+
+    def session(self, title: str | None = None) -> dict[str, Any]:
+        """Create a session and return it."""
+        return self.post("/api/sessions", {} if title is None else {"title": title}).get_json()
+
+    def imported(self, *messages: dict[str, Any], **session: Any) -> dict[str, Any]:
+        """Import a conversation and return its session."""
+        document = {"version": 1, "session": session, "messages": list(messages)}
+        return self.post("/api/sessions/import", document).get_json()["session"]
+
+
+def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Look into the database itself."""
+    return list(db.execute_sql(sql, values))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "PARLEY_DATA_DIR": str(tmp_path),
+        "PARLEY_JWT_SECRET_KEY": SECRET,
+        "PARLEY_LOG_LEVEL": "WARNING",
+        "TESTING": False,  # errors are answered, as in production
+    }
+
+
+@pytest.fixture
+def app(settings: dict[str, Any]) -> Iterator[Flask]:
+    app = create_app(settings)
+    yield app
+    if not db.is_closed():
+        db.close()
+
+
+def add_user(app: Flask, name: str) -> Caller:
+    user_id = new_id()
+    User.insert(id=user_id, username=name, name_key=User.key(name), password_hash=PASSWORD_HASH, created_at=now()).execute()
+    with app.app_context():
+        return Caller(app.test_client(), auth.script_token(user_id, days=1), user_id)
+
+
+@pytest.fixture
+def nobody(app: Flask) -> Caller:
+    return Caller(app.test_client(), None)
+
+
+@pytest.fixture
+def owner(app: Flask) -> Caller:
+    return add_user(app, "owner")
+
+
+@pytest.fixture
+def other(app: Flask) -> Caller:
+    return add_user(app, "other")

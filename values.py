@@ -1,0 +1,132 @@
+"""The values that the service keeps: their limits, and times, ids and JSON as they are stored."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aniso8601
+import orjson
+from uuid_utils import uuid7
+
+ROLES = ("user", "assistant", "system")
+USERNAME_LENGTH = 64
+PASSWORD_LENGTH = (8, 1_024)
+TITLE_LENGTH = 120
+PROMPT_LENGTH = 8_000
+CONTENT_LENGTH = 50_000
+METADATA_DEPTH = 200
+
+_CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_MINUS_ZERO = re.compile(r"-(00:?(?:00)?)$")  # RFC 3339, section 4.3, has it; ISO 8601 has only +00
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19  # the shortest integer that may not fit into 64 bits has nineteen digits
+
+
+def new_id() -> str:
+    """Return a fresh id: a UUID of version 7, so that new rows go to the end of an index."""
+    return str(uuid7())
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment the way all times are stored and sent; as text, it sorts by time."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def now() -> str:
+    """Return the present moment as a timestamp."""
+    return timestamp(datetime.now(UTC))
+
+
+def later_than(moment: str) -> str:
+    """Return the present moment, or the one just after ``moment`` where the clock is not past it."""
+    present = now()
+    if present > moment:
+        return present
+    return timestamp(datetime.fromisoformat(moment) + timedelta(milliseconds=1))
+
+
+def parse_time(text: str) -> str:
+    """Return a time, given in any form of ISO 8601, as a timestamp. No zone means UTC.
+
+    Raises:
+        ValueError: for anything else, or a moment outside the years 1 to 9999 of UTC.
+    """
+    try:
+        if _CANONICAL_TIME.fullmatch(text):  # what our own exports hold: 1 µs instead of 30
+            datetime.fromisoformat(text)
+            return text
+        if not text.isascii() or len(text) > 64:
+            raise ValueError("not a time")
+        day, separator, time = text.upper().replace(" ", "T", 1).partition("T")
+        time = _MINUS_ZERO.sub(r"+\1", time)
+        moment = aniso8601.parse_datetime(f"{day}T{time if separator else '00'}")
+        if time.startswith("24"):  # the end of the day, which the parser takes for its beginning
+            moment += timedelta(days=1)
+        return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ArithmeticError, NotImplementedError) as error:  # out of range; a leap second
+        raise ValueError(str(error)) from None
+
+
+def parse_json(raw: bytes) -> Any:
+    """Return what a JSON text says, integers of any size exactly as they stand.
+
+    Raises:
+        ValueError: for what is not JSON in UTF-8 (RFC 8259), or is nested absurdly deep.
+    """
+    value = orjson.loads(raw)
+    if _LONG_NUMBER not in raw.translate(_DIGITS):
+        return value
+    try:
+        # orjson turns an integer of more than 64 bits into a float, which is another number.
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def metadata_text(value: dict[str, Any]) -> str:
+    """Return a metadata object as the JSON text that is stored.
+
+    Raises:
+        ValueError: where it is nested too deeply, or has U+0000 in a string.
+    """
+    if not value:
+        return "{}"
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # too deep for it, or an integer of more than 64 bits
+        _check_metadata(value)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" in text or text.count("[") + text.count("{") > METADATA_DEPTH:
+        _check_metadata(value)
+    return text
+
+
+def _check_metadata(value: Any) -> None:
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > METADATA_DEPTH:
+            raise ValueError("Nested too deeply.")
+        if isinstance(item, str):
+            check_text(item)
+        elif isinstance(item, dict):
+            waiting += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list):
+            waiting += [(part, depth + 1) for part in item]
+
+
+def check_text(text: str) -> None:
+    """Refuse what cannot be stored everywhere.
+
+    Raises:
+        ValueError: for U+0000, which PostgreSQL cannot hold, and surrogates, which UTF-8 cannot.
+    """
+    if "\0" in text:
+        raise ValueError("U+0000 is not allowed.")
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("Lone surrogates are not allowed.") from None
