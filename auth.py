@@ -93,7 +93,8 @@ class Verifier:
             raise ApiError("token_expired") from None
         except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError):
             raise ApiError("invalid_token") from None
-        if claims["type"] not in (ACCESS, REFRESH) or type(claims["login"]) is not str:
+        ours = claims["type"] in (ACCESS, REFRESH) and type(claims["login"]) is str
+        if not ours or not (claims["sub"] + claims["login"] + claims["jti"]).isascii():
             raise ApiError("invalid_token")
         return Claims(claims["sub"], claims["login"], claims["type"], claims["jti"], expires)
 

@@ -27,7 +27,6 @@ def build(app: Flask) -> dict[str, Any]:
     spec = APISpec("Parley", VERSION, "3.1.0", info={"description": DESCRIPTION}, plugins=[marshmallow])
     converter: FieldConverterMixin = marshmallow.converter  # type: ignore[assignment]
     converter.map_to_openapi_type(schemas.Metadata, "object", None)
-    converter.map_to_openapi_type(schemas.Version, "integer", None)
     converter.map_to_openapi_type(schemas.MessageList, "array", None)
     converter.add_attribute_function(_list_items)
     converter.add_attribute_function(_exact_time)

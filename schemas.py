@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
-from marshmallow.validate import Length, OneOf
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
+from marshmallow.validate import Equal, Length, OneOf
 
 import values
 from errors import ApiError
@@ -101,7 +101,7 @@ class NewMessage(Base):
     role = Text(required=True, validate=OneOf(values.ROLES))
     content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
     metadata = Metadata(load_default="{}")
-    created_at = Time(load_default=None)
+    created_at = Time(load_default=None, allow_none=False)
 
 
 class MessageList(fields.Field[list[MessageRow]]):
@@ -138,13 +138,10 @@ class MessageList(fields.Field[list[MessageRow]]):
                 and type(content) is str
                 and 0 < len(content) <= values.CONTENT_LENGTH
                 and "\0" not in content
-                and (type(metadata := item.get("metadata", {})) is dict)
+                and type(metadata := item.get("metadata", {})) is dict
             ):
-                moment = item.get("created_at")
-                if moment is None and "created_at" in item:
-                    return None
-                text = values.metadata_text(metadata)
-                return role, content, text, moment and values.parse_time(moment)
+                moment = values.parse_time(item["created_at"]) if "created_at" in item else None
+                return role, content, values.metadata_text(metadata), moment
         except (KeyError, TypeError, ValueError):
             pass
         return None
@@ -156,23 +153,22 @@ class MessageList(fields.Field[list[MessageRow]]):
 
 class ImportedSession(Base):
     title = Text(allow_none=True, load_default=None, validate=Length(max=values.TITLE_LENGTH))
-    created_at = Time(load_default=None)
+    created_at = Time(load_default=None, allow_none=False)
     updated_at = Time()
 
 
-class Version(fields.Field[int]):
-    """The version of an export document: 1, the only one there is."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if type(value) is not int or value != 1:
-            raise ApiError("unsupported_version")
-        return value
-
-
 class ImportDocument(Base):
-    version = Version(allow_none=False)
+    version = fields.Integer(validate=Equal(1))
     session = fields.Nested(ImportedSession, required=True)
     messages = MessageList(required=True)
+
+    @pre_load
+    def check_version(self, data: Any, **kwargs: Any) -> Any:
+        """Look at the version before anything else: another one may mean other keys."""
+        version = data.get("version", 1) if isinstance(data, dict) else 1
+        if type(version) is not int or version != 1:
+            raise ApiError("unsupported_version")
+        return data
 
 
 class Credentials(Base):

@@ -108,10 +108,10 @@ def _check_metadata(value: Any) -> None:
     waiting = [(value, 1)]
     while waiting:
         item, depth = waiting.pop()
-        if depth > METADATA_DEPTH:
-            raise ValueError("Nested too deeply.")
         if isinstance(item, str):
             check_text(item)
+        elif isinstance(item, dict | list) and depth > METADATA_DEPTH:
+            raise ValueError("Nested too deeply.")
         elif isinstance(item, dict):
             waiting += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,21 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import auth
+import models
+import values
 from app import create_app
 from database import db
 from models import User
+from tests import described
 from values import new_id, now
 
-SECRET = "a secret for tests only, long enough"
+SECRET = "a secret for tests only, long enough for each of the algorithms "
 PASSWORD = "correct horse battery"
 PASSWORD_HASH = auth.hash_password(PASSWORD)
 
 
 class Caller:
-    """A client that sends one user's token with each request, or none."""
+    """A client that sends one user's token with each request, or none, and holds each answer against openapi.json."""
 
     def __init__(self, client: FlaskClient, token: str | None, user_id: str | None = None):
         self.client = client
@@ -35,7 +39,9 @@ class Caller:
         headers |= options.pop("headers", {})
         if json is not ...:
             options["json"] = json
-        return self.client.open(path, method=method, headers=headers, **options)
+        answer = self.client.open(path, method=method, headers=headers, **options)
+        described.check(method, path, answer)
+        return answer
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self("GET", path, **options)
@@ -66,6 +72,15 @@ def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str
 def rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Look into the database itself."""
     return list(db.execute_sql(sql, values))
+
+
+@contextmanager
+def frozen(moment: str) -> Iterator[None]:
+    """Let the service believe that it is this moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values, "now", lambda: moment)
+        patch.setattr(models, "now", lambda: moment)
+        yield
 
 
 @pytest.fixture

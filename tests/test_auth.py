@@ -1,0 +1,308 @@
+"""Logging in, the life of tokens, and the brake on guessing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+
+import auth
+from models import User
+from tests.conftest import PASSWORD, SECRET, Caller, add_user, rows
+
+USER_ID = "01a20000-0000-7000-8000-000000000000"
+
+
+def log_in(nobody: Caller, username: str = "owner", password: str = PASSWORD, **options: Any) -> Any:
+    return nobody.post("/api/auth/login", {"username": username, "password": password}, **options)
+
+
+def logged_in(nobody: Caller, owner: Caller) -> tuple[Caller, Caller]:
+    """Callers with the access token and with the refresh token of a new login of the owner's."""
+    pair = log_in(nobody).get_json()
+    return Caller(nobody.client, pair["access_token"]), Caller(nobody.client, pair["refresh_token"])
+
+
+def code(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.get_json()["error"]
+
+
+class TestLogin:
+    @pytest.mark.parametrize("username", ["owner", "OWNER", "Owner", "ｏｗｎｅｒ", "oWner"])
+    def test_compares_names_without_case_in_nfkc(self, nobody: Caller, owner: Caller, username: str) -> None:
+        answer = log_in(nobody, username)
+        assert answer.status_code == 200
+        assert list(answer.get_json()) == ["access_token", "refresh_token", "token_type", "expires_in"]
+        assert (answer.get_json()["token_type"], answer.get_json()["expires_in"]) == ("Bearer", 900)
+        me = Caller(nobody.client, answer.get_json()["access_token"]).get("/api/auth/me")
+        assert (me.status_code, me.get_json()["id"], me.get_json()["username"]) == (200, owner.user_id, "owner")
+        assert list(me.get_json()) == ["id", "username", "created_at"]
+
+    @pytest.mark.parametrize(
+        ("username", "password"), [("owner", "wrong"), ("owner", PASSWORD + " "), ("nobody", PASSWORD), ("owner ", PASSWORD)]
+    )
+    def test_tells_nothing_of_what_was_wrong(self, nobody: Caller, owner: Caller, username: str, password: str) -> None:
+        answer = log_in(nobody, username, password)
+        assert (answer.status_code, answer.data) == (401, b'{"error":"invalid_credentials"}')
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    def test_checks_a_hash_for_unknown_names_too(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+        checked: list[str] = []
+        real = auth.check_password_hash
+        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: checked.append(h.split("$")[0]) or real(h, p))
+        log_in(nobody, "owner", "wrong")
+        log_in(nobody, "unknown", "wrong")
+        assert len(checked) == 2
+        assert checked[0] == checked[1]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            ..., None, {}, [], {"username": "owner"}, {"password": PASSWORD}, {"username": None, "password": PASSWORD},
+            {"username": "owner", "password": None}, {"username": 5, "password": 5}, {"username": "\0", "password": "x"},
+            {"username": "owner", "password": "a\0b"}, {"username": "", "password": ""}, {"username": "x" * 2_000, "password": "x"},
+            {"username": "owner", "password": "x" * 1_025},
+        ],
+    )  # fmt: skip
+    def test_refuses_bad_bodies(self, nobody: Caller, owner: Caller, body: Any) -> None:
+        assert code(nobody.post("/api/auth/login", body)) == (400, "validation_error")
+
+
+class TestThrottle:
+    def test_holds_back_one_name_from_one_address(self, app: Flask, nobody: Caller, owner: Caller, other: Caller) -> None:
+        for _ in range(10):
+            assert log_in(nobody, "Owner", "wrong").status_code == 401
+        answer = log_in(nobody, "owner", PASSWORD)
+        assert code(answer) == (429, "rate_limited")
+        assert 0 < int(answer.headers["Retry-After"]) <= 300
+        assert log_in(nobody, "other").status_code == 200
+        assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
+
+    def test_holds_back_one_address(self, app: Flask, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: p == PASSWORD)
+        for number in range(100):
+            assert log_in(nobody, f"name {number}", "wrong").status_code == 401
+        assert code(log_in(nobody)) == (429, "rate_limited")
+        assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
+
+    def test_counts_failures_alone_and_forgets_them(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: p == PASSWORD)
+        clock = [1_000.0]
+        monkeypatch.setattr(auth.time, "monotonic", lambda: clock[0])
+        for _ in range(9):
+            log_in(nobody, password="wrong")
+        for _ in range(20):
+            assert log_in(nobody).status_code == 200
+        assert log_in(nobody, password="wrong").status_code == 401
+        assert log_in(nobody).status_code == 429
+        clock[0] += 299
+        assert log_in(nobody).headers["Retry-After"] == "1"
+        clock[0] += 1
+        assert log_in(nobody).status_code == 200
+
+    def test_counts_wrong_current_passwords_too(self, owner: Caller) -> None:
+        for _ in range(10):
+            owner.post("/api/auth/password", {"current_password": "wrong", "new_password": "long enough"})
+        answer = owner.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "long enough"})
+        assert code(answer) == (429, "rate_limited")
+
+
+class TestRefresh:
+    def test_gives_a_new_pair_and_spends_the_old_token(self, nobody: Caller, owner: Caller) -> None:
+        access, refresh = logged_in(nobody, owner)
+        answer = refresh.post("/api/auth/refresh")
+        assert answer.status_code == 200
+        new_access = Caller(nobody.client, answer.get_json()["access_token"])
+        new_refresh = Caller(nobody.client, answer.get_json()["refresh_token"])
+        assert new_access.get("/api/auth/me").status_code == access.get("/api/auth/me").status_code == 200
+
+        assert code(refresh.post("/api/auth/refresh")) == (401, "token_revoked")  # used again: a thief, or robbed
+        for token in (access, new_access):
+            assert code(token.get("/api/auth/me")) == (401, "token_revoked")
+        assert code(new_refresh.post("/api/auth/refresh")) == (401, "token_revoked")
+
+    def test_leaves_other_logins_alone(self, nobody: Caller, owner: Caller) -> None:
+        _, refresh = logged_in(nobody, owner)
+        refresh.post("/api/auth/refresh")
+        refresh.post("/api/auth/refresh")
+        assert owner.get("/api/auth/me").status_code == 200
+
+    def test_wants_a_refresh_token(self, nobody: Caller, owner: Caller) -> None:
+        access, refresh = logged_in(nobody, owner)
+        assert code(access.post("/api/auth/refresh")) == (401, "invalid_token")
+        for path in ("/api/auth/me", "/api/sessions"):
+            assert code(refresh.get(path)) == (401, "invalid_token")
+        assert code(nobody.post("/api/auth/refresh")) == (401, "missing_token")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_logging_out_with_either_token_kills_both(nobody: Caller, owner: Caller, which: int) -> None:
+    tokens = access, refresh = logged_in(nobody, owner)
+    answer = tokens[which].post("/api/auth/logout")
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert code(access.get("/api/auth/me")) == (401, "token_revoked")
+    assert code(refresh.post("/api/auth/refresh")) == (401, "token_revoked")
+    assert code(tokens[which].post("/api/auth/logout")) == (401, "token_revoked")
+    assert owner.get("/api/auth/me").status_code == 200
+
+
+class TestPassword:
+    def test_changes_and_revokes_every_other_login(self, nobody: Caller, owner: Caller) -> None:
+        access, refresh = logged_in(nobody, owner)
+        answer = access.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "new password"})
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert code(owner.get("/api/auth/me")) == (401, "token_revoked")
+        assert access.get("/api/auth/me").status_code == 200
+        assert refresh.post("/api/auth/refresh").status_code == 200
+        assert log_in(nobody).status_code == 401
+        assert log_in(nobody, password="new password").status_code == 200
+
+    @pytest.mark.parametrize("new", ["x" * 7, "x" * 1_025, None, 5, "", "\0" * 10])
+    def test_refuses(self, nobody: Caller, owner: Caller, new: Any) -> None:
+        answer = owner.post("/api/auth/password", {"current_password": PASSWORD, "new_password": new})
+        assert code(answer) == (400, "validation_error")
+        assert log_in(nobody).status_code == 200
+
+    def test_wants_the_current_one(self, nobody: Caller, owner: Caller) -> None:
+        body = {"current_password": "wrong", "new_password": "long enough"}
+        assert code(owner.post("/api/auth/password", body)) == (401, "invalid_credentials")
+        assert code(nobody.post("/api/auth/password", body)) == (401, "missing_token")
+        assert log_in(nobody).status_code == 200
+
+
+def test_a_token_dies_with_its_user(app: Flask, owner: Caller) -> None:
+    owner.imported()
+    User.delete().where(User.id == owner.user_id).execute()
+    assert code(owner.get("/api/sessions")) == (401, "token_revoked")
+    assert rows("SELECT * FROM logins") == rows("SELECT * FROM sessions") == []
+
+
+def test_a_user_removed_in_the_middle_of_a_request_is_a_401(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    User.delete().where(User.id == owner.user_id).execute()
+    monkeypatch.setattr(auth.Login, "alive", lambda *ids: True)
+    assert code(owner.post("/api/sessions")) == (401, "token_revoked")
+    assert code(owner.get("/api/auth/me"))[0] == 404
+
+
+def claims(owner: Caller) -> dict[str, Any]:
+    real: dict[str, Any] = jwt.decode(str(owner.token), options={"verify_signature": False})
+    return real
+
+
+def without(*names: str) -> Any:
+    return lambda real: {name: value for name, value in real.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda real: real, None),
+        (lambda real: real | {"exp": int(time.time()) - 1}, "token_expired"),
+        (lambda real: real | {"exp": 0}, "token_expired"),
+        (lambda real: real | {"exp": "x"}, "invalid_token"),
+        (lambda real: real | {"exp": None}, "invalid_token"),
+        (lambda real: real | {"exp": []}, "invalid_token"),
+        (lambda real: real | {"exp": float("inf")}, "invalid_token"),
+        (lambda real: real | {"exp": float("nan")}, "invalid_token"),
+        (without("exp"), "invalid_token"),
+        (without("jti"), "invalid_token"),
+        (without("type"), "invalid_token"),
+        (without("sub"), "invalid_token"),
+        (without("login"), "invalid_token"),
+        (lambda real: real | {"type": "refresh"}, "invalid_token"),
+        (lambda real: real | {"type": "other"}, "invalid_token"),
+        (lambda real: real | {"type": ["access"]}, "invalid_token"),
+        (lambda real: real | {"sub": 5}, "invalid_token"),
+        (lambda real: real | {"jti": 5}, "invalid_token"),
+        (lambda real: real | {"login": {}}, "invalid_token"),
+        (lambda real: real | {"aud": "elsewhere"}, "invalid_token"),
+        (lambda real: real | {"nbf": int(time.time()) + 1_000}, "invalid_token"),
+        (lambda real: real | {"login": USER_ID}, "token_revoked"),
+        (lambda real: real | {"sub": USER_ID}, "token_revoked"),
+        (lambda real: real | {"login": "\0"}, "token_revoked"),
+        (lambda real: real | {"login": "\ud800"}, "invalid_token"),
+    ],
+)
+def test_what_a_token_must_say(owner: Caller, change: Any, expected: str | None) -> None:
+    forged = Caller(owner.client, jwt.encode(change(claims(owner)), SECRET, "HS256"))
+    for _ in range(2):  # the second one is remembered
+        answer = forged.get("/api/auth/me")
+        if expected is None:
+            assert answer.status_code == 200
+        else:
+            assert code(answer) == (401, expected)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda real: jwt.encode(real, SECRET, "HS384"),
+        lambda real: jwt.encode(real, SECRET, "HS512"),
+        lambda real: jwt.encode(real, None, "none"),
+        lambda real: jwt.encode(real, SECRET + "x", "HS256"),
+        lambda real: jwt.encode(real, SECRET, "HS256")[:-2],
+        lambda real: jwt.encode(real, SECRET, "HS256").rpartition(".")[0] + ".",
+        lambda real: jwt.encode(real, SECRET, "HS256") + "x",
+        lambda real: "." * 2,
+        lambda real: "x",
+        lambda real: "é",
+        lambda real: "a.b.c.d.e",
+        lambda real: "e30.e30.e30",
+        lambda real: "x" * 10_000,
+        lambda real: jwt.encode(real, SECRET, "HS256") + " again",
+    ],
+)  # fmt: skip
+def test_forged_tokens(owner: Caller, forge: Any) -> None:
+    assert code(Caller(owner.client, forge(claims(owner))).get("/api/auth/me")) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "error"),
+    [
+        ("Bearer {token}", 200, None),
+        ("bearer {token}", 200, None),
+        ("BEARER   {token}  ", 200, None),
+        ("", 401, "missing_token"),
+        ("Bearer", 401, "missing_token"),
+        ("Bearer ", 401, "missing_token"),
+        ("{token}", 401, "missing_token"),
+        ("Basic {token}", 401, "missing_token"),
+        ("Bearer{token}", 401, "missing_token"),
+        ("Bearer Bearer {token}", 401, "invalid_token"),
+        ("Bearer {token}, Bearer {token}", 401, "invalid_token"),
+    ],
+)
+def test_the_authorization_header(nobody: Caller, owner: Caller, header: str, status: int, error: str | None) -> None:
+    answer = nobody.get("/api/auth/me", headers={"Authorization": header.format(token=owner.token)})
+    assert answer.status_code == status
+    assert answer.get_json().get("error") == error
+    assert (answer.headers.get("WWW-Authenticate") == "Bearer") is (status == 401)
+
+
+def test_tokens_come_in_headers_only(nobody: Caller, owner: Caller) -> None:
+    nobody.client.set_cookie("access_token_cookie", str(owner.token))
+    assert nobody.get(f"/api/auth/me?jwt={owner.token}&access_token={owner.token}").status_code == 401
+
+
+def test_an_expired_token_is_refused_though_it_is_remembered(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert owner.get("/api/auth/me").status_code == 200
+    real = time.time
+    monkeypatch.setattr(auth.time, "time", lambda: real() + 86_400)
+    assert code(owner.get("/api/auth/me")) == (401, "token_expired")
+
+
+def test_what_is_remembered_is_bounded(app: Flask, owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth.Verifier, "SIZE", 3)
+    for number in range(5):
+        add_user(app, f"user {number}").get("/api/auth/me")
+    assert len(app.extensions["verifier"]._known) == 3
+    assert owner.get("/api/auth/me").status_code == 200
+
+
+def test_old_logins_go_when_a_new_one_comes(nobody: Caller, owner: Caller) -> None:
+    rows("UPDATE logins SET expires_at = '2020-01-01T00:00:00.000Z'")
+    log_in(nobody)
+    assert len(rows("SELECT * FROM logins")) == 1

@@ -1,0 +1,201 @@
+"""What the database itself promises, whatever the code above it does."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+from flask import Flask
+
+import database
+import models
+from config import StartError
+from database import Compiled, Database, db
+from errors import ApiError
+from tests.conftest import Caller, message, rows
+
+
+def schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND tbl_name != 'schema_migration'"
+    )
+    return set(found)
+
+
+def test_the_migrations_make_what_the_models_say(app: Flask, tmp_path: Path) -> None:
+    migrated = schema(db.connection())
+    fresh = peewee.SqliteDatabase(str(tmp_path / "fresh.db"))
+    with fresh.bind_ctx(models.TABLES), fresh.connection_context():
+        fresh.create_tables(models.TABLES)
+        assert schema(fresh.connection()) == migrated
+
+
+def test_each_connection_has_its_settings(app: Flask) -> None:
+    found: list[Any] = []
+
+    def look() -> None:
+        db.prepare()
+        found.extend(db.pragma(name) for name in ("foreign_keys", "journal_mode", "synchronous", "trusted_schema"))
+        db.close()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [1, "wal", 2, 0]
+
+
+def test_a_connection_without_foreign_keys_is_refused(app: Flask, tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    broken = Database(path)
+    broken._pragmas = [(name, value) for name, value in broken._pragmas if name != "foreign_keys"]
+    with pytest.raises(peewee.OperationalError, match="did not take"):
+        broken.connect()
+
+
+TIME = "2026-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("messages", {"role": "tool"}),
+        ("messages", {"content": ""}),
+        ("messages", {"content": "x" * 50_001}),
+        ("messages", {"content": "a\0b"}),
+        ("messages", {"content": None}),
+        ("messages", {"metadata": "[]"}),
+        ("messages", {"metadata": None}),
+        ("messages", {"created_at": "2026-01-01"}),
+        ("messages", {"session_id": "missing"}),
+        ("messages", {"session_id": None}),
+        ("sessions", {"title": "x" * 121}),
+        ("sessions", {"title": "\0"}),
+        ("sessions", {"system_prompt": ""}),
+        ("sessions", {"system_prompt": "x" * 8_001}),
+        ("sessions", {"user_id": "missing"}),
+        ("sessions", {"updated_at": "now"}),
+        ("users", {"username": ""}),
+        ("users", {"name_key": "other"}),
+        ("logins", {"user_id": "missing"}),
+        ("webhook_runs", {"status": "odd"}),
+        ("webhook_runs", {"session_id": "missing"}),
+    ],
+)
+def test_what_must_never_be_in_it_is_refused_by_it(owner: Caller, other: Caller, table: str, change: dict[str, Any]) -> None:
+    session = owner.imported(message())
+    rows(
+        "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) VALUES ('r', ?, 'a', 'failed', '{}', ?)",
+        session["id"],
+        TIME,
+    )
+    (column, value), *_ = change.items()
+    before = rows(f"SELECT * FROM {table}")
+    with pytest.raises(peewee.IntegrityError):
+        rows(f"UPDATE {table} SET {column} = ?", value)
+    assert rows(f"SELECT * FROM {table}") == before
+
+
+def test_every_arrow_cascades(app: Flask) -> None:
+    arrows = {
+        (table, target, action)
+        for table in ("users", "logins", "sessions", "messages", "webhook_runs")
+        for _, _, target, _, _, _, action, _ in rows(f"PRAGMA foreign_key_list({table})")
+    }
+    assert arrows == {
+        ("logins", "users", "CASCADE"),
+        ("sessions", "users", "CASCADE"),
+        ("messages", "sessions", "CASCADE"),
+        ("webhook_runs", "sessions", "CASCADE"),
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(query, id=f"{model.__name__}.{name}")
+        for model in models.TABLES
+        for name, query in vars(model).items()
+        if isinstance(query, Compiled)
+    ],
+)
+def test_every_named_query_runs_on_an_index(owner: Caller, query: Compiled) -> None:
+    owner.imported(message())
+    plan = [row[3] for row in rows(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
+    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step], plan
+
+
+def test_a_write_waits_in_line_and_then_gives_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.05)
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        db.prepare()
+        with db.writing():
+            inside.set()
+            done.wait(10)
+        db.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(10)
+    with pytest.raises(ApiError, match="database_busy"), db.writing():
+        pass
+    done.set()
+    thread.join()
+    with db.writing():
+        pass
+
+
+def test_a_write_that_fails_leaves_nothing_and_frees_the_line(owner: Caller) -> None:
+    def fail() -> None:
+        with db.writing():
+            rows("UPDATE users SET username = 'changed'")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert rows("SELECT username FROM users") == [("owner",)]
+    assert owner.post("/api/sessions").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///a.db", "a.db"),
+        ("sqlite:////var/lib/a.db", "/var/lib/a.db"),
+        ("sqlite:///with%20space/%C3%A9.db", "with space/é.db"),
+    ],
+)
+def test_the_url_names_a_file(url: str, path: str) -> None:
+    assert database.sqlite_path(url) == Path(path)
+
+
+@pytest.mark.parametrize("url", ["", "a.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/a.db", "mysql:///a", "sqlite:///a?b=c"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(StartError, match="PARLEY_DATABASE_URL"):
+        database.sqlite_path(url)
+
+
+def test_a_newer_database_is_refused(app: Flask) -> None:
+    rows("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', ?)", TIME)
+    with pytest.raises(StartError, match="newer"):
+        database.migrate(db.obj)
+
+
+def test_odd_file_names_work(tmp_path: Path) -> None:
+    opened = database.open_database(tmp_path / "a b?c#d%e é.db")
+    assert opened.answers()
+    opened.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a b?c#d%e é.db"]
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    path.write_bytes(b"not a database" * 1_000)
+    with pytest.raises(StartError, match="cannot be used"):
+        database.open_database(path)
+    db.close()
