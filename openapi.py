@@ -42,6 +42,8 @@ def build(app: Flask) -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if name in _OUTGOING:
             schema["additionalProperties"] = False  # the keys are a contract
+        for attribute in schema["properties"].values():
+            attribute.pop("default", None)  # what a loaded value falls back to is no client's business
     return document
 
 

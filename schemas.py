@@ -228,7 +228,7 @@ class ExportedSession(SessionOut):
 
 
 class ExportDocument(Schema):
-    version = fields.Constant(1, required=True)
+    version = fields.Integer(required=True, validate=Equal(1))
     exported_at = Timestamp(required=True)
     session = fields.Nested(ExportedSession, required=True)
     messages = fields.List(fields.Nested(MessageOut), required=True)

@@ -1,0 +1,93 @@
+"""What the README says is true: the settings' table, the codes, and the conversation as it is pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import config
+import errors
+from tests import described
+from tests.served import ROOT, Served, environment
+
+README = (ROOT / "README.md").read_text()
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the rows of the table that begins with this heading."""
+    lines = README.partition(heading)[2].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[: lines.index("")]]
+
+
+def test_the_settings_table() -> None:
+    assert table("| setting | default | meaning |") == [
+        [f"`{setting.name}`", "" if setting.default is None else f"`{setting.default}`", setting.meaning]
+        for setting in config.SETTINGS
+    ]
+
+
+def test_the_error_codes() -> None:
+    documented = {
+        (status, code)
+        for statuses, codes in table("| status | codes |")
+        for status in map(int, statuses.split(", "))
+        for code in re.findall(r"`(\w+)`", codes)
+        if errors.STATUS.get(code) == status
+    }
+    assert documented == {(status, code) for code, status in errors.STATUS.items() if code != "user_not_found"}
+
+
+def test_the_table_of_routes() -> None:
+    documented = {request for row in table("| request | what it does |") for request in re.findall(r"`(\w+ /[^`]+)`", row[0])}
+    described_paths = {
+        f"{method.upper()} {path.replace('{session_id}', ':id')}"
+        for path, item in described.DOCUMENT["paths"].items()
+        for method in item
+    }
+    assert documented == described_paths
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    for name in re.findall(r"`([\w./]+\.(?:py|json|md)|\w+/)`", README.partition("## Change it")[2]):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
+    """Every ``sh`` block, in one shell, against a fresh server; only the address and the environment are the test's."""
+    blocks = re.findall(r"```sh\n(.*?)```", README.partition("## The API in short")[0], re.DOTALL)
+    assert len(blocks) == 5
+    with Served(tmp_path / "data") as server:
+        environ = environment(tmp_path / "data") | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FLASK_APP": str(ROOT / "app.py")}
+        flask = tmp_path / "flask"
+        flask.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
+        flask.chmod(flask.stat().st_mode | stat.S_IXUSR)
+        script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url).replace(".venv/bin/flask", "flask")
+        script = script.replace("curl -s", "curl -s --fail-with-body")
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Made the user alice." in done.stdout
+        assert '"title":"Checkout is slow"' in done.stdout
+        assert "Zoë" in done.stdout
+        assert done.stdout.endswith('{"deleted":1}')
+        assert '"content":"The payment queue was full."' in (tmp_path / "incident.json").read_text()
+        assert server.stop() == 0
+
+
+def test_only_the_needed_files_go_into_the_image() -> None:
+    """The image gets what .dockerignore lets through: all of the modules, and nothing else."""
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    modules = {path.name for path in ROOT.glob("*.py")}
+    folders = {f"{folder}/*.py" for folder in ("migrations", "routes", "services")}
+    assert allowed == modules | folders | {"openapi.json", "requirements.txt"}
+
+
+def test_runtime_requirements_are_pinned_and_whole() -> None:
+    """Each module that the service imports comes with a pinned requirement."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines if line)
