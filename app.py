@@ -27,6 +27,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     Raises:
         config.StartError: where a setting is wrong or the database cannot be used.
+
     """
     app = Flask(__name__, static_folder=None)
     app.config.update(settings.load(config))

@@ -31,7 +31,7 @@ from values import new_id, now, timestamp
 View = TypeVar("View", bound=Callable[..., Any])
 
 ACCESS, REFRESH = "access", "refresh"
-SECRET_FILE = "jwt_secret"
+SECRET_FILE = "jwt_secret"  # noqa: S105  # the name of a file
 SECRET_LENGTH = 32
 
 
@@ -66,6 +66,7 @@ class Verifier:
 
         Raises:
             ApiError: ``invalid_token`` or ``token_expired``.
+
         """
         claims = self._known.get(token)
         if claims is None:
@@ -193,7 +194,7 @@ def script_token(user_id: str, days: int) -> str:
     login_id, life = new_id(), timedelta(days=days)
     with db.writing():
         Login.insert(id=login_id, user=user_id, created_at=now(), expires_at=_after(life)).execute()
-    return create_access_token(user_id, expires_delta=life, additional_claims={"login": login_id})
+    return str(create_access_token(user_id, expires_delta=life, additional_claims={"login": login_id}))
 
 
 def _token_pair(user_id: str, login_id: str) -> tuple[dict[str, Any], str, str]:
@@ -231,6 +232,7 @@ def check_credentials(username: str, password: str) -> tuple[str, str]:
 
     Raises:
         ApiError: ``invalid_credentials``; ``rate_limited`` after too many of those.
+
     """
     key = User.key(username)
     with _throttle().attempt((request.remote_addr, key), (request.remote_addr,)):
@@ -274,6 +276,7 @@ class Throttle:
 
         Raises:
             ApiError: ``rate_limited``, with the seconds to wait in ``Retry-After``.
+
         """
         moment = time.monotonic()
         with self._lock:

@@ -82,6 +82,7 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     Raises:
         StartError: names each setting whose value is not of its kind or out of its limits.
+
     """
     given = dict(config or {})
     env = FileAwareEnv(eager=False, strip_whitespace=True)

@@ -54,7 +54,7 @@ class Database(peewee.SqliteDatabase):
         )
 
     def _connect(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super()._connect()
+        connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # its stubs leave it out
         asked = {"foreign_keys": 1, "journal_mode": "wal"}
         got = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in asked}
         if got != asked:
@@ -70,6 +70,7 @@ class Database(peewee.SqliteDatabase):
 
         Raises:
             ApiError: ``database_unavailable``.
+
         """
         if _identity(self.path) != self._identity:
             self.close()
@@ -92,6 +93,7 @@ class Database(peewee.SqliteDatabase):
 
         Raises:
             ApiError: ``database_busy`` after PATIENCE_SECONDS in line.
+
         """
         if not self._turn.acquire(timeout=PATIENCE_SECONDS):
             raise ApiError("database_busy")
@@ -151,6 +153,7 @@ class Compiled:
         return self._sql
 
     def __call__(self, **values: Any) -> Any:
+        """Run the query with its values, by name, and return the driver's cursor."""
         sql = self.sql
         return db.execute_sql(sql, [values[p.name] if type(p) is Param else p for p in self._params])
 
@@ -172,6 +175,7 @@ def sqlite_path(url: str) -> Path:
 
     Raises:
         StartError: for another kind of database, or none in a file.
+
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
@@ -185,6 +189,7 @@ def open_database(path: Path, synchronous: str = "FULL") -> Database:
 
     Raises:
         StartError: where the file cannot be used, or is newer than this code.
+
     """
     if db.obj is not None and not db.is_closed():
         db.close()
@@ -208,6 +213,7 @@ def migrate(database: Database, directory: Path = MIGRATIONS) -> None:
 
     Raises:
         StartError: where the database has been through migrations that this code does not know.
+
     """
     runner = Runner(database, directory=str(directory))
     unknown = [migration.name for migration in runner.status() if migration.path is None]

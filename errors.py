@@ -97,7 +97,7 @@ def answer(error: ApiError) -> Response:
 def from_http(error: HTTPException) -> Response:
     """Give what Flask and Werkzeug raise our shape, and keep their headers (``Allow``)."""
     if error.response is not None or error.code is None or error.code < 400:
-        return Response.force_type(error.get_response())  # a redirect
+        return Response.force_type(error.get_response())  # type: ignore[return-value]  # a redirect
     code = CODE_OF_STATUS.get(error.code, "bad_request" if error.code < 500 else "internal_error")
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     return answer(ApiError(code, headers=headers))

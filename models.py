@@ -21,16 +21,16 @@ BATCH = 1_000
 PAGE_CHARACTERS = 1_048_576
 
 
-def _time_check(column: str) -> Check:
+def _time_check(column: str) -> Any:
     return Check(f"{column} LIKE '____-__-__T__:__:__.___Z'")
 
 
-def _text_check(column: str, shortest: int, longest: int) -> Check:
+def _text_check(column: str, shortest: int, longest: int) -> Any:
     # length() stops at U+0000, which no text may hold.
     return Check(f"length({column}) BETWEEN {shortest} AND {longest} AND instr({column}, char(0)) = 0")
 
 
-def _choice_check(column: str, choices: Sequence[str]) -> Check:
+def _choice_check(column: str, choices: Sequence[str]) -> Any:
     return Check(f"{column} IN ({', '.join(repr(choice) for choice in choices)})")
 
 
@@ -130,9 +130,7 @@ class Session(Table):
         lambda: Session.select(*Session._columns()).where(Session.id == param("id"), Session.user == param("user_id"))
     )
     _insert = Compiled(
-        lambda: Session.insert(
-            {field: param(field.column_name) for field in (*Session._columns(), Session.user)}
-        )
+        lambda: Session.insert({field: param(field.column_name) for field in (*Session._columns(), Session.user)})
     )
     _update = Compiled(
         lambda: Session.update(
@@ -241,7 +239,9 @@ class Session(Table):
         """Delete what imports that were cut off have left behind, or one of them."""
         with db.writing():
             ownerless = Session.user.is_null()
-            Session.delete().where(ownerless if session_id is None else ownerless & (Session.id == session_id)).execute()
+            Session.delete().where(
+                ownerless if session_id is None else ownerless & (Session.id == session_id)
+            ).execute()
 
 
 class Message(Table):
@@ -282,12 +282,8 @@ class Message(Table):
     _last = Compiled(lambda: Message.select(fn.MAX(Message.seq)).where(Message.session == param("session_id")))
     _page = Compiled(
         lambda: (
-            Message.select(
-                Message.seq, Message.id, Message.role, Message.content, Message.metadata, Message.created_at
-            )
-            .where(
-                Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last")
-            )
+            Message.select(Message.seq, Message.id, Message.role, Message.content, Message.metadata, Message.created_at)
+            .where(Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last"))
             .order_by(Message.seq)
         )
     )
@@ -306,12 +302,14 @@ class Message(Table):
         """
         items = []
         size = 0
-        for after, id, role, content, metadata, created_at in Message._page(  # noqa: B020
+        end = after
+        for seq, message_id, role, content, metadata, created_at in Message._page(
             session_id=session_id, after=after, last=last
         ):
+            end = seq
             items.append(
                 {
-                    "id": id,
+                    "id": message_id,
                     "session_id": session_id,
                     "role": role,
                     "content": content,
@@ -322,7 +320,7 @@ class Message(Table):
             size += len(content) + len(metadata)
             if size > PAGE_CHARACTERS:
                 break
-        return items, after
+        return items, end
 
 
 class WebhookRun(Table):

@@ -8,7 +8,6 @@ from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
-from apispec.ext.marshmallow.field_converter import FieldConverterMixin
 from flask import Flask, current_app
 from werkzeug.routing import Rule
 
@@ -17,7 +16,7 @@ from auth import tokens_of
 from routes.docs import OPENAPI_FILE
 
 VERSION = "1.0.0"
-DESCRIPTION = "Keeps each user's chat sessions with their messages. Errors are `{\"error\": code}`."
+DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
 TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 
 
@@ -25,7 +24,7 @@ def build(app: Flask) -> dict[str, Any]:
     """Return the description of an app's routes."""
     marshmallow = MarshmallowPlugin(schema_name_resolver=lambda schema: type(_instance(schema)).__name__)
     spec = APISpec("Parley", VERSION, "3.1.0", info={"description": DESCRIPTION}, plugins=[marshmallow])
-    converter: FieldConverterMixin = marshmallow.converter  # type: ignore[assignment]
+    converter: Any = marshmallow.converter
     converter.map_to_openapi_type(schemas.Metadata, "object", None)
     converter.map_to_openapi_type(schemas.MessageList, "array", None)
     converter.add_attribute_function(_list_items)
@@ -38,7 +37,7 @@ def build(app: Flask) -> dict[str, Any]:
                 method.lower(): _operation(rule, view) for method in sorted(rule.methods or ()) if method in METHODS
             }
             spec.path(re.sub(r"<(\w+)>", r"{\1}", rule.rule), operations=operations)
-    document = spec.to_dict()
+    document: dict[str, Any] = spec.to_dict()
     for name, schema in document["components"]["schemas"].items():
         if name in _OUTGOING:
             schema["additionalProperties"] = False  # the keys are a contract
@@ -119,4 +118,4 @@ def _json(schema: Any) -> dict[str, Any]:
 
 def write() -> None:
     """Write the description of the current app to the file that is served."""
-    OPENAPI_FILE.write_text(json.dumps(build(current_app), indent=2, ensure_ascii=False) + "\n")  # type: ignore[arg-type]
+    OPENAPI_FILE.write_text(json.dumps(build(current_app), indent=2, ensure_ascii=False) + "\n")

@@ -126,7 +126,7 @@ class MessageList(fields.Field[list[MessageRow]]):
                 if len(errors) == EXPLAINED_ERRORS:
                     break
         if errors:
-            raise ValidationError(errors)  # type: ignore[arg-type]  # keyed by index, as fields.List does
+            raise ValidationError(errors)  # keyed by index, as fields.List does it
         return rows
 
     @staticmethod

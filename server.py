@@ -45,6 +45,8 @@ class RequestParser(HTTPRequestParser):
     """
 
     oversized = False
+    error: Any
+    body_rcv: Any
 
     def received(self, data: bytes) -> int:
         consumed = int(super().received(data))
@@ -81,6 +83,7 @@ class Channel(HTTPChannel):
     parser_class = RequestParser
     error_task_class = JsonErrorTask
 
+    close_when_flushed: bool
     refused = False
     lingers_until = 0.0
     head_since: float | None = None
@@ -129,6 +132,7 @@ class Server(TcpWSGIServer):
     """One listening socket."""
 
     channel_class = Channel
+    accepting: bool
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)

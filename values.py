@@ -53,6 +53,7 @@ def parse_time(text: str) -> str:
 
     Raises:
         ValueError: for anything else, or a moment outside the years 1 to 9999 of UTC.
+
     """
     try:
         if _CANONICAL_TIME.fullmatch(text):  # what our own exports hold: 1 µs instead of 30
@@ -75,6 +76,7 @@ def parse_json(raw: bytes) -> Any:
 
     Raises:
         ValueError: for what is not JSON in UTF-8 (RFC 8259), or is nested absurdly deep.
+
     """
     value = orjson.loads(raw)
     if _LONG_NUMBER not in raw.translate(_DIGITS):
@@ -91,6 +93,7 @@ def metadata_text(value: dict[str, Any]) -> str:
 
     Raises:
         ValueError: where it is nested too deeply, or has U+0000 in a string.
+
     """
     if not value:
         return "{}"
@@ -123,6 +126,7 @@ def check_text(text: str) -> None:
 
     Raises:
         ValueError: for U+0000, which PostgreSQL cannot hold, and surrogates, which UTF-8 cannot.
+
     """
     if "\0" in text:
         raise ValueError("U+0000 is not allowed.")

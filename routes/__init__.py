@@ -16,7 +16,9 @@ from values import parse_json
 View = Callable[..., Any]
 
 
-def body(schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES") -> Callable[[View], View]:
+def body(
+    schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES"
+) -> Callable[[View], View]:
     """Load the request's JSON body through a schema and pass it as the handler's first argument.
 
     Where it is not ``required``, none and ``null`` stand for an empty object. ``limit`` is the
@@ -47,6 +49,7 @@ def read_json(limit: int) -> Any:
 
     Raises:
         ApiError: ``payload_too_large``, ``unsupported_media_type`` or ``invalid_json``.
+
     """
     if (request.content_length or 0) > limit:
         raise ApiError("payload_too_large")

@@ -57,12 +57,14 @@ class Caller:
 
     def session(self, title: str | None = None) -> dict[str, Any]:
         """Create a session and return it."""
-        return self.post("/api/sessions", {} if title is None else {"title": title}).get_json()
+        session: dict[str, Any] = self.post("/api/sessions", {} if title is None else {"title": title}).get_json()
+        return session
 
     def imported(self, *messages: dict[str, Any], **session: Any) -> dict[str, Any]:
         """Import a conversation and return its session."""
         document = {"version": 1, "session": session, "messages": list(messages)}
-        return self.post("/api/sessions/import", document).get_json()["session"]
+        imported: dict[str, Any] = self.post("/api/sessions/import", document).get_json()["session"]
+        return imported
 
 
 def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:
@@ -103,7 +105,9 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
 
 def add_user(app: Flask, name: str) -> Caller:
     user_id = new_id()
-    User.insert(id=user_id, username=name, name_key=User.key(name), password_hash=PASSWORD_HASH, created_at=now()).execute()
+    User.insert(
+        id=user_id, username=name, name_key=User.key(name), password_hash=PASSWORD_HASH, created_at=now()
+    ).execute()
     with app.app_context():
         return Caller(app.test_client(), auth.script_token(user_id, days=1), user_id)
 

@@ -31,12 +31,14 @@ def find(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
 
 @cache
 def validator(reference: str) -> Draft202012Validator:
-    return Draft202012Validator({"$ref": reference, "components": DOCUMENT["components"]}, format_checker=FormatChecker())
+    return Draft202012Validator(
+        {"$ref": reference, "components": DOCUMENT["components"]}, format_checker=FormatChecker()
+    )
 
 
 def check(method: str, path: str, answer: TestResponse) -> None:
     found = find(method, path.partition("?")[0])
-    if found is None or answer.status_code in (405, 500, 507) or answer.is_streamed and answer.direct_passthrough:
+    if found is None or answer.status_code in (405, 500, 507) or (answer.is_streamed and answer.direct_passthrough):
         return
     template, operation = found
     status = str(answer.status_code)

@@ -42,7 +42,8 @@ class TestLogin:
         assert list(me.get_json()) == ["id", "username", "created_at"]
 
     @pytest.mark.parametrize(
-        ("username", "password"), [("owner", "wrong"), ("owner", PASSWORD + " "), ("nobody", PASSWORD), ("owner ", PASSWORD)]
+        ("username", "password"),
+        [("owner", "wrong"), ("owner", PASSWORD + " "), ("nobody", PASSWORD), ("owner ", PASSWORD)],
     )
     def test_tells_nothing_of_what_was_wrong(self, nobody: Caller, owner: Caller, username: str, password: str) -> None:
         answer = log_in(nobody, username, password)
@@ -52,7 +53,12 @@ class TestLogin:
     def test_checks_a_hash_for_unknown_names_too(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
         checked: list[str] = []
         real = auth.check_password_hash
-        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: checked.append(h.split("$")[0]) or real(h, p))
+
+        def check(password_hash: str, password: str) -> bool:
+            checked.append(password_hash.split("$")[0])
+            return real(password_hash, password)
+
+        monkeypatch.setattr(auth, "check_password_hash", check)
         log_in(nobody, "owner", "wrong")
         log_in(nobody, "unknown", "wrong")
         assert len(checked) == 2
@@ -61,9 +67,11 @@ class TestLogin:
     @pytest.mark.parametrize(
         "body",
         [
-            ..., None, {}, [], {"username": "owner"}, {"password": PASSWORD}, {"username": None, "password": PASSWORD},
-            {"username": "owner", "password": None}, {"username": 5, "password": 5}, {"username": "\0", "password": "x"},
-            {"username": "owner", "password": "a\0b"}, {"username": "", "password": ""}, {"username": "x" * 2_000, "password": "x"},
+            ..., None, {}, [], {"username": "owner"}, {"password": PASSWORD},
+            {"username": None, "password": PASSWORD},
+            {"username": "owner", "password": None}, {"username": 5, "password": 5},
+            {"username": "\0", "password": "x"}, {"username": "owner", "password": "a\0b"},
+            {"username": "", "password": ""}, {"username": "x" * 2_000, "password": "x"},
             {"username": "owner", "password": "x" * 1_025},
         ],
     )  # fmt: skip
@@ -72,7 +80,9 @@ class TestLogin:
 
 
 class TestThrottle:
-    def test_holds_back_one_name_from_one_address(self, app: Flask, nobody: Caller, owner: Caller, other: Caller) -> None:
+    def test_holds_back_one_name_from_one_address(
+        self, app: Flask, nobody: Caller, owner: Caller, other: Caller
+    ) -> None:
         for _ in range(10):
             assert log_in(nobody, "Owner", "wrong").status_code == 401
         answer = log_in(nobody, "owner", PASSWORD)

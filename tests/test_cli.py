@@ -36,7 +36,10 @@ class TestUsers:
         result = run(app, "users", "add", name, "--password", PASSWORD)
         assert (result.exit_code, "already" in result.output) == (1, True)
 
-    @pytest.mark.parametrize(("name", "password"), [("", PASSWORD), (" ", PASSWORD), ("x" * 65, PASSWORD), ("zoe", "short"), ("zoe", "x" * 1_025)])
+    @pytest.mark.parametrize(
+        ("name", "password"),
+        [("", PASSWORD), (" ", PASSWORD), ("x" * 65, PASSWORD), ("zoe", "short"), ("zoe", "x" * 1_025)],
+    )
     def test_add_refuses_what_is_too_short_or_too_long(self, app: Flask, name: str, password: str) -> None:
         result = run(app, "users", "add", name, "--password", password)
         assert result.exit_code == 1

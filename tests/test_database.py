@@ -20,10 +20,8 @@ from tests.conftest import Caller, message, rows
 
 
 def schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
-    found = connection.execute(
-        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND tbl_name != 'schema_migration'"
-    )
-    return set(found)
+    found = connection.execute("SELECT name, sql, tbl_name FROM sqlite_master WHERE sql IS NOT NULL")
+    return {row for row in found if row[2] not in ("schema_migration", "sqlite_sequence")}
 
 
 def test_the_migrations_make_what_the_models_say(app: Flask, tmp_path: Path) -> None:
@@ -50,7 +48,7 @@ def test_each_connection_has_its_settings(app: Flask) -> None:
 
 def test_a_connection_without_foreign_keys_is_refused(app: Flask, tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
-    broken = Database(path)
+    broken: Any = Database(path)
     broken._pragmas = [(name, value) for name, value in broken._pragmas if name != "foreign_keys"]
     with pytest.raises(peewee.OperationalError, match="did not take"):
         broken.connect()
@@ -85,10 +83,13 @@ TIME = "2026-01-01T00:00:00.000Z"
         ("webhook_runs", {"session_id": "missing"}),
     ],
 )
-def test_what_must_never_be_in_it_is_refused_by_it(owner: Caller, other: Caller, table: str, change: dict[str, Any]) -> None:
+def test_what_must_never_be_in_it_is_refused_by_it(
+    owner: Caller, other: Caller, table: str, change: dict[str, Any]
+) -> None:
     session = owner.imported(message())
     rows(
-        "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) VALUES ('r', ?, 'a', 'failed', '{}', ?)",
+        "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
+        "VALUES ('r', ?, 'a', 'failed', '{}', ?)",
         session["id"],
         TIME,
     )
@@ -174,7 +175,19 @@ def test_the_url_names_a_file(url: str, path: str) -> None:
     assert database.sqlite_path(url) == Path(path)
 
 
-@pytest.mark.parametrize("url", ["", "a.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/a.db", "mysql:///a", "sqlite:///a?b=c"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "a.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://host/a.db",
+        "mysql:///a",
+        "sqlite:///a?b=c",
+    ],
+)
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(StartError, match="PARLEY_DATABASE_URL"):
         database.sqlite_path(url)

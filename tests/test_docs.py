@@ -42,7 +42,9 @@ def test_the_error_codes() -> None:
 
 
 def test_the_table_of_routes() -> None:
-    documented = {request for row in table("| request | what it does |") for request in re.findall(r"`(\w+ /[^`]+)`", row[0])}
+    documented = {
+        request for row in table("| request | what it does |") for request in re.findall(r"`(\w+ /[^`]+)`", row[0])
+    }
     described_paths = {
         f"{method.upper()} {path.replace('{session_id}', ':id')}"
         for path, item in described.DOCUMENT["paths"].items()
@@ -61,11 +63,16 @@ def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", README.partition("## The API in short")[0], re.DOTALL)
     assert len(blocks) == 5
     with Served(tmp_path / "data") as server:
-        environ = environment(tmp_path / "data") | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FLASK_APP": str(ROOT / "app.py")}
+        environ = environment(tmp_path / "data") | {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "FLASK_APP": str(ROOT / "app.py"),
+        }
         flask = tmp_path / "flask"
         flask.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
         flask.chmod(flask.stat().st_mode | stat.S_IXUSR)
-        script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url).replace(".venv/bin/flask", "flask")
+        script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url).replace(
+            ".venv/bin/flask", "flask"
+        )
         script = script.replace("curl -s", "curl -s --fail-with-body")
         done = subprocess.run(
             ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60

@@ -14,7 +14,9 @@ from tests import described
 from tests.conftest import PASSWORD, Caller, message
 
 OPERATIONS = [
-    (path, method, operation) for path, item in described.DOCUMENT["paths"].items() for method, operation in item.items()
+    (path, method, operation)
+    for path, item in described.DOCUMENT["paths"].items()
+    for method, operation in item.items()
 ]
 
 

@@ -177,14 +177,18 @@ class TestSystemPrompt:
         assert answer.get_json()["updated_at"] > before["updated_at"]
         assert owner.get("/api/sessions").get_json()["items"] == [answer.get_json()]
 
-    @pytest.mark.parametrize("body", [..., None, {}, {"system_prompt": None}, {"prompt": "x"}, {"system_prompt": "kept"}])
+    @pytest.mark.parametrize(
+        "body", [..., None, {}, {"system_prompt": None}, {"prompt": "x"}, {"system_prompt": "kept"}]
+    )
     def test_stays(self, owner: Caller, body: Any) -> None:
         path = f"/api/sessions/{owner.session()['id']}/system-prompt"
         before = owner.patch(path, {"system_prompt": "kept"}).get_json()
         answer = owner.patch(path, body)
         assert (answer.status_code, answer.get_json()) == (200, before)
 
-    @pytest.mark.parametrize("body", [{"system_prompt": 5}, {"system_prompt": "x" * 8_001}, {"system_prompt": " " * 8_001}, []])
+    @pytest.mark.parametrize(
+        "body", [{"system_prompt": 5}, {"system_prompt": "x" * 8_001}, {"system_prompt": " " * 8_001}, []]
+    )
     def test_refuses(self, owner: Caller, body: Any) -> None:
         path = f"/api/sessions/{owner.session()['id']}/system-prompt"
         before = owner.patch(path, {"system_prompt": "kept"}).get_json()
