@@ -27,7 +27,6 @@ STATUS = {
     "invalid_credentials": 401,
     "not_found": 404,
     "session_not_found": 404,
-    "user_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "payload_too_large": 413,

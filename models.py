@@ -10,7 +10,7 @@ import orjson
 from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, TextField, fn
 
 from database import Compiled, db, param
-from errors import Missing
+from errors import ApiError, Missing
 from values import CONTENT_LENGTH, PROMPT_LENGTH, ROLES, TITLE_LENGTH, USERNAME_LENGTH, later_than, new_id, now
 
 RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
@@ -67,10 +67,10 @@ class User(Table):
 
     @staticmethod
     def one(user_id: str) -> dict[str, Any]:
-        """Return a user as the API shows it, or raise Missing."""
+        """Return the caller as the API shows them, or raise ``token_revoked`` where they are gone."""
         user = User.select(User.id, User.username, User.created_at).where(User.id == user_id).dicts().first()
         if user is None:
-            raise Missing("user")
+            raise ApiError("token_revoked")
         return dict(user)
 
 

@@ -35,7 +35,8 @@ def in_metadata(raw: bytes) -> bytes:
 NOT_JSON = [
     b"{", b"}", b"{]", b"x", b"'x'", b"{'a':1}", b'{"a":1,}', b"[1,]", b"// comment\n{}", b"{} {}", b"\x00", b" ",
     b"\xff", b'{"title":"\xff"}', b'{"title":"\xed\xa0\x80"}', b"\xef\xbb\xbf{}", "{}".encode("utf-16"),
-    b'{"title":NaN}',    b'{"title":"\\ud800"}', b'{"title":"\\udc00\\ud800"}', b'{"title":"\x01"}', b'{"title":"\\x41"}', b"[" * 5_000,
+    b'{"title":NaN}',
+    b'{"title":"\\ud800"}', b'{"title":"\\udc00\\ud800"}', b'{"title":"\x01"}', b'{"title":"\\x41"}', b"[" * 5_000,
     b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"[" * 100_000,
 ]  # fmt: skip
 
