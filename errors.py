@@ -69,6 +69,10 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
+class HandOver(BaseException):  # past Flask's handlers, which catch Exception
+    """A request that would keep others waiting: the server starts it again where it may take its time."""
+
+
 class Missing(ApiError):
     """A row that is not there, or not the caller's: the two cannot be told apart."""
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
+from collections import deque
 from typing import Any
 
 import click
@@ -20,7 +22,7 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
 import errors
@@ -63,6 +65,24 @@ class RequestParser(HTTPRequestParser):
         return consumed
 
 
+class Task(WSGITask):
+    """A request on its way through the app."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["parley.may_wait"] = self.channel.may_wait
+        return environ
+
+    def write(self, data: bytes) -> None:
+        if self.wrote_header or self.content_length != len(data) or not self.has_body:
+            super().write(data)
+            return
+        # The head and the whole body at once: one system call and one packet less.
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+        self.channel.write_soon(self.build_response_header() + data)
+
+
 class JsonErrorTask(ErrorTask):
     """waitress's own refusals, of what is not even HTTP, in the one shape of all errors."""
 
@@ -81,9 +101,11 @@ class Channel(HTTPChannel):
     closing with unread bytes would reset the connection, and the answer could be lost."""
 
     parser_class = RequestParser
+    task_class = Task
     error_task_class = JsonErrorTask
 
     close_when_flushed: bool
+    may_wait = False
     refused = False
     lingers_until = 0.0
     head_since: float | None = None
@@ -133,6 +155,11 @@ class Server(TcpWSGIServer):
 
     channel_class = Channel
     accepting: bool
+    loop_thread = threading.get_ident()
+
+    def pull_trigger(self) -> None:
+        if threading.get_ident() != self.loop_thread:  # the loop need not wake itself
+            super().pull_trigger()
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
@@ -149,8 +176,63 @@ class Server(TcpWSGIServer):
             self.socket.close()
 
 
+class Dispatcher:
+    """Decides where a request is served.
+
+    - What reads is served by the loop itself, one after the other. It takes some hundred
+      microseconds, less than handing it to a thread costs; and threads would fight for the
+      interpreter lock. A write in progress keeps no reader of SQLite waiting.
+    - What writes waits for the disk, on threads of its own, so that the loop doesn't.
+    - What says that it takes its time (HandOver) starts again on one of the patient threads.
+    """
+
+    WRITERS = 1
+
+    def __init__(self, patient: int):
+        self.ready: deque[Channel] = deque()
+        self._writers, self._patient = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        self._writers.queue_logger.disabled = True  # a line for each request that waits a moment
+        self._writers.set_thread_count(self.WRITERS)
+        self._patient.set_thread_count(patient)
+
+    def add_task(self, channel: Channel) -> None:
+        """Take the first request of a channel; waitress calls this, from any thread."""
+        channel.may_wait = False
+        if channel.requests[0].error or channel.requests[0].command in ("GET", "HEAD"):
+            self.ready.append(channel)
+        else:
+            self._writers.add_task(Turn(channel, self._patient))
+
+    def serve_ready(self) -> None:
+        """Serve what the loop itself serves."""
+        while self.ready:
+            Turn(self.ready.popleft(), self._patient).service()
+
+    def shutdown(self) -> None:
+        """Let the threads end."""
+        for threads in (self._writers, self._patient):
+            threads.shutdown(timeout=1)
+
+
+class Turn:
+    """A channel's turn to be served, handed on to the patient threads where it takes its time."""
+
+    def __init__(self, channel: Channel, patient: ThreadedTaskDispatcher):
+        self.channel, self.patient = channel, patient
+
+    def service(self) -> None:
+        try:
+            self.channel.service()
+        except errors.HandOver:
+            self.channel.may_wait = True
+            self.patient.add_task(self.channel)
+
+    def cancel(self) -> None:
+        self.channel.cancel()
+
+
 class Service:
-    """The listening sockets, their connections and the threads that serve them."""
+    """The listening sockets, their connections and what serves them."""
 
     def __init__(self, app: Flask):
         config = app.config
@@ -168,12 +250,10 @@ class Service:
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
-        self._threads = ThreadedTaskDispatcher()
-        self._threads.queue_logger.disabled = True  # a line for each request that waits a moment
-        self._threads.set_thread_count(config["PARLEY_THREADS"])
+        self._dispatcher = Dispatcher(config["PARLEY_THREADS"])
         try:
             self._servers = [
-                Server(app, self._sockets, dispatcher=self._threads, adj=adjustments, sockinfo=sockinfo)
+                Server(app, self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
                 for sockinfo in adjustments.listen
             ]
         except OSError as error:
@@ -193,16 +273,17 @@ class Service:
         while not self._stopping:
             self._turn(30.0)
         self._drain()
-        self._threads.shutdown(timeout=1)
+        self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
-        self._servers[0].pull_trigger()
+        self._servers[0].trigger.pull_trigger()
         signal.signal(number, signal.SIG_DFL)  # told twice, it ends at once
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+        self._dispatcher.serve_ready()
 
     def _drain(self) -> None:
         for server in self._servers:

@@ -10,7 +10,7 @@ import orjson
 from flask import Flask, Response, current_app, request
 from marshmallow import Schema, ValidationError
 
-from errors import ApiError
+from errors import ApiError, HandOver
 from values import parse_json
 
 View = Callable[..., Any]
@@ -73,6 +73,8 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
             result = view(*arguments, **named)
+            if isinstance(result, Iterator):
+                take_time()  # a stream goes at the pace of its client
             if schema is None:
                 return Response(status=status)
             content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
@@ -82,6 +84,23 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
         return handler
 
     return decorate
+
+
+def waits(view: View) -> View:
+    """Mark a view that takes long or waits for something; it goes above the other decorators."""
+
+    @wraps(view)
+    def handler(**arguments: Any) -> Any:
+        take_time()
+        return view(**arguments)
+
+    return handler
+
+
+def take_time() -> None:
+    """Go on only where no other request is kept waiting; the server sees to it (see server.py)."""
+    if not request.environ.get("parley.may_wait", True):
+        raise HandOver
 
 
 def init_app(app: Flask) -> None:

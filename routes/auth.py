@@ -9,13 +9,14 @@ from flask import Blueprint, g
 import auth
 import schemas
 from models import User
-from routes import body, returns
+from routes import body, returns, waits
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 
 @blueprint.post("/login")
 @auth.opened
+@waits
 @returns(schemas.TokenPair)
 @body(schemas.Credentials)
 def log_in(data: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def me() -> dict[str, Any]:
 
 
 @blueprint.post("/password")
+@waits
 @returns(None, 204)
 @body(schemas.NewPassword)
 def change_password(data: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from flask import Blueprint, g
 
 import schemas
 from models import Session
-from routes import body, returns
+from routes import body, returns, waits
 from services import documents
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
@@ -77,6 +77,7 @@ def export_session(session_id: str) -> documents.Document:
 
 
 @blueprint.post("/import")
+@waits
 @returns(schemas.Imported, 201)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
 def import_session(data: dict[str, Any]) -> dict[str, Any]:
