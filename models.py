@@ -279,6 +279,9 @@ class Message(Table):
             }
         )
     )
+    _touch = Compiled(
+        lambda: Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("session_id"))
+    )
     _last = Compiled(lambda: Message.select(fn.MAX(Message.seq)).where(Message.session == param("session_id")))
     _page = Compiled(
         lambda: (
@@ -287,6 +290,16 @@ class Message(Table):
             .order_by(Message.seq)
         )
     )
+
+    @staticmethod
+    def add(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
+        """Append a message to a session of the user's and return it, or raise Missing."""
+        message = {"id": new_id(), "session_id": session_id, "role": role, "content": content, "metadata": metadata}
+        with db.writing():
+            moment = later_than(Session.one(user_id, session_id)["updated_at"])
+            Message._touch(session_id=session_id, updated_at=moment)
+            Message._insert(**message, created_at=moment)
+        return message | {"metadata": orjson.Fragment(metadata), "created_at": moment}
 
     @staticmethod
     def last(session_id: str) -> int:

@@ -101,17 +101,20 @@ class NewMessage(Base):
     role = Text(required=True, validate=OneOf(values.ROLES))
     content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
     metadata = Metadata(load_default="{}")
+
+
+class ImportedMessage(NewMessage):
     created_at = Time(load_default=None, allow_none=False)
 
 
 class MessageList(fields.Field[list[MessageRow]]):
-    """A list of NewMessage, loaded as MessageRow tuples.
+    """A list of ImportedMessage, loaded as MessageRow tuples.
 
     The good case is checked in one loop: 10,000 messages in 3 ms, through the nested schema in
     135. What the loop does not take, the schema explains.
     """
 
-    nested = NewMessage()
+    nested = ImportedMessage()
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[MessageRow]:
         if not isinstance(value, list):

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, g
 
 import schemas
-from models import Session
+from models import Message, Session
 from routes import body, returns, waits
 from services import documents
 
@@ -67,6 +67,14 @@ def delete_session(session_id: str) -> None:
 def delete_sessions() -> dict[str, Any]:
     """Delete every session of the caller."""
     return {"deleted": Session.remove_all(g.user_id)}
+
+
+@blueprint.post("/<session_id>/messages")
+@returns(schemas.MessageOut, 201)
+@body(schemas.NewMessage)
+def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
+    """Append a message to a session."""
+    return Message.add(g.user_id, session_id, **data)
 
 
 @blueprint.get("/<session_id>/export")

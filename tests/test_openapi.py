@@ -62,6 +62,7 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
         ("GET", path, ...),
         ("PATCH", path, {"title": "x"}),
         ("PATCH", f"{path}/system-prompt", {"system_prompt": "x"}),
+        ("POST", f"{path}/messages", message()),
         ("GET", f"{path}/export", ...),
         ("DELETE", path, ...),
         ("DELETE", "/api/sessions", ...),

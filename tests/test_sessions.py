@@ -20,6 +20,7 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("PATCH", "/api/sessions/{id}", {"title": "new"}, 200),
     ("PATCH", "/api/sessions/{id}/system-prompt", {"system_prompt": "new"}, 200),
     ("PATCH", "/api/sessions/{id}/system-prompt", ..., 200),
+    ("POST", "/api/sessions/{id}/messages", {"role": "user", "content": "new"}, 201),
     ("GET", "/api/sessions/{id}/export", ..., 200),
     ("DELETE", "/api/sessions/{id}", ..., 204),
 ]
@@ -205,6 +206,33 @@ class TestMessages:
         assert [list(item) for item in messages] == [MESSAGE_KEYS] * 3
         assert {item["session_id"] for item in messages} == {session["id"]}
         assert [item["metadata"] for item in messages] == [{}] * 3
+
+    @pytest.mark.parametrize("metadata", [None, {}, {"model": "m", "deep": [{"a": 2**70}]}])
+    def test_are_appended(self, owner: Caller, metadata: Any) -> None:
+        session = owner.imported(message("first"))
+        body = message("second\n", role="assistant", created_at="2020-01-01", unknown=1)
+        path = f"/api/sessions/{session['id']}"
+        answer = owner.post(f"{path}/messages", body if metadata is None else body | {"metadata": metadata})
+        added = answer.get_json()
+        assert (answer.status_code, list(added)) == (201, MESSAGE_KEYS)
+        assert (added["role"], added["content"], added["metadata"]) == ("assistant", "second\n", metadata or {})
+        after = owner.get(path).get_json()
+        assert after["messages"][1:] == [added]
+        assert after["updated_at"] == added["created_at"] > session["updated_at"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            ..., None, {}, [], message(""), message("x" * 50_001), message("\0"), message(role="tool"), {"role": "user"},
+            {"content": "x"}, message(metadata=None), message(metadata=[]), message(metadata={"a": "\0"}),
+        ],
+    )  # fmt: skip
+    def test_are_refused(self, owner: Caller, body: Any) -> None:
+        session = owner.imported(message())
+        before = owner.get(f"/api/sessions/{session['id']}").get_json()
+        answer = owner.post(f"/api/sessions/{session['id']}/messages", body)
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+        assert owner.get(f"/api/sessions/{session['id']}").get_json() == before
 
     def test_reading_moves_nothing(self, owner: Caller) -> None:
         session = owner.imported(message())
