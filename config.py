@@ -86,11 +86,11 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     given = dict(config or {})
     env = FileAwareEnv(eager=False, strip_whitespace=True)
-    for setting in SETTINGS:
-        if setting.name not in given:
-            parse = getattr(env, setting.kind)
-            given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
     try:
+        for setting in SETTINGS:
+            if setting.name not in given:
+                parse = getattr(env, setting.kind)
+                given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
         env.seal()
     except EnvError as error:
         raise StartError(_explain(error)) from None

@@ -33,7 +33,7 @@ from values import new_id
 
 # What was accepted has this long to finish when the process is told to stop.
 DRAIN_SECONDS = 15.0
-# A client whose body was refused has this long to stop sending and read why.
+# A client that was refused has this long to stop sending and read why.
 LINGER_SECONDS = 15.0
 # Longest wait for the rest of a request's head, and for a client to read any more of its answer.
 STALL_SECONDS = 30.0
@@ -65,7 +65,20 @@ class RequestParser(HTTPRequestParser):
         return consumed
 
 
-class Task(WSGITask):
+class OneSend:
+    """Sends the head and the whole body of an answer at once: a system call and a packet less."""
+
+    def write(self: Any, data: bytes) -> None:
+        if self.wrote_header or self.content_length != len(data) or not self.has_body:
+            super().write(data)  # type: ignore[misc]  # waitress.task.Task's
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+        self.channel.write_soon(head + data)
+
+
+class Task(OneSend, WSGITask):
     """A request on its way through the app."""
 
     def get_environment(self) -> dict[str, Any]:
@@ -73,17 +86,8 @@ class Task(WSGITask):
         environ["parley.may_wait"] = self.channel.may_wait
         return environ
 
-    def write(self, data: bytes) -> None:
-        if self.wrote_header or self.content_length != len(data) or not self.has_body:
-            super().write(data)
-            return
-        # The head and the whole body at once: one system call and one packet less.
-        self.wrote_header = True
-        self.content_bytes_written = len(data)
-        self.channel.write_soon(self.build_response_header() + data)
 
-
-class JsonErrorTask(ErrorTask):
+class JsonErrorTask(OneSend, ErrorTask):
     """waitress's own refusals, of what is not even HTTP, in the one shape of all errors."""
 
     def execute(self) -> None:
@@ -97,8 +101,8 @@ class JsonErrorTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """One connection. Where a body was refused, it lingers until the client has had its answer:
-    closing with unread bytes would reset the connection, and the answer could be lost."""
+    """One connection. Where a request was refused unread, it lingers until the client has had its
+    answer: closing with unread bytes would reset the connection, and the answer could be lost."""
 
     parser_class = RequestParser
     task_class = Task
@@ -111,11 +115,11 @@ class Channel(HTTPChannel):
     head_since: float | None = None
 
     def received(self, data: bytes) -> bool:
-        if self.refused:  # what still comes of the refused body
+        if self.refused:  # what still comes of the refused request
             self.will_close = bool(self.lingers_until) and time.monotonic() > self.lingers_until
             return False
         received = bool(super().received(data))
-        self.refused = any(request.oversized for request in self.requests)
+        self.refused = any(request.error or request.oversized for request in self.requests)
         if self.request is None or self.request.headers_finished:
             self.head_since = None
         elif self.head_since is None:
