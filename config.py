@@ -95,7 +95,7 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     except EnvError as error:
         raise StartError(_explain(error)) from None
     except ValueError as error:  # a file that a ..._FILE variable names cannot be read
-        raise StartError(str(error)) from None
+        raise StartError(f"{error} {error.__cause__}") from None
     return given
 
 

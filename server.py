@@ -20,7 +20,7 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
@@ -63,6 +63,12 @@ class RequestParser(HTTPRequestParser):
                 self.body_rcv = None
             return len(data)
         return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # an address or a length that Python's own parsers choke on
+            raise ParsingError(str(error)) from None
 
 
 class OneSend:
@@ -174,7 +180,10 @@ class Server(TcpWSGIServer):
     def stop_accepting(self) -> None:
         """Take in the connections that the kernel has accepted for us, and no more."""
         if self.accepting:
-            self.handle_accept()
+            taken = -1
+            while taken != len(self.active_channels):
+                taken = len(self.active_channels)
+                self.handle_accept()
             self.accepting = False
             self.del_channel()
             self.socket.close()
@@ -292,6 +301,7 @@ class Service:
     def _drain(self) -> None:
         for server in self._servers:
             server.stop_accepting()
+        self._turn(0)  # what has been sent by now was accepted
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
             channels = [channel for server in self._servers for channel in list(server.active_channels.values())]
