@@ -138,6 +138,8 @@ def authenticate() -> None:
         claims = current_app.extensions["verifier"].claims(bearer())
         if claims.kind not in kinds:
             raise ApiError("invalid_token")
+    if refusal := request.environ.get("parley.refusal"):
+        raise refusal
     db.prepare()
     if kinds:
         if not Login.alive(claims.login_id, claims.user_id):

@@ -33,7 +33,7 @@ class Database(peewee.SqliteDatabase):
     def __init__(self, path: Path, synchronous: str = "FULL"):
         self.path = path
         self._identity = _identity(path)
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # the server puts several writes into one
         super().__init__(
             # rw, not rwc: a file that is gone must not be made anew, empty, behind our back.
             f"{path.absolute().as_uri()}?mode=rw",

@@ -19,6 +19,7 @@ BATCH = 1_000
 
 # A conversation is read in pages of about this many characters, so that a long one takes no more memory.
 PAGE_CHARACTERS = 1_048_576
+ROWS_AT_ONCE = 64
 
 
 def _time_check(column: str) -> Any:
@@ -313,14 +314,11 @@ class Message(Table):
         The metadata are the stored JSON, passed through. Only a page that ends at ``last`` is the
         last one; one that ends nowhere further than it began means that the messages are gone.
         """
-        items = []
-        size = 0
-        end = after
-        for seq, message_id, role, content, metadata, created_at in Message._page(
-            session_id=session_id, after=after, last=last
-        ):
-            end = seq
-            items.append(
+        items: list[dict[str, Any]] = []
+        size, end = 0, after
+        cursor = Message._page(session_id=session_id, after=after, last=last)
+        while size < PAGE_CHARACTERS and (rows := cursor.fetchmany(ROWS_AT_ONCE)):
+            items += [
                 {
                     "id": message_id,
                     "session_id": session_id,
@@ -329,10 +327,10 @@ class Message(Table):
                     "metadata": orjson.Fragment(metadata),
                     "created_at": created_at,
                 }
-            )
-            size += len(content) + len(metadata)
-            if size > PAGE_CHARACTERS:
-                break
+                for _, message_id, role, content, metadata, created_at in rows
+            ]
+            size += sum([len(row[3]) + len(row[4]) for row in rows])
+            end = rows[-1][0]
         return items, end
 
 

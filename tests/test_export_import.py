@@ -306,6 +306,7 @@ def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest
     session = owner.imported(*(message(f"message {n}") for n in range(100)))
     whole = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
     monkeypatch.setattr(models, "PAGE_CHARACTERS", 50)
+    monkeypatch.setattr(models, "ROWS_AT_ONCE", 3)
     pages = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
     whole[1].pop("exported_at"), pages[1].pop("exported_at")
     assert pages == whole
@@ -316,6 +317,7 @@ def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
 ) -> None:
     session = owner.imported(*(message(f"message {n}") for n in range(10)))
     monkeypatch.setattr(models, "PAGE_CHARACTERS", 10)
+    monkeypatch.setattr(models, "ROWS_AT_ONCE", 3)
     pieces = documents.export(str(owner.user_id), session["id"])
     assert not isinstance(pieces, bytes)
     next(pieces)

@@ -224,7 +224,8 @@ class TestMessages:
         "body",
         [
             ..., None, {}, [], message(""), message("x" * 50_001), message("\0"), message(role="tool"),
-            {"role": "user"}, {"content": "x"}, message(metadata=None), message(metadata=[]), message(metadata={"a": "\0"}),
+            {"role": "user"}, {"content": "x"}, message(metadata=None), message(metadata=[]),
+            message(metadata={"a": "\0"}),
         ],
     )  # fmt: skip
     def test_are_refused(self, owner: Caller, body: Any) -> None:
