@@ -375,6 +375,7 @@ MALFORMED = {
     "method": (b"get /healthz HTTP/1.1\r\n\r\n", 400),
     "no version": (b"GET /healthz HTTP/x\r\n\r\n", 400),
     "address": (b"GET http://[::1 HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
+    "raw byte": (b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "header": (b"GET /healthz HTTP/1.1\r\nno colon\r\n\r\n", 400),
     "folded": (b"GET /healthz HTTP/1.1\r\n folded: x\r\n\r\n", 400),
     "bare CR": (b"GET /healthz HTTP/1.1\r\nA: b\rc\r\n\r\n", 400),
@@ -405,7 +406,7 @@ def test_what_is_not_http(server: Served, sent: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/%ff", "/%00", "/%2f", "/%zz", "/%", "/%c0%af", "/%ed%a0%80", "/\xff", "//", "///", "*", "//api/sessions",
+        "/%ff", "/%00", "/%2f", "/%zz", "/%", "/%c0%af", "/%ed%a0%80", "//", "///", "*", "//api/sessions",
         "/api/sessions/%ff", "/api/sessions/%00", "/api/sessions/%2f", "/api/sessions/%zz", "/api/sessions/%c0%af",
         "/api/sessions/%00/export", "/api/sessions/%ff/export", "/api/sessions/%F0%9F%92%A9", "/api/sessions?%ff=%00",
         "/api%2fsessions", "/api/../api/sessions", "/docs/%00", "/docs/%ff", "/docs/..%2f..%2fapp.py",
@@ -600,7 +601,7 @@ def test_a_database_that_another_process_has_locked(home: Home) -> None:
         ("/api/sessions", {"title": "x"}),
         ("/api/sessions/import", document("x")),
         ("/api/auth/login", {"username": "alice", "password": PASSWORD}),
-    ]
+    ]  # one after the other they would wait three times as long as one alone
     with (
         Served(home.data) as server,
         ThreadPoolExecutor(len(writes)) as pool,
@@ -612,7 +613,7 @@ def test_a_database_that_another_process_has_locked(home: Home) -> None:
             assert server.request("GET", "/api/sessions", token=home.token)[:2] == (200, {"items": []})
         assert not any(write.done() for write in pending)
         for write in pending:
-            status, answer, headers = write.result(timeout=25)
+            status, answer, headers = write.result(timeout=10)
             assert (status, answer) == (503, {"error": "database_busy"})
             assert int(headers["Retry-After"]) > 0
         other.execute("ROLLBACK")
