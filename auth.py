@@ -224,6 +224,8 @@ def hash_password(password: str) -> str:
     return generate_password_hash(password, "scrypt")
 
 
+# A check takes 32 MiB and a core: more at once would only be slower, and larger.
+_CHECKS = threading.BoundedSemaphore(2)
 _NOBODY = hash_password(secrets.token_hex())
 
 
@@ -240,7 +242,9 @@ def check_credentials(username: str, password: str) -> tuple[str, str]:
     with _throttle().attempt((request.remote_addr, key), (request.remote_addr,)):
         user = User.select(User.id, User.password_hash).where(User.name_key == key).tuples().first()
         user_id, password_hash = user or ("", _NOBODY)
-        if not check_password_hash(password_hash, password) or not user:
+        with _CHECKS:
+            correct = check_password_hash(password_hash, password)
+        if not (correct and user):
             raise ApiError("invalid_credentials")
     return user_id, password_hash
 

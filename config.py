@@ -51,7 +51,13 @@ SETTINGS = (
     Setting("PARLEY_REFRESH_TOKEN_DAYS", "int", 30, "Life of a refresh token.", Range(1, 3_650)),
     Setting("PARLEY_MAX_BODY_BYTES", "int", 1_048_576, "Largest request body.", Range(1_024, 1_073_741_824)),
     Setting("PARLEY_MAX_IMPORT_BYTES", "int", 67_108_864, "Largest import.", Range(1_024, 1_073_741_824)),
-    Setting("PARLEY_THREADS", "int", 4, "Threads that answer requests.", Range(1, 256)),
+    Setting(
+        "PARLEY_THREADS",
+        "int",
+        8,
+        "Threads for what takes its time: logins, imports, long exports. All else needs none.",
+        Range(1, 256),
+    ),
     Setting(
         "PARLEY_TRUSTED_PROXIES",
         "int",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,12 +96,18 @@ class Database(peewee.SqliteDatabase):
             ApiError: ``database_busy`` after PATIENCE_SECONDS in line.
 
         """
+        began = time.monotonic()
         if not self._turn.acquire(timeout=PATIENCE_SECONDS):
             raise ApiError("database_busy")
+        waited = time.monotonic() - began
         try:
+            if waited > 0.1:  # then another process gets only the rest of the patience
+                self.pragma("busy_timeout", max(int((PATIENCE_SECONDS - waited) * 1_000), 1))
             with self.atomic():
                 yield
         finally:
+            if waited > 0.1:
+                self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
             self._turn.release()
 
     def insert_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:

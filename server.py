@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import threading
@@ -43,7 +44,9 @@ DRAIN_SECONDS = 15.0
 # A client that was refused has this long to stop sending and read why.
 LINGER_SECONDS = 15.0
 # Longest wait for the rest of a request's head, and for a client to read any more of its answer.
-STALL_SECONDS = 30.0
+STALL_SECONDS = 60.0
+# How often connections are looked through for those.
+LOOK_SECONDS = 5.0
 
 
 class RequestParser(HTTPRequestParser):
@@ -169,12 +172,16 @@ class Channel(HTTPChannel):
             except OSError:
                 self.will_close = True
 
-    def stalled(self, now: float) -> bool:
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        if self.may_wait:  # for the client: the loop and the writer must not
+            super()._flush_outbufs_below_high_watermark()
+
+    def stalled(self) -> bool:
         """Tell whether the client has kept this connection waiting for too long."""
         monotonic = time.monotonic()
         slow_head = self.head_since is not None and monotonic - self.head_since > STALL_SECONDS
         lingering = bool(self.lingers_until) and monotonic > self.lingers_until
-        not_reading = bool(self.total_outbufs_len) and now - self.last_activity > STALL_SECONDS
+        not_reading = bool(self.total_outbufs_len) and time.time() - self.last_activity > STALL_SECONDS
         return slow_head or lingering or not_reading
 
     @property
@@ -195,11 +202,11 @@ class Server(TcpWSGIServer):
         if threading.get_ident() != self.loop_thread:  # the loop need not wake itself
             super().pull_trigger()
 
-    def maintenance(self, now: float) -> None:
-        super().maintenance(now)
+    def close_stalled(self) -> None:
+        """Close the connections of clients that keep them waiting, and let go who writes to them."""
         for channel in list(self.active_channels.values()):
-            if channel.stalled(now):
-                channel.handle_close()  # and the thread that writes to it is let go
+            if channel.stalled():
+                channel.handle_close()
 
     def stop_accepting(self) -> None:
         """Take in the connections that the kernel has accepted for us, and no more."""
@@ -233,21 +240,31 @@ class Dispatcher:
       microseconds, less than handing it to a thread costs; and threads would fight for the
       interpreter lock. A write in progress keeps no reader of SQLite waiting.
     - What writes waits for the disk, on the Writer's thread, so that the loop doesn't.
-    - What says that it takes its time (HandOver) starts again on one of the patient threads.
+    - What takes its time is served by one of the patient threads: views that are marked so, and
+      answers that turn out to be long (HandOver).
     """
 
-    def __init__(self, app: WSGIApplication, patient_threads: int):
+    def __init__(self, app: Flask, patient_threads: int):
         self._ready: deque[Channel] = deque()
         self._patient = ThreadedTaskDispatcher()
         self._patient.queue_logger.disabled = True  # a line for each request that waits a moment
         self._patient.set_thread_count(patient_threads)
         self._writer = Writer(app, self.serve)
+        waiting = [
+            rule.rule for rule in app.url_map.iter_rules() if hasattr(app.view_functions[rule.endpoint], "waits")
+        ]
+        self._waiting = re.compile("|".join(re.sub("<[^>]+>", "[^/]+", rule) for rule in waiting))
 
     def add_task(self, channel: Channel) -> None:
         """Take the first request of a channel; waitress calls this, from any thread."""
+        request = channel.requests[0]
         channel.may_wait = False
-        if channel.requests[0].error or channel.requests[0].command in ("GET", "HEAD"):
+        if channel.total_outbufs_len:  # the client has yet to take an earlier answer: it may be slow
+            self._be_patient(channel)
+        elif request.error or request.command in ("GET", "HEAD"):
             self._ready.append(channel)
+        elif self._waiting.fullmatch(request.path):
+            self._be_patient(channel)
         else:
             self._writer.queue.put(channel)
 
@@ -261,8 +278,11 @@ class Dispatcher:
         try:
             channel.service()
         except errors.HandOver:
-            channel.may_wait = True
-            self._patient.add_task(channel)
+            self._be_patient(channel)
+
+    def _be_patient(self, channel: Channel) -> None:
+        channel.may_wait = True
+        self._patient.add_task(channel)
 
     def shutdown(self) -> None:
         """Let the threads end."""
@@ -299,8 +319,8 @@ class Writer:
                     errors.log.exception("a request could not be served")
 
     def _answer_together(self, channels: list[Channel]) -> None:
-        """Prepare the answers of all. Where it does not come to the commit, there are none: each
-        request is then served on its own, and finds its own error."""
+        """Prepare the answers of all. Where it does not come to the commit there are none: the
+        requests are refused for the same reason, or served each on its own to find its own."""
         tasks = [Task(channel, channel.requests[0]) for channel in channels if channel.connected]
         refusal = None
         try:
@@ -308,9 +328,12 @@ class Writer:
             with db.writing():
                 answers = [self._answer(task) for task in tasks]
         except errors.ApiError as error:
-            refusal = error  # busy, and it would be again after as long a wait for each
-        except Exception:
-            errors.log.warning("no commit for %d requests at once", len(tasks), exc_info=True)
+            refusal = error
+        except Exception as error:
+            errors.log.warning("no commit for %d requests at once: %s", len(tasks), error)
+            code = errors.database_code(error)
+            # Busy, say: it would be again, after as long a wait for each.
+            refusal = None if code == "internal_error" else errors.ApiError(code)
         else:
             for task, answer in zip(tasks, answers, strict=True):
                 task.request.answer = answer
@@ -319,11 +342,8 @@ class Writer:
             task.request.refusal = refusal
             task.request.get_body_stream().seek(0)
 
-    def _answer(self, task: Task) -> Answer | None:
-        try:
-            answer = Answer.of(self._app, task.get_environment())
-        except errors.HandOver:
-            return None
+    def _answer(self, task: Task) -> Answer:
+        answer = Answer.of(self._app, task.get_environment())
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer
@@ -342,9 +362,9 @@ class Service:
             max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
             connection_limit=1_000,
             asyncore_use_poll=True,
+            outbuf_high_watermark=1_048_576,  # what a stream may be ahead of its client
             # Reads on while a request is served, which is how a client's leaving is noticed.
             channel_request_lookahead=1,
-            cleanup_interval=5,
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
@@ -368,8 +388,13 @@ class Service:
         """Serve until SIGTERM or SIGINT, then finish what was accepted."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        next_look = 0.0
         while not self._stopping:
-            self._turn(30.0)
+            self._turn(LOOK_SECONDS)
+            if time.monotonic() > next_look:
+                next_look = time.monotonic() + LOOK_SECONDS
+                for server in self._servers:
+                    server.close_stalled()
         self._drain()
         self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)

@@ -73,8 +73,8 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
             result = view(*arguments, **named)
-            if isinstance(result, Iterator):
-                take_time()  # a stream goes at the pace of its client
+            if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
+                raise HandOver  # a stream goes at the pace of its client
             if schema is None:
                 return Response(status=status)
             content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
@@ -87,20 +87,9 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
 
 
 def waits(view: View) -> View:
-    """Mark a view that takes long or waits for something; it goes above the other decorators."""
-
-    @wraps(view)
-    def handler(**arguments: Any) -> Any:
-        take_time()
-        return view(**arguments)
-
-    return handler
-
-
-def take_time() -> None:
-    """Go on only where no other request is kept waiting; the server sees to it (see server.py)."""
-    if not request.environ.get("parley.may_wait", True):
-        raise HandOver
+    """Mark a view that takes long or waits for something: the server gives it a thread of its own."""
+    view.waits = True  # type: ignore[attr-defined]
+    return view
 
 
 def init_app(app: Flask) -> None:
