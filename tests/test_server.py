@@ -374,6 +374,7 @@ MALFORMED = {
     "tls": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "method": (b"get /healthz HTTP/1.1\r\n\r\n", 400),
     "no version": (b"GET /healthz HTTP/x\r\n\r\n", 400),
+    "raw byte": (b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "address": (b"GET http://[::1 HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "raw byte": (b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "header": (b"GET /healthz HTTP/1.1\r\nno colon\r\n\r\n", 400),
