@@ -376,7 +376,6 @@ MALFORMED = {
     "no version": (b"GET /healthz HTTP/x\r\n\r\n", 400),
     "raw byte": (b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "address": (b"GET http://[::1 HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
-    "raw byte": (b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
     "header": (b"GET /healthz HTTP/1.1\r\nno colon\r\n\r\n", 400),
     "folded": (b"GET /healthz HTTP/1.1\r\n folded: x\r\n\r\n", 400),
     "bare CR": (b"GET /healthz HTTP/1.1\r\nA: b\rc\r\n\r\n", 400),
