@@ -234,6 +234,35 @@ def test_a_full_disk(small_disk: Path, count: int) -> None:
     assert_sound(small_disk)
 
 
+def test_a_disk_that_fills_up_under_writers(small_disk: Path) -> None:
+    """What many writers commit together is acknowledged together or refused together, never half."""
+    token = make_user(small_disk)
+
+    def append(server: Served, session: str, writer: int) -> list[str]:
+        acknowledged: list[str] = []
+        with Client(server, token) as client:
+            for number in range(2_000):
+                content = f"{writer}-{number} " + "x" * 20_000
+                status, answer = client("POST", f"{session}/messages", {"role": "user", "content": content})
+                if status != 201:
+                    assert (status, answer) == (507, {"error": "disk_full"})
+                    return acknowledged
+                acknowledged.append(answer["id"])
+        raise AssertionError("the disk is not small")
+
+    with Served(small_disk) as server, ThreadPoolExecutor(8) as pool:
+        _, created, _ = server.request("POST", "/api/sessions", None, token)
+        session = f"/api/sessions/{created['id']}"
+        writers = [pool.submit(append, server, session, writer) for writer in range(8)]
+        acknowledged = {message for writer in writers for message in writer.result(timeout=60)}
+        _, read, _ = server.request("GET", session, token=token)
+        server.stop(signal.SIGKILL)
+    assert acknowledged
+    assert {message["id"] for message in read["messages"]} == acknowledged
+    assert {message for (message,) in query(small_disk, "SELECT id FROM messages")} == acknowledged
+    assert_sound(small_disk)
+
+
 class Long(NamedTuple):
     """A data folder with a conversation of 100,000 messages in it."""
 

@@ -1,0 +1,124 @@
+"""Requests that are committed together: each still has its own answer, and none before the commit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+from flask import Flask
+
+import errors
+from database import Database, db
+from server import Answer, Writer
+from tests.conftest import Caller, rows
+from tests.served import Served, make_user
+
+
+def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
+    with Served(tmp_path / "data") as server, ExitStack() as stack:
+        token = make_user(server.data)
+        _, session, _ = server.request("POST", "/api/sessions", None, token)
+        path = f"/api/sessions/{session['id']}/messages"
+        kinds = [
+            (201, path, token, b'{"role":"user","content":"kept"}'),
+            (400, path, token, b'{"role":"user","content":""}'),
+            (400, path, token, b"{"),
+            (401, path, token + "x", b'{"role":"user","content":"lost"}'),
+            (404, "/api/sessions/missing/messages", token, b'{"role":"user","content":"lost"}'),
+        ]
+        sent = []
+        server.process.send_signal(signal.SIGSTOP)  # so that all of them are waiting when it goes on
+        for status, target, sender, body in kinds * 6:
+            connection = stack.enter_context(server.connect())
+            head = f"POST {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sender}\r\nConnection: close\r\n"
+            framing = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + framing.encode() + body)
+            sent.append((status, connection))
+        server.process.send_signal(signal.SIGCONT)
+        for status, connection in sent:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 %d " % status)
+        _, found, _ = server.request("GET", path.removesuffix("/messages"), token=token)
+        assert [message["content"] for message in found["messages"]] == ["kept"] * 6
+        assert server.stop() == 0
+
+
+class Request:
+    """As much of waitress's request as the writer looks at."""
+
+    version = "1.1"
+    answer: Answer | None = None
+    refusal: errors.ApiError | None = None
+
+    def __init__(self) -> None:
+        self.rewound = 0
+
+    def get_body_stream(self) -> Request:
+        return self
+
+    def seek(self, position: int) -> None:
+        self.rewound += 1
+
+
+class Channel:
+    connected = True
+
+    def __init__(self) -> None:
+        self.requests = [Request()]
+
+
+def full(*arguments: Any) -> None:
+    error = peewee.OperationalError("database or disk is full")
+    error.sqlite_errorname = "SQLITE_FULL"  # type: ignore[attr-defined]
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("trouble", "refusal"),
+    [
+        (lambda patch: None, None),
+        (lambda patch: patch.setattr(Database, "commit", full), "disk_full"),
+        (lambda patch: patch.setattr(Database, "writing", full), "disk_full"),
+    ],
+)
+def test_without_its_commit_nothing_is_answered(
+    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Any], None], refusal: str | None
+) -> None:
+    writer = Writer(app, lambda channel: None)
+    headers = {"Authorization": f"Bearer {owner.token}"}
+    environ = app.test_request_context("/api/sessions", method="POST", headers=headers).request.environ
+    monkeypatch.setattr(writer, "_answer", lambda task: Answer.of(app, dict(environ)))
+    channels: Any = [Channel(), Channel()]
+    with monkeypatch.context() as patch:
+        trouble(patch)
+        writer._answer_together(channels)
+    requests = [channel.requests[0] for channel in channels]
+    if refusal is None:
+        assert [request.answer.status for request in requests] == ["201 CREATED"] * 2
+        assert len(rows("SELECT * FROM sessions")) == 2
+    else:
+        assert [request.answer for request in requests] == [None] * 2
+        assert [request.refusal.code for request in requests] == [refusal] * 2
+        assert [request.rewound for request in requests] == [1] * 2
+        assert rows("SELECT * FROM sessions") == []
+    writer.queue.put(None)
+
+
+def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller, app: Flask, monkeypatch: Any) -> None:
+    def answer(app: Any, environ: Any) -> str:
+        db.rollback()
+        return "never sent"
+
+    writer = Writer(app, lambda channel: None)
+    monkeypatch.setattr(Answer, "of", answer)
+    task: Any = type("Task", (), {"get_environment": dict})()
+    with pytest.raises(peewee.OperationalError) as raised, db.writing():
+        rows("UPDATE users SET username = 'changed'")
+        writer._answer(task)
+    assert "the transaction is gone" in {str(error) for error in errors._chain(raised.value)}
+    assert rows("SELECT username FROM users") == [("owner",)]
+    writer.queue.put(None)
