@@ -116,9 +116,14 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
     writer = Writer(app, lambda channel: None)
     monkeypatch.setattr(Answer, "of", answer)
     task: Any = type("Task", (), {"get_environment": dict})()
-    with pytest.raises(peewee.OperationalError) as raised, db.writing():
-        rows("UPDATE users SET username = 'changed'")
-        writer._answer(task)
+
+    def write() -> None:
+        with db.writing():
+            rows("UPDATE users SET username = 'changed'")
+            writer._answer(task)
+
+    with pytest.raises(peewee.OperationalError) as raised:
+        write()
     assert "the transaction is gone" in {str(error) for error in errors._chain(raised.value)}
     assert rows("SELECT username FROM users") == [("owner",)]
     writer.queue.put(None)
