@@ -1,0 +1,47 @@
+"""Fill a Parley database: ``python -m benchmarks.fill DATA_DIR SESSIONS MESSAGES``.
+
+Messages go round the sessions, so that a conversation lies scattered over the file as it would
+after years; the sessions belong to a hundred users.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from database import db, open_database
+from models import Message, Session, User
+from values import new_id, now
+
+USERS = 100
+AT_ONCE = 50_000
+
+
+def main(folder: Path, sessions: int, messages: int) -> None:
+    database = open_database(folder / "parley.db", "NORMAL")
+    moment = now()
+    users = [new_id() for _ in range(USERS)]
+    ids = [new_id() for _ in range(sessions)]
+    content = "words of an older incident, " * 10
+    with db.writing():
+        for number, user_id in enumerate(users):
+            name = f"filler {number}"
+            User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=moment).execute()
+        for number, session_id in enumerate(ids):
+            values = {"id": session_id, "user_id": users[number % USERS], "title": f"Incident {number}"}
+            values |= {"system_prompt": None, "created_at": moment, "updated_at": moment}
+            Session._insert(**values)
+    for start in range(0, messages, AT_ONCE):
+        with db.writing():
+            Message._insert.many(
+                (new_id(), ids[number % sessions], "user", content, "{}", moment)
+                for number in range(start, min(start + AT_ONCE, messages))
+            )
+        print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
+    print()
+    database.checkpoint()
+    database.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
