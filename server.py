@@ -362,6 +362,7 @@ class Service:
             max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
             connection_limit=1_000,
             asyncore_use_poll=True,
+            recv_bytes=262_144,  # a large import in fewer pieces
             outbuf_high_watermark=1_048_576,  # what a stream may be ahead of its client
             # Reads on while a request is served, which is how a client's leaving is noticed.
             channel_request_lookahead=1,

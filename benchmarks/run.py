@@ -154,7 +154,9 @@ def fastapi(folder: Path) -> Iterator[Peer]:
         yield Peer("FastAPI", process, port, (one, two))
 
 
-WORDS = "the queue of payment is full again – naïve retry, see runbook; latency rises on node seven since 09:30 ✓".split()
+WORDS = (
+    "the queue of payment is full again – naïve retry, see runbook; latency rises on node seven since 09:30 ✓".split()
+)
 
 
 def message(number: int) -> dict[str, Any]:
@@ -358,7 +360,9 @@ def flat(seconds: float, sessions: int, messages: int) -> dict[str, float]:
                 subprocess.run(command, cwd=ROOT, check=True)
             with parley(Path(folder)) as peer:
                 fill(peer)
-                rows = {name: row for name, row in requests(peer).items() if name in ("list of 32", "read 100", "append")}
+                rows = {
+                    name: row for name, row in requests(peer).items() if name in ("list of 32", "read 100", "append")
+                }
                 rates.append(
                     {
                         name: statistics.median(load(peer, *row[:3], seconds, row[3]).rate for _ in range(3))
@@ -407,7 +411,11 @@ def main() -> None:
         raise SystemExit("wrk is missing: it is Debian's package `wrk` (apt-get install wrk).")
     seconds = max(1, round(arguments.seconds))
     result: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, parley(Path(folder) / "a") as ours, fastapi(Path(folder) / "b") as peer:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        parley(Path(folder) / "a") as ours,
+        fastapi(Path(folder) / "b") as peer,
+    ):
         peers = [ours, peer]
         for each in peers:
             fill(each)

@@ -73,7 +73,7 @@ def up(migrator, db):
         class Meta:
             table_name = "messages"
             constraints = (
-                Check("role IN ('user', 'assistant', 'system')"),
+                Check("role = 'user' OR role = 'assistant' OR role = 'system'"),
                 text_check("content", 1, 50000),
                 Check("metadata LIKE '{%}'"),
                 time_check("created_at"),
@@ -96,7 +96,7 @@ def up(migrator, db):
         class Meta:
             table_name = "webhook_runs"
             constraints = (
-                Check("status IN ('running', 'succeeded', 'failed', 'interrupted')"),
+                Check("status = 'running' OR status = 'succeeded' OR status = 'failed' OR status = 'interrupted'"),
                 time_check("started_at"),
                 time_check("finished_at"),
             )
