@@ -8,13 +8,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
+import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -429,7 +434,10 @@ def serve(app: Flask) -> None:
     db.prepare()
     Session.sweep()
     service = Service(app)
-    hint = "" if User.select().exists() else "; no user yet, make one with: flask users add NAME"
+    flask = "flask" if shutil.which("flask") else os.path.relpath(Path(sys.executable).with_name("flask"))
+    hint = "" if User.select().exists() else f"; no user yet, make one with: {flask} users add NAME"
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
+    gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
     service.run()
     db.prepare()

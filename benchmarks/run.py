@@ -154,14 +154,12 @@ def fastapi(folder: Path) -> Iterator[Peer]:
         yield Peer("FastAPI", process, port, (one, two))
 
 
-WORDS = (
-    "the queue of payment is full again – naïve retry, see runbook; latency rises on node seven since 09:30 ✓".split()
-)
+TEXT = "the queue of payment is full again – naïve retry, see runbook; latency rises on node seven since 09:30 ✓"
 
 
 def message(number: int) -> dict[str, Any]:
-    chosen = random.Random(number)
-    content = " ".join(chosen.choice(WORDS) for _ in range(55))
+    chosen, words = random.Random(number), TEXT.split()
+    content = " ".join(chosen.choice(words) for _ in range(55))
     role = ("user", "assistant")[number % 2]
     return {"role": role, "content": content, "metadata": {"model": "m"} if number % 10 == 0 else {}}
 
