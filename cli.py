@@ -146,8 +146,10 @@ def backup(file: Path) -> None:
 @with_appcontext
 def write_openapi() -> None:
     """Write openapi.json anew from the routes and schemas (a developer's command)."""
-    import openapi  # needs apispec, which is not among the runtime requirements
-
+    try:
+        import openapi
+    except ImportError as error:
+        raise click.ClickException(f"{error.name} is missing: it comes with requirements-dev.txt.") from None
     openapi.write()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -92,6 +93,18 @@ def test_only_the_needed_files_go_into_the_image() -> None:
     modules = {path.name for path in ROOT.glob("*.py")}
     folders = {f"{folder}/*.py" for folder in ("migrations", "routes", "services")}
     assert allowed == modules | folders | {"openapi.json", "requirements.txt"}
+
+
+def test_the_health_check_works(tmp_path: Path) -> None:
+    """The very command of the Dockerfile, against a running server and against none."""
+    found = re.search(r"HEALTHCHECK.*\\\n\s+CMD (.*)", (ROOT / "Dockerfile").read_text())
+    assert found
+    command = [sys.executable, *json.loads(found[1])[1:]]
+    with Served(tmp_path / "data") as server:
+        environ = environment(tmp_path / "data", PORT=server.address[1])
+        assert subprocess.run(command, env=environ, timeout=30).returncode == 0
+        server.stop()
+        assert subprocess.run(command, env=environ, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
 
 
 def test_runtime_requirements_are_pinned_and_whole() -> None:
