@@ -75,7 +75,8 @@ class Database(peewee.SqliteDatabase):
 
         """
         if _identity(self.path) != self._identity:
-            self.close()
+            if not self.in_transaction():
+                self.close()
             raise ApiError("database_unavailable")
         if self.is_closed():
             self.connect()
