@@ -69,7 +69,9 @@ class RequestParser(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         consumed = int(super().received(data))
-        if isinstance(self.error, RequestEntityTooLarge):
+        if isinstance(self.error, RequestEntityTooLarge) and getattr(self.body_rcv, "error", None):
+            self.error = self.body_rcv.error  # not too large: no chunks at all
+        elif isinstance(self.error, RequestEntityTooLarge):
             self.error = None
             self.oversized = True
             self.expect_continue = False
