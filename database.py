@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -23,6 +24,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 # How long a write waits for its turn, in this process and for another one: then 503 database_busy.
 PATIENCE_SECONDS = 5.0
+
+log = logging.getLogger("parley")
 
 db: Any = peewee.DatabaseProxy()
 """The database of the running app; the models are bound to it."""
@@ -49,7 +52,7 @@ class Database(peewee.SqliteDatabase):
                 "synchronous": synchronous,  # FULL: a commit is on the disk before it is acknowledged
                 "foreign_keys": 1,  # off by default on every connection, and the cascades with it
                 "trusted_schema": 0,  # nothing in the file may call a function with side effects
-                "cache_size": -16_384,  # KiB a connection
+                "cache_size": -8_192,  # KiB a connection; a long export fills that of its thread
                 "wal_autocheckpoint": 4_000,  # pages: bringing the log into the file costs less when seldom
                 "journal_size_limit": 67_108_864,
             },
@@ -125,9 +128,17 @@ class Database(peewee.SqliteDatabase):
             return False
         return True
 
-    def checkpoint(self) -> None:
-        """Bring what is in the write-ahead log into the file itself, where no one is reading."""
-        self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    def tidy_up(self) -> None:
+        """Bring what is in the write-ahead log into the file itself, and close this thread's connection.
+
+        Where that fails (a full disk) nothing is lost: the log is read at the next start.
+        """
+        try:
+            self.prepare()
+            self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.close()
+        except (ApiError, peewee.PeeweeException) as error:
+            log.warning("the write-ahead log stays as it is: %s", error)
 
 
 class Param(NamedTuple):

@@ -39,8 +39,7 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             )
         print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
     print()
-    database.checkpoint()
-    database.close()
+    database.tidy_up()
 
 
 if __name__ == "__main__":
