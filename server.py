@@ -436,7 +436,8 @@ def serve(app: Flask) -> None:
     db.prepare()
     Session.sweep()
     service = Service(app)
-    flask = "flask" if shutil.which("flask") else os.path.relpath(Path(sys.executable).with_name("flask"))
+    beside = Path(sys.executable).with_name("flask")  # the one that has our packages
+    flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
     hint = "" if User.select().exists() else f"; no user yet, make one with: {flask} users add NAME"
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
