@@ -70,7 +70,13 @@ class ApiError(Exception):
 
 
 class HandOver(BaseException):  # past Flask's handlers, which catch Exception
-    """A request that would keep others waiting: the server starts it again where it may take its time."""
+    """A request that would keep others waiting, with the stream that its view has begun.
+
+    The server starts it again where it may take its time.
+    """
+
+    def __init__(self, begun: Iterator[bytes]):
+        self.begun = begun
 
 
 class Missing(ApiError):

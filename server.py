@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,6 +64,7 @@ class RequestParser(HTTPRequestParser):
     oversized = False
     answer: Answer | None = None
     refusal: errors.ApiError | None = None
+    begun: Iterator[bytes] | None = None
     error: Any
     body_rcv: Any
 
@@ -124,6 +125,7 @@ class Task(OneSend, WSGITask):
         environ["parley.may_wait"] = self.channel.may_wait
         environ["parley.answer"] = self.request.answer
         environ["parley.refusal"] = self.request.refusal
+        environ["parley.begun"] = self.request.begun
         return environ
 
 
@@ -284,7 +286,8 @@ class Dispatcher:
         """Serve the first request of a channel, or hand it to a patient thread."""
         try:
             channel.service()
-        except errors.HandOver:
+        except errors.HandOver as handed_over:
+            channel.requests[0].begun = handed_over.begun
             self._be_patient(channel)
 
     def _be_patient(self, channel: Channel) -> None:

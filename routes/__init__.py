@@ -72,9 +72,9 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
     def decorate(view: View) -> View:
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
-            result = view(*arguments, **named)
+            result = request.environ.get("parley.begun") or view(*arguments, **named)
             if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
-                raise HandOver  # a stream goes at the pace of its client
+                raise HandOver(result)  # a stream goes at the pace of its client
             if schema is None:
                 return Response(status=status)
             content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -10,6 +11,9 @@ import orjson
 from database import db
 from models import Message, Session
 from values import now
+
+# A document of up to about this size is sent whole.
+WHOLE_BYTES = 1_048_576
 
 Document = bytes | Iterator[bytes]
 """A whole JSON document, or its pieces in their order."""
@@ -31,20 +35,24 @@ def export(user_id: str, session_id: str) -> Document:
 
 def _document(session_id: str, head: dict[str, Any]) -> Document:
     """Append the messages to ``head``, as its last key."""
-    last = Message.last(session_id)
-    items, end = Message.page(session_id, 0, last)
-    if end == last:
-        return orjson.dumps(head | {"messages": items})
-    return _stream(session_id, head, items, end, last)
+    pieces = _pieces(session_id, head, Message.last(session_id))
+    begun, size = [], 0
+    for piece in pieces:
+        begun.append(piece)
+        size += len(piece)
+        if size > WHOLE_BYTES:
+            return chain(begun, pieces)
+    return b"".join(begun)
 
 
-def _stream(session_id: str, head: dict[str, Any], items: list[Any], end: int, last: int) -> Iterator[bytes]:
+def _pieces(session_id: str, head: dict[str, Any], last: int) -> Iterator[bytes]:
     """Yield the document a page at a time, up to the message that was the last at the start.
 
-    No transaction is open between two pages: it would keep the write-ahead log from being
-    emptied for as long as the slowest client reads.
+    Of a stream, no transaction is open between two pages: it would keep the write-ahead log from
+    being emptied for as long as the slowest client reads.
     """
-    yield orjson.dumps(head)[:-1] + b',"messages":[' + orjson.dumps(items)[1:-1]
+    yield orjson.dumps(head)[:-1] + b',"messages":['
+    end = 0
     while end < last:
         db.prepare()
         start = end
@@ -52,5 +60,5 @@ def _stream(session_id: str, head: dict[str, Any], items: list[Any], end: int, l
         if end == start:
             # Deleted meanwhile. Breaking off leaves the client with a body that says it is cut short.
             raise RuntimeError("the session was deleted while it was sent")
-        yield b"," + orjson.dumps(items)[1:-1]
+        yield b"," + items if start else items
     yield b"]}"

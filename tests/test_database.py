@@ -126,7 +126,9 @@ def test_every_arrow_cascades(app: Flask) -> None:
 def test_every_named_query_runs_on_an_index(owner: Caller, query: Compiled) -> None:
     owner.imported(message())
     plan = [row[3] for row in rows(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
-    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step], plan
+    queried = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")}  # a subquery's few rows
+    slow = [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
+    assert set(slow) <= queried, plan
 
 
 def test_a_write_waits_in_line_and_then_gives_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

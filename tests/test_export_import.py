@@ -303,10 +303,10 @@ def test_an_import_that_fails_at_its_last_message_leaves_nothing(
 
 
 def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = owner.imported(*(message(f"message {n}") for n in range(100)))
+    session = owner.imported(*(message(f"message {n}") for n in range(2 * models.PAGE + 1)))
     whole = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
-    monkeypatch.setattr(models, "PAGE_CHARACTERS", 50)
-    monkeypatch.setattr(models, "ROWS_AT_ONCE", 3)
+    assert [each["content"] for each in whole[0]["messages"]] == [f"message {n}" for n in range(2 * models.PAGE + 1)]
+    monkeypatch.setattr(documents, "WHOLE_BYTES", 1_000)
     pages = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
     whole[1].pop("exported_at"), pages[1].pop("exported_at")
     assert pages == whole
@@ -315,12 +315,10 @@ def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest
 def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
     owner: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = owner.imported(*(message(f"message {n}") for n in range(10)))
-    monkeypatch.setattr(models, "PAGE_CHARACTERS", 10)
-    monkeypatch.setattr(models, "ROWS_AT_ONCE", 3)
+    session = owner.imported(*(message(f"message {n}") for n in range(models.PAGE + 1)))
+    monkeypatch.setattr(documents, "WHOLE_BYTES", 1_000)
     pieces = documents.export(str(owner.user_id), session["id"])
     assert not isinstance(pieces, bytes)
-    next(pieces)
     owner.delete(f"/api/sessions/{session['id']}")
     with pytest.raises(RuntimeError):
         list(pieces)
