@@ -438,6 +438,7 @@ def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     db.prepare()
     Session.sweep()
+    threading.Thread(target=db.keep_log_short, name="checkpoint", daemon=True).start()
     service = Service(app)
     beside = Path(sys.executable).with_name("flask")  # the one that has our packages
     flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
