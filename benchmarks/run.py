@@ -191,7 +191,7 @@ def load(peer: Peer, method: str, path: str, body: bytes, seconds: float, user: 
         script.write(LUA % (method, f"[=[{body.decode()}]=]" if body else "nil"))
         script.flush()
         cpu = peer.cpu
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script.name]
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", script.name]
         command += ["-H", f"Authorization: Bearer {peer.tokens[user]}", f"http://127.0.0.1:{peer.port}{path}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", done.stdout)
