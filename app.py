@@ -18,10 +18,11 @@ import errors
 import log
 import routes
 import server
+import services
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Build the app: settings, logs, database, tokens, errors, routes, commands.
+    """Build the app: settings, logs, database, tokens, errors, services, routes, commands.
 
     ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may hold Flask's own.
 
@@ -34,7 +35,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
     if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
-    for module in (log, database, auth, errors, routes, cli):
+    for module in (log, database, auth, errors, services, routes, cli):
         module.init_app(app)
     return app
 

@@ -9,14 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from environs import EnvError, FileAwareEnv
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow import ValidationError
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 
 class StartError(click.ClickException):
     """What keeps the service from starting, in words for its operator."""
+
+
+def http_url(value: str) -> str:
+    """Check a URL that requests are sent to; an empty one is none.
+
+    Raises:
+        ValidationError: for anything but http or https to a host, or with a query or a fragment.
+
+    """
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not value:
+        return value
+    if not good or parts.query or parts.fragment or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValidationError("Not of the form http://HOST:PORT/PATH.")
+    return value
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,39 @@ SETTINGS = (
         "Threads for what takes its time: logins, imports, long exports. All else needs none.",
         Range(1, 256),
     ),
+    Setting("PARLEY_SYSTEM_PROMPT", "str", None, "The base identity prompt: the first that a model is sent."),
+    Setting(
+        "PARLEY_DOCS_DIR",
+        "str",
+        None,
+        "Folder of Markdown (runbooks, say); the sections that fit a question best go into the prompt.",
+    ),
+    Setting("PARLEY_DOCS_CHARS", "int", 8_000, "Most characters of those sections in a prompt.", Range(100, 1_000_000)),
+    Setting("PARLEY_ACTIONS_FILE", "str", None, "TOML file of the webhook actions that users may fire."),
+    Setting(
+        "PARLEY_LLM_BASE_URL",
+        "str",
+        None,
+        "An OpenAI-compatible API, `http://127.0.0.1:11434/v1` say; unset: no chat.",
+        http_url,
+    ),
+    Setting(
+        "PARLEY_LLM_API_KEY",
+        "str",
+        None,
+        "Its key, sent as a bearer token.",
+        Regexp(r"[\x21-\x7e]*\Z", error="Not a key: letters, digits and signs only."),
+    ),
+    Setting("PARLEY_LLM_MODEL", "str", None, "The model asked for; unset: whichever the API takes by itself."),
+    Setting(
+        "PARLEY_LLM_CONTEXT_CHARS",
+        "int",
+        32_000,
+        "Most characters of the conversation in a prompt; its oldest messages are left out first.",
+        Range(1, 100_000_000),
+    ),
+    Setting("PARLEY_LLM_TIMEOUT_SECONDS", "int", 300, "Longest that an answer may take in all.", Range(1, 86_400)),
+    Setting("PARLEY_MAX_STREAMS", "int", 64, "Most chats at once, each a thread; three of one user.", Range(1, 1_024)),
     Setting(
         "PARLEY_TRUSTED_PROXIES",
         "int",

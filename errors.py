@@ -27,6 +27,7 @@ STATUS = {
     "invalid_credentials": 401,
     "not_found": 404,
     "session_not_found": 404,
+    "action_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "payload_too_large": 413,
@@ -35,13 +36,20 @@ STATUS = {
     "headers_too_large": 431,
     "internal_error": 500,
     "not_implemented": 501,
+    "upstream_error": 502,
     "database_busy": 503,
     "database_unavailable": 503,
+    "too_many_streams": 503,
+    "llm_not_configured": 503,
+    "upstream_timeout": 504,
     "disk_full": 507,
 }
 
 # What the framework and the server raise by status alone: its first code in the table.
 CODE_OF_STATUS = {status: code for code, status in reversed(STATUS.items())} | {404: "not_found"}
+
+# Seconds after which trying again may well help.
+RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5}
 
 # SQLite's own names (https://www.sqlite.org/rescode.html), the extended ones by their beginning.
 CODE_OF_SQLITE = {
@@ -98,8 +106,8 @@ def answer(error: ApiError) -> Response:
     response.headers.update(error.headers)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 15.5.2
-    if response.status_code == 503:
-        response.headers["Retry-After"] = "1"
+    if error.code in RETRY_AFTER:
+        response.headers["Retry-After"] = str(RETRY_AFTER[error.code])
     return response
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -11,9 +11,18 @@ from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, 
 
 from database import Compiled, db, param
 from errors import ApiError, Missing
-from values import CONTENT_LENGTH, PROMPT_LENGTH, ROLES, TITLE_LENGTH, USERNAME_LENGTH, later_than, new_id, now
+from values import (
+    CONTENT_LENGTH,
+    PROMPT_LENGTH,
+    ROLES,
+    RUN_STATUSES,
+    TITLE_LENGTH,
+    USERNAME_LENGTH,
+    later_than,
+    new_id,
+    now,
+)
 
-RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
 # An import is written in transactions of this many messages, about 15 ms each. Between two of them,
 # while the rows of the next are made, the other writers have their turn.
 BATCH = 2_500
@@ -229,12 +238,12 @@ class Session(Table):
             with db.writing():
                 Session._give(user_id=user_id, id=session["id"])
         except BaseException:
-            Session.sweep(session["id"])
+            Session.recover(session["id"])
             raise
         return session
 
     @staticmethod
-    def sweep(session_id: str | None = None) -> None:
+    def recover(session_id: str | None = None) -> None:
         """Delete what imports that were cut off have left behind, or one of them."""
         with db.writing():
             ownerless = Session.user.is_null()
@@ -243,7 +252,48 @@ class Session(Table):
             ).execute()
 
 
-class Message(Table):
+class Row(Table):
+    """What hangs on a session in the order of ``seq``, and is sent as JSON, key by key, by the page."""
+
+    KEYS: tuple[str, ...]
+    JSON_KEYS: tuple[str, ...]
+    _last: Compiled
+    _page: Compiled
+
+    @classmethod
+    def last_query(cls: Any) -> Any:
+        """Find where a session's rows end, for now."""
+        return cls.select(fn.MAX(cls.seq)).where(cls.session == param("session_id"))
+
+    @classmethod
+    def page_query(cls: Any) -> Any:
+        """Let SQLite write the JSON: without a Python object a value, and without the interpreter lock."""
+        columns = [getattr(cls, key).alias(key) for key in cls.KEYS]
+        between = (cls.seq > param("after")) & (cls.seq <= param("last"))
+        chosen = cls.select(cls.seq, *columns).where(cls.session == param("session_id"), between)
+        rows = chosen.order_by(cls.seq).limit(PAGE)
+        values = {key: getattr(rows.c, key) for key in cls.KEYS}
+        values |= {key: fn.json(values[key]) for key in cls.JSON_KEYS}  # as it stands, not as a string
+        items = fn.group_concat(fn.json_object(*(part for pair in values.items() for part in pair)))
+        return rows.select_from(fn.MAX(rows.c.seq), items.cast("BLOB"))
+
+    @classmethod
+    def last(cls, session_id: str) -> int:
+        """Return the ``seq`` of the session's newest row, 0 where there is none."""
+        return cls._last(session_id=session_id).fetchone()[0] or 0
+
+    @classmethod
+    def page(cls, session_id: str, after: int, last: int) -> tuple[bytes, int]:
+        """Return a page of the rows with ``after < seq <= last``, and the ``seq`` it ends at.
+
+        The page is JSON: the objects, with commas between them. Only one that ends at ``last`` is
+        the last; where there is no page, the rows are gone.
+        """
+        end, items = cls._page(session_id=session_id, after=after, last=last).fetchone()
+        return items or b"", end or after
+
+
+class Message(Row):
     """One message. ``seq`` is the order in which messages were written; times may lie."""
 
     seq = AutoField()
@@ -264,31 +314,21 @@ class Message(Table):
         )
 
     KEYS = ("id", "session_id", "role", "content", "metadata", "created_at")
+    JSON_KEYS = ("metadata",)
 
     _insert = Compiled(lambda: Message.insert({getattr(Message, key): param(key) for key in Message.KEYS}))
     _touch = Compiled(
         lambda: Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("session_id"))
     )
-    _last = Compiled(lambda: Message.select(fn.MAX(Message.seq)).where(Message.session == param("session_id")))
-    _page = Compiled(lambda: Message._as_json(Message._some().limit(PAGE)))
-
-    @staticmethod
-    def _some() -> Any:
-        columns = [getattr(Message, key).alias(key) for key in Message.KEYS]
-        between = (Message.seq > param("after")) & (Message.seq <= param("last"))
-        return (
-            Message.select(Message.seq, *columns)
-            .where(Message.session == param("session_id"), between)
-            .order_by(Message.seq)
+    _last = Compiled(lambda: Message.last_query())
+    _page = Compiled(lambda: Message.page_query())
+    _newest = Compiled(
+        lambda: (
+            Message.select(Message.role, Message.content)
+            .where(Message.session == param("session_id"))
+            .order_by(Message.seq.desc())
         )
-
-    @staticmethod
-    def _as_json(rows: Any) -> Any:
-        """Let SQLite write the JSON: without a Python object a value, and without the interpreter lock."""
-        values = {key: getattr(rows.c, key) for key in Message.KEYS}
-        values["metadata"] = fn.json(values["metadata"])  # as it stands, not as a string
-        items = fn.group_concat(fn.json_object(*(part for pair in values.items() for part in pair)))
-        return rows.select_from(fn.MAX(rows.c.seq), items.cast("BLOB"))
+    )
 
     @staticmethod
     def add(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
@@ -310,22 +350,16 @@ class Message(Table):
         ]
 
     @staticmethod
-    def last(session_id: str) -> int:
-        """Return the ``seq`` of the newest message, 0 where there is none."""
-        return Message._last(session_id=session_id).fetchone()[0] or 0
-
-    @staticmethod
-    def page(session_id: str, after: int, last: int) -> tuple[bytes, int]:
-        """Return a page of the messages with ``after < seq <= last``, and the ``seq`` it ends at.
-
-        The page is JSON: the objects, with commas between them. Only one that ends at ``last`` is
-        the last; where there is no page, the messages are gone.
-        """
-        end, items = Message._page(session_id=session_id, after=after, last=last).fetchone()
-        return items or b"", end or after
+    def newest(session_id: str) -> Iterator[tuple[str, str]]:
+        """Yield role and content of a session's messages, the newest first, read as they are asked for."""
+        cursor = Message._newest(session_id=session_id)
+        try:
+            yield from cursor
+        finally:
+            cursor.close()
 
 
-class WebhookRun(Table):
+class WebhookRun(Row):
     """One call of a webhook action fired from a session, for the audit."""
 
     seq = AutoField()
@@ -349,8 +383,119 @@ class WebhookRun(Table):
             _time_check("finished_at"),
         )
 
+    KEYS = (
+        *("id", "session_id", "action", "status", "request", "response_status", "response_body", "error"),
+        *("started_at", "finished_at", "duration_ms"),
+    )
+    JSON_KEYS = ("request",)
+
+    _insert = Compiled(lambda: WebhookRun.insert({getattr(WebhookRun, key): param(key) for key in WebhookRun.KEYS}))
+    _finish = Compiled(
+        lambda: WebhookRun.update(
+            {
+                getattr(WebhookRun, key): param(key)
+                for key in WebhookRun.KEYS[3:]
+                if key not in ("request", "started_at")
+            }
+        ).where(WebhookRun.id == param("id"))
+    )
+    _last = Compiled(lambda: WebhookRun.last_query())
+    _page = Compiled(lambda: WebhookRun.page_query())
+
+    @staticmethod
+    def begin(user_id: str, session_id: str, run_id: str, action: str, request: str) -> dict[str, Any]:
+        """Write down that an action is fired, or raise Missing, and return the run."""
+        run = dict.fromkeys(WebhookRun.KEYS) | {
+            "id": run_id,
+            "session_id": session_id,
+            "action": action,
+            "status": "running",
+            "request": request,
+            "started_at": now(),
+        }
+        with db.writing():
+            Session.one(user_id, session_id)
+            WebhookRun._insert(**run)
+        return run
+
+    @staticmethod
+    def finish(run: dict[str, Any], **outcome: Any) -> dict[str, Any]:
+        """Write down how a run has ended, and return it as it is sent."""
+        run = run | outcome | {"finished_at": now()}
+        with db.writing():
+            WebhookRun._finish(**run)
+        return run | {"request": orjson.Fragment(run["request"])}
+
+    @staticmethod
+    def recover() -> None:
+        """Mark the runs that a process which is no more has left running."""
+        with db.writing():
+            WebhookRun.update(status="interrupted", finished_at=now()).where(WebhookRun.status == "running").execute()
+
+
+class Draft(Table):
+    """An answer that a model is giving: what has come of it so far. Then it becomes a message."""
+
+    session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
+    content = TextField(default="")
+    model = TextField(null=True)
+
+    class Meta:
+        table_name = "drafts"
+        constraints = (_text_check("content", 0, CONTENT_LENGTH),)
+
+    _insert = Compiled(lambda: Draft.insert({Draft.session: param("session_id"), Draft.content: ""}))
+    _one = Compiled(lambda: Draft.select(Draft.content, Draft.model).where(Draft.session == param("session_id")))
+    _save = Compiled(
+        lambda: Draft.update({Draft.content: param("content"), Draft.model: param("model")}).where(
+            Draft.session == param("session_id")
+        )
+    )
+    _delete = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
+
+    @staticmethod
+    def begin(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any]:
+        """Append the user's message and begin the draft of its answer, or raise Missing; return the message."""
+        with db.writing():
+            Session.one(user_id, session_id)
+            Draft._recover(user_id, session_id)
+            message = Message.add(user_id, session_id, "user", content, metadata)
+            Draft._insert(session_id=session_id)
+        return message
+
+    @staticmethod
+    def keep(session_id: str, content: str, model: str | None) -> None:
+        """Keep what has come so far, for the case that the process ends here; raise Missing if nobody wants it."""
+        with db.writing():
+            if not Draft._save(session_id=session_id, content=content, model=model).rowcount:
+                raise Missing("session")
+
+    @staticmethod
+    def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:
+        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it."""
+        with db.writing():
+            if not Draft._delete(session_id=session_id).rowcount:
+                raise Missing("session")
+            return Message.add(user_id, session_id, "assistant", content, metadata) if content else None
+
+    @staticmethod
+    def recover() -> None:
+        """Finish the drafts that a process which is no more has left."""
+        with db.writing():
+            left: Any = Draft.select(Session.user, Draft.session).join(Session).tuples()
+            for user_id, session_id in list(left):
+                Draft._recover(user_id, session_id)
+
+    @staticmethod
+    def _recover(user_id: str, session_id: str) -> None:
+        left = Draft._one(session_id=session_id).fetchone()
+        if left:
+            content, model = left
+            metadata = orjson.dumps({"model": model, "finish_reason": "interrupted"}).decode()
+            Draft.finish(user_id, session_id, content, metadata)
+
 
 # The list of a user's sessions comes out of this index in its order, with no sorting.
 Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
 
-TABLES = (User, Login, Session, Message, WebhookRun)
+TABLES = (User, Login, Session, Message, WebhookRun, Draft)

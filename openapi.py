@@ -78,7 +78,7 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
         "security": [{"token": []}] if kinds else [],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in sorted(rule.arguments)
+            for name in sorted(rule.arguments, reverse=True)
         ],
         "responses": {str(view.status): _answer("Done.", view.returned)},
     }
@@ -87,24 +87,34 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
         refusals += [401]
     if "session_id" in rule.arguments:
         refusals += [404]
+    if view.or_events:
+        operation["responses"]["200"] = {"description": "Events.", "content": EVENTS}
+    if hasattr(view, "query"):
+        operation["parameters"] += [{"in": "query", "schema": view.query}]
+        refusals += [400]
     if hasattr(view, "body"):
         operation["requestBody"] = {"required": view.body_required, "content": _json(view.body)}
         refusals += [400, 413, 415]
     if rule.endpoint in THROTTLED:
         refusals += [429]
+    refusals += getattr(view, "refusals", ())
     for status in sorted(refusals):
         operation["responses"][str(status)] = _answer(REFUSALS[status], schemas.Error)
     return operation
 
 
+EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 REFUSALS = {
-    400: "The body is refused.",
+    400: "The body or a parameter is refused.",
     401: "No token, or none that is good here.",
     404: "No such row of the caller's.",
+    409: "Something else is under way there.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many failures; `Retry-After` says how long to wait.",
-    503: "The database is busy or not there.",
+    502: "The model's API has failed.",
+    503: "Something that is needed is busy or not there.",
+    504: "The model's API has taken too long.",
 }
 
 

@@ -103,6 +103,21 @@ class NewMessage(Base):
     metadata = Metadata(load_default="{}")
 
 
+class NewQuestion(Base):
+    content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
+    metadata = Metadata(load_default="{}")
+
+
+class NextQuestion(Base):
+    content = Text(
+        load_default=None, validate=Length(1, values.CONTENT_LENGTH), metadata={"description": "A next user message."}
+    )
+
+
+class NewRun(Base):
+    input = Metadata(load_default="{}", metadata={"description": "What the action's `parameters` ask for."})
+
+
 class ImportedMessage(NewMessage):
     created_at = Time(load_default=None, allow_none=False)
 
@@ -244,6 +259,51 @@ class Imported(Schema):
 
 class Deleted(Schema):
     deleted = fields.Integer(required=True)
+
+
+class PromptPart(Schema):
+    role = fields.String(required=True, validate=OneOf(values.ROLES))
+    content = fields.String(required=True)
+
+
+class Prompt(Schema):
+    messages = fields.List(fields.Nested(PromptPart), required=True)
+
+
+class Exchange(Schema):
+    messages = fields.List(fields.Nested(MessageOut), required=True)
+
+
+class ActionOut(Schema):
+    name = fields.String(required=True)
+    description = fields.String(required=True)
+    parameters = fields.Dict(required=True, metadata={"description": "A JSON Schema."})
+
+
+class ActionList(Schema):
+    items = fields.List(fields.Nested(ActionOut), required=True)
+
+
+class WebhookRunOut(Schema):
+    id = Id(required=True)
+    session_id = Id(required=True)
+    action = fields.String(required=True)
+    status = fields.String(required=True, validate=OneOf(values.RUN_STATUSES))
+    request = fields.Dict(required=True, metadata={"description": "The body that was sent."})
+    response_status = fields.Integer(required=True, allow_none=True)
+    response_body = fields.String(required=True, allow_none=True, metadata={"description": "Its first 16 KiB."})
+    error = fields.String(
+        required=True,
+        allow_none=True,
+        validate=OneOf(("timeout", "unreachable", "bad_status")),
+    )
+    started_at = Timestamp(required=True)
+    finished_at = Timestamp(required=True, allow_none=True)
+    duration_ms = fields.Integer(required=True, allow_none=True)
+
+
+class WebhookRunList(Schema):
+    items = fields.List(fields.Nested(WebhookRunOut), required=True)
 
 
 class TokenPair(Schema):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
 import shutil
@@ -38,7 +39,7 @@ from werkzeug.test import run_wsgi_app
 import errors
 from config import StartError
 from database import db
-from models import Session, User
+from models import Draft, Session, User, WebhookRun
 from values import new_id
 
 if TYPE_CHECKING:
@@ -46,10 +47,16 @@ if TYPE_CHECKING:
 
 # What was accepted has this long to finish when the process is told to stop.
 DRAIN_SECONDS = 15.0
+# And what was cut off then, to keep what there is of it.
+GOODBYE_SECONDS = 2.0
 # A client that was refused has this long to stop sending and read why.
 LINGER_SECONDS = 15.0
 # Longest wait for the rest of a request's head, and for a client to read any more of its answer.
 STALL_SECONDS = 60.0
+# Beside those of all chats that may be under way, for refusing more.
+SPARE_THREADS = 4
+# Each waits for a webhook, ten seconds at most.
+WEBHOOK_THREADS = 16
 # How often connections are looked through for those.
 LOOK_SECONDS = 5.0
 
@@ -185,6 +192,12 @@ class Channel(HTTPChannel):
         if self.may_wait:  # for the client: the loop and the writer must not
             super()._flush_outbufs_below_high_watermark()
 
+    def service(self) -> None:
+        in_pool = self.may_wait
+        super().service()
+        if in_pool and not db.is_closed():
+            db.close()  # one of many threads: each with a connection would be a lot of memory
+
     def stalled(self) -> bool:
         """Tell whether the client has kept this connection waiting for too long."""
         monotonic = time.monotonic()
@@ -242,6 +255,17 @@ def replaying(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
+class Pool(ThreadedTaskDispatcher):
+    """Threads of one kind."""
+
+    queue_logger = logging.getLogger("parley.queue")
+
+    def __init__(self, threads: int):
+        super().__init__()
+        self.queue_logger.disabled = True  # a line for each request that waits a moment
+        self.set_thread_count(threads)
+
+
 class Dispatcher:
     """Decides where a request is served.
 
@@ -249,31 +273,33 @@ class Dispatcher:
       microseconds, less than handing it to a thread costs; and threads would fight for the
       interpreter lock. A write in progress keeps no reader of SQLite waiting.
     - What writes waits for the disk, on the Writer's thread, so that the loop doesn't.
-    - What takes its time is served by one of the patient threads: views that are marked so, and
-      answers that turn out to be long (HandOver).
+    - What takes its time is served by a pool of threads: views that are marked so, and answers
+      that turn out to be long (HandOver). Each kind has a pool of its own, and starves no other.
     """
 
-    def __init__(self, app: Flask, patient_threads: int):
+    def __init__(self, app: Flask, threads: dict[str, int]):
         self._ready: deque[Channel] = deque()
-        self._patient = ThreadedTaskDispatcher()
-        self._patient.queue_logger.disabled = True  # a line for each request that waits a moment
-        self._patient.set_thread_count(patient_threads)
+        self._pools = {name: Pool(count) for name, count in threads.items()}
         self._writer = Writer(app, self.serve)
-        waiting = [
-            rule.rule for rule in app.url_map.iter_rules() if hasattr(app.view_functions[rule.endpoint], "waits")
-        ]
-        self._waiting = re.compile("|".join(re.sub("<[^>]+>", "[^/]+", rule) for rule in waiting))
+        rules: dict[str, list[str]] = {}
+        for rule in app.url_map.iter_rules():
+            pool = getattr(app.view_functions[rule.endpoint], "pool", None)
+            if pool:
+                methods = "|".join(sorted(rule.methods or ()))
+                rules.setdefault(pool, []).append(f"({methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}")
+        self._waiting = re.compile("|".join(f"(?P<{pool}>{'|'.join(paths)})" for pool, paths in rules.items()))
 
     def add_task(self, channel: Channel) -> None:
         """Take the first request of a channel; waitress calls this, from any thread."""
         request = channel.requests[0]
         channel.may_wait = False
-        if channel.total_outbufs_len:  # the client has yet to take an earlier answer: it may be slow
-            self._be_patient(channel)
+        waiting = None if request.error else self._waiting.fullmatch(f"{request.command} {request.path}")
+        if waiting:
+            self._hand_over(channel, next(pool for pool in self._pools if waiting[pool]))
+        elif channel.total_outbufs_len:  # the client has yet to take an earlier answer: it may be slow
+            self._hand_over(channel, "patient")
         elif request.error or request.command in ("GET", "HEAD"):
             self._ready.append(channel)
-        elif self._waiting.fullmatch(request.path):
-            self._be_patient(channel)
         else:
             self._writer.queue.put(channel)
 
@@ -288,16 +314,17 @@ class Dispatcher:
             channel.service()
         except errors.HandOver as handed_over:
             channel.requests[0].begun = handed_over.begun
-            self._be_patient(channel)
+            self._hand_over(channel, "patient")
 
-    def _be_patient(self, channel: Channel) -> None:
+    def _hand_over(self, channel: Channel, pool: str) -> None:
         channel.may_wait = True
-        self._patient.add_task(channel)
+        self._pools[pool].add_task(channel)
 
     def shutdown(self) -> None:
         """Let the threads end."""
         self._writer.queue.put(None)
-        self._patient.shutdown(timeout=1)
+        for pool in self._pools.values():
+            pool.shutdown(timeout=GOODBYE_SECONDS)
 
 
 class Writer:
@@ -379,7 +406,10 @@ class Service:
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
-        self._dispatcher = Dispatcher(app, config["PARLEY_THREADS"])
+        chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
+        calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
+        threads = {"patient": config["PARLEY_THREADS"], "streams": chats, "webhooks": calls}
+        self._dispatcher = Dispatcher(app, threads)
         try:
             self._servers = [
                 Server(replaying(app), self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
@@ -432,13 +462,18 @@ class Service:
                 if not channel.busy:
                     channel.will_close = True
             self._turn(0.05)
+        for server in self._servers:
+            for channel in list(server.active_channels.values()):
+                channel.handle_close()
 
 
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     db.prepare()
-    Session.sweep()
+    for table in (Session, Draft, WebhookRun):
+        table.recover()
     threading.Thread(target=db.keep_log_short, name="checkpoint", daemon=True).start()
+    app.extensions["services"].start()
     service = Service(app)
     beside = Path(sys.executable).with_name("flask")  # the one that has our packages
     flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
@@ -447,4 +482,5 @@ def serve(app: Flask) -> None:
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
     service.run()
+    app.extensions["services"].outgoing.close()
     db.tidy_up()

@@ -12,6 +12,7 @@ import orjson
 from uuid_utils import uuid7
 
 ROLES = ("user", "assistant", "system")
+RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
 USERNAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 1_024)
 TITLE_LENGTH = 120
@@ -119,6 +120,11 @@ def _check_metadata(value: Any) -> None:
             waiting += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list):
             waiting += [(part, depth + 1) for part in item]
+
+
+def clean_text(text: str, longest: int) -> str:
+    """Return text from elsewhere as one that can be stored: U+0000 replaced, cut to a length."""
+    return text[:longest].replace("\0", "\ufffd")
 
 
 def check_text(text: str) -> None:

@@ -34,8 +34,10 @@ def main(folder: Path, sessions: int, messages: int) -> None:
     for start in range(0, messages, AT_ONCE):
         with db.writing():
             Message._insert.many(
-                (new_id(), ids[number % sessions], "user", content, "{}", moment)
-                for number in range(start, min(start + AT_ONCE, messages))
+                [
+                    (new_id(), ids[number % sessions], "user", content, "{}", moment)
+                    for number in range(start, min(start + AT_ONCE, messages))
+                ]
             )
         print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
     print()

@@ -1,4 +1,4 @@
-"""The blueprints, and what their handlers have in common: bodies in, JSON out."""
+"""The blueprints, and what their handlers have in common: bodies and parameters in, JSON out."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def body(
     return decorate
 
 
+def query(schema: type[Schema]) -> Callable[[View], View]:
+    """Load the request's query parameters through a schema and pass them as the handler's first argument."""
+    loader = schema()
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def handler(**arguments: Any) -> Any:
+            try:
+                data = loader.load(request.args)
+            except ValidationError as error:
+                raise ApiError("validation_error", error.messages) from None
+            return view(data, **arguments)
+
+        handler.query = loader  # type: ignore[attr-defined]  # for openapi.py
+        return handler
+
+    return decorate
+
+
 def read_json(limit: int) -> Any:
     """Return the request's body parsed, None where there is none.
 
@@ -66,8 +85,11 @@ def read_json(limit: int) -> Any:
         raise ApiError("invalid_json") from None
 
 
-def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], View]:
-    """Send what the handler returns: an object as JSON, bytes as they are, an iterator as a stream."""
+def returns(schema: type[Schema] | None, status: int = 200, or_events: bool = False) -> Callable[[View], View]:
+    """Send what the handler returns: an object as JSON, bytes as they are, an iterator as a stream.
+
+    ``or_events``: it may return a response of its own, of server-sent events.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -75,26 +97,42 @@ def returns(schema: type[Schema] | None, status: int = 200) -> Callable[[View], 
             result = request.environ.get("parley.begun") or view(*arguments, **named)
             if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
                 raise HandOver(result)  # a stream goes at the pace of its client
+            if isinstance(result, Response):
+                return result
             if schema is None:
                 return Response(status=status)
             content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
             return Response(content, status, mimetype="application/json")
 
-        handler.returned, handler.status = schema, status  # type: ignore[attr-defined]  # for openapi.py
+        handler.returned, handler.status, handler.or_events = schema, status, or_events  # type: ignore[attr-defined]
         return handler
 
     return decorate
 
 
-def waits(view: View) -> View:
-    """Mark a view that takes long or waits for something: the server gives it a thread of its own."""
-    view.waits = True  # type: ignore[attr-defined]
-    return view
+def refuses(*statuses: int) -> Callable[[View], View]:
+    """Say with which statuses a view may refuse, beside those that follow from its route."""
+
+    def mark(view: View) -> View:
+        view.refusals = statuses  # type: ignore[attr-defined]  # for openapi.py
+        return view
+
+    return mark
+
+
+def waits_in(pool: str) -> Callable[[View], View]:
+    """Mark a view that takes long or waits for something: the server gives it a thread of this pool."""
+
+    def mark(view: View) -> View:
+        view.pool = pool  # type: ignore[attr-defined]  # for server.py
+        return view
+
+    return mark
 
 
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    from routes import auth, docs, operations, sessions
+    from routes import actions, auth, chat, docs, operations, sessions
 
-    for module in (auth, sessions, operations, docs):
+    for module in (auth, sessions, chat, actions, operations, docs):
         app.register_blueprint(module.blueprint)

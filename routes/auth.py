@@ -9,14 +9,14 @@ from flask import Blueprint, g
 import auth
 import schemas
 from models import User
-from routes import body, returns, waits
+from routes import body, returns, waits_in
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 
 @blueprint.post("/login")
 @auth.opened
-@waits
+@waits_in("patient")
 @returns(schemas.TokenPair)
 @body(schemas.Credentials)
 def log_in(data: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def me() -> dict[str, Any]:
 
 
 @blueprint.post("/password")
-@waits
+@waits_in("patient")
 @returns(None, 204)
 @body(schemas.NewPassword)
 def change_password(data: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from flask import Blueprint, g
 
 import schemas
 from models import Message, Session
-from routes import body, returns, waits
+from routes import body, returns, waits_in
 from services import documents
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
@@ -85,7 +85,7 @@ def export_session(session_id: str) -> documents.Document:
 
 
 @blueprint.post("/import")
-@waits
+@waits_in("patient")
 @returns(schemas.Imported, 201)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
 def import_session(data: dict[str, Any]) -> dict[str, Any]:

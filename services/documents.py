@@ -1,4 +1,4 @@
-"""A conversation as one JSON document: whole where it is short, in pages as a stream where it is not."""
+"""What hangs on a session as one JSON document: whole where it is short, a stream of pages where it is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from database import db
-from models import Message, Session
+from models import Message, Row, Session, WebhookRun
 from values import now
 
 # A document of up to about this size is sent whole.
@@ -22,7 +22,7 @@ Document = bytes | Iterator[bytes]
 def conversation(user_id: str, session_id: str) -> Document:
     """Return a session with its messages, or raise Missing."""
     with db.reading():
-        return _document(session_id, Session.one(user_id, session_id))
+        return _document(Session.one(user_id, session_id), "messages", Message, session_id)
 
 
 def export(user_id: str, session_id: str) -> Document:
@@ -30,12 +30,20 @@ def export(user_id: str, session_id: str) -> Document:
     with db.reading():
         session = Session.one(user_id, session_id)
         del session["system_prompt"]  # operational, not conversation
-        return _document(session_id, {"version": 1, "exported_at": now(), "session": session})
+        head = {"version": 1, "exported_at": now(), "session": session}
+        return _document(head, "messages", Message, session_id)
 
 
-def _document(session_id: str, head: dict[str, Any]) -> Document:
-    """Append the messages to ``head``, as its last key."""
-    pieces = _pieces(session_id, head, Message.last(session_id))
+def webhook_runs(user_id: str, session_id: str) -> Document:
+    """Return the runs that were fired from a session, or raise Missing."""
+    with db.reading():
+        Session.one(user_id, session_id)
+        return _document({}, "items", WebhookRun, session_id)
+
+
+def _document(head: dict[str, Any], key: str, model: type[Row], session_id: str) -> Document:
+    """Append the session's rows of ``model`` to ``head``, as its last key."""
+    pieces = _pieces(head, key, model, session_id, model.last(session_id))
     begun, size = [], 0
     for piece in pieces:
         begun.append(piece)
@@ -45,18 +53,18 @@ def _document(session_id: str, head: dict[str, Any]) -> Document:
     return b"".join(begun)
 
 
-def _pieces(session_id: str, head: dict[str, Any], last: int) -> Iterator[bytes]:
-    """Yield the document a page at a time, up to the message that was the last at the start.
+def _pieces(head: dict[str, Any], key: str, model: type[Row], session_id: str, last: int) -> Iterator[bytes]:
+    """Yield the document a page at a time, up to the row that was the last at the start.
 
     Of a stream, no transaction is open between two pages: it would keep the write-ahead log from
     being emptied for as long as the slowest client reads.
     """
-    yield orjson.dumps(head)[:-1] + b',"messages":['
+    yield orjson.dumps(head | {key: []})[:-2]
     end = 0
     while end < last:
         db.prepare()
         start = end
-        items, end = Message.page(session_id, start, last)
+        items, end = model.page(session_id, start, last)
         if end == start:
             # Deleted meanwhile. Breaking off leaves the client with a body that says it is cut short.
             raise RuntimeError("the session was deleted while it was sent")

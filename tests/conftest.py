@@ -99,6 +99,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 def app(settings: dict[str, Any]) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
+    app.extensions["services"].outgoing.close()
     if not db.is_closed():
         db.close()
 

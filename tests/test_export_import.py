@@ -330,6 +330,6 @@ def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: Caller) -> None:
     rows("UPDATE sessions SET user_id = NULL WHERE id = ?", cut_off["id"])
     assert owner.get("/api/sessions").get_json()["items"] == [kept]
     assert owner.get(f"/api/sessions/{cut_off['id']}").status_code == 404
-    models.Session.sweep()
+    models.Session.recover()
     assert rows("SELECT id FROM sessions") == [(kept["id"],)]
     assert rows("SELECT session_id FROM messages") == [(kept["id"],)]

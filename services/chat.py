@@ -1,0 +1,207 @@
+"""A chat: the user's message is stored, a model asked, its answer passed on as it comes, and stored however it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import orjson
+import peewee
+
+import errors
+from database import db
+from errors import ApiError, Missing
+from models import Draft, Session
+from services.llm import Llm, Reply
+from services.outgoing import Outgoing
+from services.prompt import Prompt
+from values import metadata_text
+
+MOST_OF_ONE_USER = 3
+LOOK_SECONDS = 0.25  # how often a silent chat looks whether its client is still there
+KEEP_ALIVE_SECONDS = 10.0
+SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
+
+log = logging.getLogger("parley")
+
+
+class Places:
+    """Where chats are under way: one in a session, a few of a user, so many in all."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._lock = threading.Lock()
+        self._sessions: set[str] = set()
+        self._of_user: Counter[str] = Counter()
+
+    def take(self, user_id: str, session_id: str) -> None:
+        """Take a place, or raise ``conflict`` or ``too_many_streams``."""
+        with self._lock:
+            if session_id in self._sessions:
+                raise ApiError("conflict")
+            if len(self._sessions) >= self._most or self._of_user[user_id] >= MOST_OF_ONE_USER:
+                raise ApiError("too_many_streams")
+            self._sessions.add(session_id)
+            self._of_user[user_id] += 1
+
+    def free(self, user_id: str, session_id: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._sessions.remove(session_id)
+            self._of_user[user_id] -= 1
+            self._of_user += Counter()  # drops who has none
+
+
+class Chat:
+    """One answer on its way. Who has begun one must close it."""
+
+    def __init__(self, places: Places, user_id: str, session_id: str, gone: Callable[[], bool]):
+        places.take(user_id, session_id)
+        self._places, self._user_id, self._session_id, self._gone = places, user_id, session_id, gone
+        self._came: SimpleQueue[str | None] = SimpleQueue()
+        self._call: Future[None] | None = None
+        self._began = time.monotonic()
+        self._reply = Reply()
+        self._text: list[str] = []
+        self._interrupted = False
+        self._ended = False
+        self.error: str | None = None
+        self.messages: list[dict[str, Any]] = []
+
+    def begin(self, content: str, metadata: str, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
+        """Store the user's message, and only then ask the model."""
+        self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata))
+        parts = prompt.assemble(self._user_id, self._session_id)
+        self._reply.model = llm.model
+        self._call = outgoing.run(llm.answer(parts, self._reply, self._came.put))
+        self._call.add_done_callback(lambda _: self._came.put(None))
+
+    def events(self) -> Iterator[bytes]:
+        """Yield the chat as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+        yield _event("message", self.messages[0])
+        spoke = time.monotonic()
+        for texts in self._texts():
+            if texts:
+                yield b"".join([_event("delta", {"content": text}) for text in texts])
+            elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
+                yield b": still there\n\n"
+            else:
+                continue
+            spoke = time.monotonic()
+        self._end()
+        if self.error:
+            yield _event("error", {"error": self.error})
+        else:
+            yield _event("message", self.messages[-1]) + _event("done", {})
+
+    def result(self) -> dict[str, Any]:
+        """Await the answer and return both messages, or raise what went wrong with what there is of them."""
+        with closing(self):
+            for _ in self._texts():
+                pass
+            self._end()
+        if self.error:
+            raise ApiError(self.error, {"messages": self.messages})
+        return {"messages": self.messages}
+
+    def close(self) -> None:
+        """End the chat, if it has not ended: then its client has left."""
+        self._interrupted = self._interrupted or not self._ended
+        self._end()
+
+    def _texts(self) -> Iterator[list[str]]:
+        """Yield what has come, several pieces where they are there, and now and then none."""
+        saved, unsaved, ended = time.monotonic(), False, False
+        while not (ended or self._interrupted or self.error):
+            came = self._next()
+            ended = came[-1:] == [None]
+            pieces = [piece for piece in came if piece]
+            self._text += pieces
+            yield pieces
+            self._interrupted = not ended and self._gone()
+            unsaved = unsaved or bool(pieces)
+            if unsaved and time.monotonic() - saved > SAVE_SECONDS:
+                self._save()
+                saved, unsaved = time.monotonic(), False
+
+    def _next(self) -> list[str | None]:
+        came: list[str | None] = []
+        try:
+            came.append(self._came.get(timeout=LOOK_SECONDS))
+            while True:
+                came.append(self._came.get_nowait())
+        except Empty:
+            return came
+
+    def _save(self) -> None:
+        try:
+            db.prepare()
+            Draft.keep(self._session_id, "".join(self._text), self._reply.model)
+        except Missing as missing:  # deleted meanwhile
+            self.error = missing.code
+        except (ApiError, peewee.PeeweeException) as error:  # then the end of it is at stake, not the chat
+            log.warning("a draft could not be saved: %s", error)
+
+    def _end(self) -> None:
+        """Let go of the model, and make a message of what has come; once."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._call:
+            self._call.cancel()
+        try:
+            if self.messages:
+                self._store()
+        except (ApiError, peewee.PeeweeException) as error:
+            self.error = error.code if isinstance(error, ApiError) else errors.database_code(error)
+            log.error("an answer could not be stored: %s: %s", self.error, error)
+        finally:
+            self._places.free(self._user_id, self._session_id)
+
+    def _store(self) -> None:
+        reply = self._reply
+        self.error = self.error or reply.error
+        reason = "interrupted" if self._interrupted else "error" if self.error else reply.finish_reason
+        metadata: dict[str, Any] = {"model": reply.model, "finish_reason": reason}
+        metadata |= {"usage": reply.usage} if reply.usage else {}
+        metadata |= {"duration_ms": round((time.monotonic() - self._began) * 1_000)}
+        db.prepare()
+        answer = Draft.finish(self._user_id, self._session_id, "".join(self._text), metadata_text(metadata))
+        self.messages += [answer] if answer else []
+
+
+class Chats:
+    """Begins chats, with all that they need."""
+
+    def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, most: int):
+        self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
+        self._places = Places(most)
+
+    def begin(self, user_id: str, session_id: str, content: str, metadata: str, gone: Callable[[], bool]) -> Chat:
+        """Store the user's message and begin a chat about it; ``gone`` tells whether the client has left.
+
+        Raises:
+            ApiError: ``session_not_found``, ``llm_not_configured``, ``conflict``, ``too_many_streams``.
+
+        """
+        Session.one(user_id, session_id)
+        if self._llm is None:
+            raise ApiError("llm_not_configured")
+        chat = Chat(self._places, user_id, session_id, gone)
+        try:
+            chat.begin(content, metadata, self._prompt, self._llm, self._outgoing)
+        except BaseException:
+            chat.close()
+            raise
+        return chat
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))

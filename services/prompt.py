@@ -1,0 +1,64 @@
+"""What a model is sent: base identity prompt, the session's override, docs and actions context, conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from database import db
+from models import Message, Session
+from services.actions import Actions
+from services.retrieval import Retrieval
+
+Part = dict[str, str]
+"""A message as the model gets it: ``role`` and ``content``."""
+
+
+class Prompt:
+    """Assembles prompts from what the settings name and what a session holds."""
+
+    def __init__(self, config: Mapping[str, Any], docs: Retrieval | None, actions: Actions):
+        self._base: str = config["PARLEY_SYSTEM_PROMPT"] or ""
+        self._budget: int = config["PARLEY_LLM_CONTEXT_CHARS"]
+        self._docs_budget: int = config["PARLEY_DOCS_CHARS"]
+        self._docs = docs
+        self._actions = _told(actions)
+
+    def assemble(self, user_id: str, session_id: str, following: str | None = None) -> list[Part]:
+        """Return the prompt of a session, or raise Missing; ``following`` is a user message that is yet to come.
+
+        What is empty is left out, and of a conversation beyond the budget its oldest messages are.
+        """
+        with db.reading():
+            override = Session.one(user_id, session_id)["system_prompt"]
+            conversation = self._conversation(session_id, following)
+        question = next((part["content"] for part in reversed(conversation) if part["role"] == "user"), "")
+        system = (self._base, override, "\n\n".join(filter(None, (self._documentation(question), self._actions))))
+        return [{"role": "system", "content": content} for content in system if content] + conversation
+
+    def _conversation(self, session_id: str, following: str | None) -> list[Part]:
+        parts: list[Part] = [] if following is None else [{"role": "user", "content": following}]
+        left = self._budget - len(following or "")
+        for role, content in Message.newest(session_id):
+            left -= len(content)
+            if left < 0 and parts:  # the newest is always in
+                break
+            parts.append({"role": role, "content": content})
+        return parts[::-1]
+
+    def _documentation(self, question: str) -> str:
+        found = self._docs.best(question, self._docs_budget) if self._docs else []
+        parts = (
+            f"[{section.file}{': ' if section.heading else ''}{section.heading}]\n{section.text}" for section in found
+        )
+        return "\n\n".join(["Documentation that may help:", *parts]) if found else ""
+
+
+def _told(actions: Actions) -> str:
+    lines = (
+        f"- {action.name}: {action.description} Parameters: {orjson.dumps(action.parameters).decode()}"
+        for action in actions.values()
+    )
+    return "\n".join(["Actions that the user can fire from this session:", *lines]) if actions else ""
