@@ -20,6 +20,7 @@ class Outgoing:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._clients: list[httpx.AsyncClient] = []
 
     def start(self) -> asyncio.AbstractEventLoop:
@@ -27,7 +28,8 @@ class Outgoing:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="outgoing", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="outgoing", daemon=True)
+                self._thread.start()
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
@@ -48,9 +50,11 @@ class Outgoing:
         """Close the connections and end the thread."""
         with self._lock:
             loop, self._loop = self._loop, None
-        if loop is not None:
+        if loop and self._thread:
             asyncio.run_coroutine_threadsafe(self._close(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+            loop.close()
 
     async def _close(self) -> None:
         for client in self._clients:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from flask import Flask
@@ -19,6 +23,7 @@ from app import create_app
 from database import db
 from models import User
 from tests import described
+from tests.served import ROOT
 from values import new_id, now
 
 SECRET = "a secret for tests only, long enough for each of the algorithms "
@@ -71,6 +76,29 @@ def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str
     return {"role": role, "content": content, **more}
 
 
+class Upstream:
+    """The stand-in for a model's API, as a process; see upstream.py."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.upstream"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._address = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.url = f"{self._address}/v1"
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return what it was asked so far, and when each client left, if it did."""
+        with urlopen(f"{self._address}/calls", timeout=10) as answer:
+            calls: list[dict[str, Any]] = json.load(answer)
+        return calls
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=10)  # its input ends, and so does it
+
+
 def rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Look into the database itself."""
     return list(db.execute_sql(sql, values))
@@ -83,6 +111,12 @@ def frozen(moment: str) -> Iterator[None]:
         patch.setattr(values, "now", lambda: moment)
         patch.setattr(models, "now", lambda: moment)
         yield
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture
