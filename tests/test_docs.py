@@ -47,7 +47,7 @@ def test_the_table_of_routes() -> None:
         request for row in table("| request | what it does |") for request in re.findall(r"`(\w+ /[^`]+)`", row[0])
     }
     described_paths = {
-        f"{method.upper()} {path.replace('{session_id}', ':id')}"
+        f"{method.upper()} {path.replace('{session_id}', ':id').replace('{name}', ':name')}"
         for path, item in described.DOCUMENT["paths"].items()
         for method in item
     }
