@@ -128,17 +128,17 @@ def _action(table: dict[str, Any], environ: Mapping[str, str]) -> Action:
         validator.check_schema(schema)
     except SchemaError as error:
         path = ".".join(["parameters", *map(str, error.absolute_path)])
-        raise ValidationError(f"{path}: {error.message[:MESSAGE_LENGTH]}", "parameters") from None
+        raise ValidationError({"parameters": [f"{path}: {error.message[:MESSAGE_LENGTH]}"]}) from None
     except (TypeError, ValueError) as error:
-        raise ValidationError(f"Not JSON: {error}.", "parameters") from None
+        raise ValidationError({"parameters": [f"Not JSON: {error}."]}) from None
     if schema.get("type", "object") != "object":
-        raise ValidationError("Not of type object.", "parameters")
+        raise ValidationError({"parameters": ["Not of type object."]})
     # An empty registry: a $ref must be found in the schema itself, and nothing is fetched.
     check = validator(schema, registry=Registry()).iter_errors
     try:
         list(check({}))
     except Exception as error:  # whatever a $ref that leads nowhere raises
-        raise ValidationError(f"{error}", "parameters") from None
+        raise ValidationError({"parameters": [f"{error}"]}) from None
     signer = _signer(given["secret_env"], environ)
     return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check)
 
@@ -148,11 +148,11 @@ def _signer(name: str, environ: Mapping[str, str]) -> Webhook:
     body = secret.removeprefix("whsec_")
     if not re.fullmatch(r"[A-Za-z0-9+/]{16,}={0,2}", body):
         state = "is not in the environment" if not secret else "is not a secret"
-        raise ValidationError(f"{name} {state}: whsec_ and then base64, of 24 to 64 random bytes.", "secret_env")
+        raise ValidationError({"secret_env": [f"{name} {state}: whsec_ and then base64, of 24 to 64 random bytes."]})
     try:
         return Webhook(body)
     except ValueError as error:
-        raise ValidationError(f"{name} is not base64: {error}.", "secret_env") from None
+        raise ValidationError({"secret_env": [f"{name} is not base64: {error}."]}) from None
 
 
 class _Lines:
@@ -168,6 +168,6 @@ class _Lines:
         start, end = 0, len(self._lines)
         if index is not None and index < len(starts):
             start, end = (*starts, end)[index : index + 2]
-        names_key = re.compile(rf"\s*(\[*\s*actions\s*\.\s*)?[\"']?{re.escape(key)}\b")
+        names_key = re.compile(rf"\s*\[*\s*(actions\s*\.\s*)?[\"']?{re.escape(key)}\b")
         found = (at for at in range(start, end) if names_key.match(self._lines[at]))
         return StartError(f"PARLEY_ACTIONS_FILE: {self._path}, line {next(found, start) + 1}: {key}: {problem}")

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -96,10 +97,11 @@ class Retrieval:
                 if name.startswith(".") or path.suffix.lower() not in (".md", ".markdown"):
                     continue
                 try:
-                    stat = path.stat()
+                    found = path.stat()
                 except OSError:  # gone meanwhile
                     continue
-                yield path.relative_to(self._folder).as_posix(), (stat.st_mtime_ns, stat.st_size)
+                if stat.S_ISREG(found.st_mode):
+                    yield path.relative_to(self._folder).as_posix(), (found.st_mtime_ns, found.st_size)
 
     def _take_in(self, name: str) -> None:
         self._index.execute("DELETE FROM sections WHERE file = ?", (name,))

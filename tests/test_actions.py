@@ -1,0 +1,322 @@
+"""Actions: their file, and what becomes of those that are fired."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import models
+from config import StartError
+from services import actions
+from tests.conftest import Caller, frozen, message, rows
+from tests.receiver import SECRET, Receiver
+from tests.served import ROOT
+
+UNKNOWN = "01a20000-0000-7000-8000-000000000000"
+ENVIRON = {"SECRET": SECRET}
+MOMENT = "2026-01-31T09:30:00.000Z"
+KINDS = ("ok", "status/500", "status/404", "redirect", "large/20000", "large/3", "odd", "slow/30", "close")
+
+
+def written(path: Path, url: str) -> Path:
+    tables = [
+        f'[[actions]]\nname = "{kind.replace("/", "-")}"\ndescription = "Does {kind}."\nurl = "{url}/{kind}"\n'
+        f'secret_env = "SECRET"\ntimeout = 0.5\n'
+        for kind in KINDS
+    ]
+    strict = (
+        '[[actions]]\nname = "strict"\ndescription = "Wants a name."\nsecret_env = "SECRET"\n' + f'url = "{url}/ok"\n'
+    )
+    strict += '[actions.parameters]\ntype = "object"\nrequired = ["name"]\nadditionalProperties = false\n'
+    strict += '[actions.parameters.properties]\nname = {type = "string", maxLength = 5}\n'
+    strict += 'count = {type = "integer"}\ntags = {type = "array", items = {type = "string"}}\n'
+    gone = '[[actions]]\nname = "gone"\ndescription = "x"\nurl = "http://127.0.0.1:9"\nsecret_env = "SECRET"\n'
+    path.write_text("\n".join([*tables, strict, gone]))
+    return path
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def settings(
+    settings: dict[str, Any], receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not be asked
+    return settings | {"PARLEY_ACTIONS_FILE": str(written(tmp_path / "actions.toml", receiver.url))}
+
+
+def fire(caller: Caller, session: dict[str, Any], name: str, **body: Any) -> Any:
+    return caller.post(f"/api/sessions/{session['id']}/actions/{name}", body)
+
+
+def runs(caller: Caller, session: dict[str, Any]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = caller.get(f"/api/sessions/{session['id']}/webhook-runs").get_json()["items"]
+    return items
+
+
+def test_they_are_listed_without_their_urls_and_secrets(owner: Caller, nobody: Caller) -> None:
+    answer = owner.get("/api/actions")
+    items = answer.get_json()["items"]
+    assert [item["name"] for item in items][:2] == ["ok", "status-500"]
+    assert {tuple(item) for item in items} == {("name", "description", "parameters")}
+    assert items[0]["parameters"] == {"type": "object"}
+    assert b"127.0.0.1" not in answer.data
+    assert SECRET.encode() not in answer.data
+    assert nobody.get("/api/actions").status_code == 401
+
+
+def test_one_is_fired(owner: Caller, receiver: Receiver) -> None:
+    session = owner.session()
+    answer = fire(owner, session, "ok", input={"a": [1, "é", None], "big": 2**70})
+    run = answer.get_json()
+    assert answer.status_code == 201
+    assert runs(owner, session) == [run]
+    ((path, event, headers, body),) = receiver.received
+    assert (path, event) == ("/ok", run["request"])
+    assert f'"big":{2**70}' in body
+    assert event["type"] == "ok"
+    assert event["data"] == {
+        "run_id": run["id"],
+        "session_id": session["id"],
+        "input": {"a": [1, "é", None], "big": 2**70},
+    }
+    assert headers["webhook-id"] == run["id"]
+    assert "Authorization" not in headers
+    assert (run["status"], run["response_status"], run["response_body"]) == ("succeeded", 200, '{"done": true}')
+    assert (run["action"], run["error"]) == ("ok", None)
+    assert run["started_at"] <= run["finished_at"]
+    assert run["duration_ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "error", "response_status", "response_body"),
+    [
+        ("status-500", "failed", "bad_status", 500, "no"),
+        ("status-404", "failed", "bad_status", 404, "no"),
+        ("redirect", "failed", "bad_status", 302, ""),
+        ("large-20000", "succeeded", None, 200, "é" * 8_192),
+        ("large-3", "succeeded", None, 200, "ééé"),
+        ("odd", "succeeded", None, 200, "a\ufffdb\ufffd"),
+        ("slow-30", "failed", "timeout", 200, "begun"),
+        ("close", "failed", "unreachable", None, None),
+        ("gone", "failed", "unreachable", None, None),
+    ],
+)
+def test_how_it_went_is_in_the_run(
+    owner: Caller, name: str, status: str, error: str | None, response_status: int | None, response_body: str | None
+) -> None:
+    session = owner.session()
+    answer = fire(owner, session, name)
+    run = answer.get_json()
+    assert answer.status_code == 201
+    assert (run["status"], run["error"]) == (status, error)
+    assert (run["response_status"], run["response_body"]) == (response_status, response_body)
+    assert runs(owner, session) == [run]
+
+
+def test_they_are_listed_oldest_first(owner: Caller) -> None:
+    session = owner.session()
+    names = ["ok", "large-3", "gone", "ok"]
+    with frozen(MOMENT):
+        fired = [fire(owner, session, name).get_json() for name in names]
+    assert runs(owner, session) == fired
+    assert runs(owner, owner.session()) == []
+
+
+def test_none_of_it_is_in_the_export_and_all_of_it_goes_with_the_session(owner: Caller) -> None:
+    session = owner.imported(message())
+    fire(owner, session, "ok")
+    assert set(owner.get(f"/api/sessions/{session['id']}/export").get_json()) == {
+        "version",
+        "exported_at",
+        "session",
+        "messages",
+    }
+    assert len(rows("SELECT * FROM webhook_runs")) == 1
+    owner.delete(f"/api/sessions/{session['id']}")
+    assert rows("SELECT * FROM webhook_runs") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        ({}, {"input"}),
+        ({"name": 5}, {"input.name"}),
+        ({"name": "longer"}, {"input.name"}),
+        ({"name": "x", "more": 1}, {"input"}),
+        ({"name": "x", "count": 1.5, "tags": ["a", 2]}, {"input.count", "input.tags.1"}),
+    ],
+)
+def test_an_input_that_is_not_what_the_action_takes(
+    owner: Caller, receiver: Receiver, given: Any, paths: set[str]
+) -> None:
+    session = owner.session()
+    for target in (session, {"id": UNKNOWN}):  # the body is looked at first
+        answer = fire(owner, target, "strict", input=given)
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+        assert set(answer.get_json()["details"]) == paths
+    assert runs(owner, session) == []
+    assert receiver.received == []
+    assert fire(owner, session, "strict", input={"name": "x", "count": 2, "tags": ["a"]}).status_code == 201
+
+
+@pytest.mark.parametrize("body", [[], {"input": []}, {"input": None}, {"input": "x"}, {"input": {"a": "\0"}}])
+def test_a_body_that_is_none(owner: Caller, body: Any) -> None:
+    session = owner.session()
+    answer = owner.post(f"/api/sessions/{session['id']}/actions/ok", body)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+    assert runs(owner, session) == []
+
+
+def test_no_body_is_an_empty_input(owner: Caller) -> None:
+    session = owner.session()
+    assert owner.post(f"/api/sessions/{session['id']}/actions/ok").get_json()["request"]["data"]["input"] == {}
+
+
+def test_an_action_that_is_not_there(owner: Caller) -> None:
+    session = owner.session()
+    answer = fire(owner, session, "nothing")
+    assert (answer.status_code, answer.get_json()) == (404, {"error": "action_not_found"})
+    assert fire(owner, {"id": UNKNOWN}, "nothing").get_json() == {"error": "session_not_found"}
+
+
+def test_who_may(owner: Caller, other: Caller, nobody: Caller, receiver: Receiver) -> None:
+    session = owner.session()
+    assert fire(nobody, session, "ok").status_code == 401
+    assert fire(other, session, "ok").data == fire(other, {"id": UNKNOWN}, "ok").data
+    assert fire(other, session, "ok").get_json() == {"error": "session_not_found"}
+    assert receiver.received == []
+    assert runs(owner, session) == []
+
+
+def test_the_run_is_written_down_before_the_call(owner: Caller, receiver: Receiver, app: Flask) -> None:
+    session = owner.session()
+    seen: list[Any] = []
+    webhooks = app.extensions["services"].webhooks
+    call = webhooks._call
+
+    async def watched(*arguments: Any) -> Any:
+        seen.extend(await __import__("asyncio").to_thread(look))
+        return await call(*arguments)
+
+    def look() -> list[Any]:
+        models.db.prepare()
+        found = rows("SELECT status FROM webhook_runs")
+        models.db.close()
+        return found
+
+    webhooks._call = watched
+    fire(owner, session, "ok")
+    assert seen == [("running",)]
+
+
+def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
+    session = owner.session()
+    done = fire(owner, session, "ok").get_json()
+    rows(
+        "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
+        "VALUES (?, ?, 'ok', 'running', ?, ?)",
+        UNKNOWN,
+        session["id"],
+        "{}",
+        MOMENT,
+    )
+    models.WebhookRun.recover()
+    first, second = runs(owner, session)
+    assert first == done
+    assert (second["status"], second["response_status"], second["duration_ms"]) == ("interrupted", None, None)
+    assert second["finished_at"] > MOMENT
+
+
+GOOD = """
+# A comment with [[actions]] in it.
+[[actions]]
+name = "first"
+description = "One."
+url = "https://hooks.example/first"
+secret_env = "SECRET"
+
+[[actions]]
+name = "second"
+description = "Another."
+url = "http://10.0.0.1:9000"
+secret_env = "SECRET"
+timeout = 2.5
+
+[actions.parameters]
+type = "object"
+"""
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(GOOD)
+    loaded = actions.load(str(tmp_path / "a.toml"), ENVIRON)
+    assert [(action.name, action.timeout) for action in loaded.values()] == [("first", 10), ("second", 2.5)]
+    assert actions.load(None) == actions.load("") == {}
+    (tmp_path / "a.toml").write_text("")
+    assert actions.load(str(tmp_path / "a.toml")) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "problem"),
+    [
+        (3, "[[actions]", "line 3"),
+        (3, "[[action]]", "line 3.*action"),
+        (4, "name = 5", "line 4: name: Not a valid string"),
+        (4, 'name = "a b"', "line 4: name: Not a name"),
+        (4, "", "line 3: name: Missing"),
+        (5, 'description = ""', "line 5: description"),
+        (6, 'url = "ftp://host"', "line 6: url"),
+        (6, 'url = "http://"', "line 6: url"),
+        (6, "url = ", "line 6"),
+        (7, 'secret_env = "MISSING"', "line 7: secret_env: MISSING is not in the environment"),
+        (7, 'secret_env = "WRONG"', "line 7: secret_env: WRONG is not a secret"),
+        (8, 'method = "GET"', "line 8: method: Unknown field"),
+        (10, 'name = "first"', "line 10: name: There are two"),
+        (14, "timeout = 11", "line 14: timeout"),
+        (14, "timeout = 0", "line 14: timeout"),
+        (14, "timeout = nan", "line 14: timeout"),
+        (14, 'timeout = "soon"', "line 14: timeout"),
+        (17, 'type = "objekt"', "line 16: parameters: parameters.type"),
+        (17, 'type = "array"', "line 16: parameters: Not of type object"),
+        (17, "default = 2026-01-31", "line 16: parameters: Not JSON"),
+        (17, '"$ref" = "http://127.0.0.1:9/schema"', "line 16: parameters"),
+        (17, '"$ref" = "#/nowhere"', "line 16: parameters"),
+        (17, 'pattern = "("', "line 16: parameters"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, line: int, instead: str, problem: str) -> None:
+    lines = GOOD.split("\n")
+    lines[line - 1] = instead
+    path = tmp_path / "a.toml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(StartError) as refused:
+        actions.load(str(path), ENVIRON | {"WRONG": "not-a-secret-at-all"})
+    assert re.search(problem, refused.value.message), refused.value.message
+    assert "not-a-secret-at-all" not in refused.value.message
+    assert str(path) in refused.value.message
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing.toml", tmp_path):
+        with pytest.raises(StartError, match="cannot be read"):
+            actions.load(str(path))
+    (tmp_path / "a.toml").write_bytes(b"\xff")
+    with pytest.raises(StartError, match=r"a\.toml"):
+        actions.load(str(tmp_path / "a.toml"))
+
+
+def test_the_example_is_a_good_one() -> None:
+    loaded = actions.load(str(ROOT / "examples" / "actions.toml"), {"RESTART_SECRET": SECRET})
+    loaded.named("restart_service").check_input(json.dumps({"service": "checkout"}))
