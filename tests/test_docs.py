@@ -9,10 +9,16 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
 import errors
 from tests import described
+from tests.conftest import Upstream
+from tests.receiver import SECRET, Receiver
 from tests.served import ROOT, Served, environment
 
 README = (ROOT / "README.md").read_text()
@@ -59,32 +65,71 @@ def test_every_file_that_is_named_is_there() -> None:
         assert (ROOT / name).exists(), name
 
 
+def blocks(begin: str, end: str, kind: str = "sh") -> list[str]:
+    """Return the code of this kind between two headings."""
+    return re.findall(rf"```{kind}\n(.*?)```", README.partition(begin)[2].partition(end)[0], re.DOTALL)
+
+
+def pasted(folder: Path, server: Served, blocks: list[str]) -> str:
+    """Paste blocks into one shell, against a server; only the address and the environment are the test's."""
+    environ = environment(folder / "data") | {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "FLASK_APP": str(ROOT / "app.py"),
+    }
+    flask = folder / "flask"
+    flask.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
+    flask.chmod(flask.stat().st_mode | stat.S_IXUSR)
+    script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url)
+    script = script.replace(".venv/bin/flask", "flask").replace("curl -s", "curl --fail-with-body -s")
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+FIRST = blocks("## A first conversation", "## Chat with a model")
+
+
 def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
-    """Every ``sh`` block, in one shell, against a fresh server; only the address and the environment are the test's."""
-    blocks = re.findall(r"```sh\n(.*?)```", README.partition("## The API in short")[0], re.DOTALL)
-    assert len(blocks) == 5
+    assert len(FIRST) == 5
     with Served(tmp_path / "data") as server:
-        environ = environment(tmp_path / "data") | {
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "FLASK_APP": str(ROOT / "app.py"),
-        }
-        flask = tmp_path / "flask"
-        flask.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
-        flask.chmod(flask.stat().st_mode | stat.S_IXUSR)
-        script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url).replace(
-            ".venv/bin/flask", "flask"
-        )
-        script = script.replace("curl -s", "curl -s --fail-with-body")
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Made the user alice." in done.stdout
-        assert '"title":"Checkout is slow"' in done.stdout
-        assert "Zoë" in done.stdout
-        assert done.stdout.endswith('{"deleted":1}')
+        said = pasted(tmp_path, server, FIRST)
+        assert "Made the user alice." in said
+        assert '"title":"Checkout is slow"' in said
+        assert "Zoë" in said
+        assert said.endswith('{"deleted":1}')
         assert '"content":"The payment queue was full."' in (tmp_path / "incident.json").read_text()
         assert server.stop() == 0
+
+
+def test_a_chat_and_an_action_work_as_they_are_pasted(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, action = (
+        blocks("## Chat with a model", "## Fire an action"),
+        blocks("## Fire an action", "## The API in short"),
+    )
+    assert (len(chat), len(action)) == (2, 1)
+    with Receiver() as receiver:
+        monkeypatch.setenv("RESTART_SECRET", SECRET)
+        actions = tmp_path / "actions.toml"
+        actions.write_text(
+            (ROOT / "examples/actions.toml").read_text().replace("http://127.0.0.1:9000/restart", f"{receiver.url}/ok")
+        )
+        settings = {"LLM_BASE_URL": upstream.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
+        with Served(tmp_path / "data", **settings) as server:
+            said = pasted(tmp_path, server, [*FIRST[:2], *chat, *action])
+        assert said.count("event: delta") == 7
+        assert said.index("event: message") < said.index("event: delta") < said.index("event: done")
+        assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in said
+        assert '"status":"succeeded"' in said
+        ((_, event, headers, body),) = receiver.received
+    (verification,) = blocks("## Fire an action", "## The API in short", "python")
+    names: dict[str, Any] = {}
+    exec(verification, names)  # the README's own five lines
+    assert names["verified"](body.encode(), headers, SECRET) == event
+    assert event["data"]["input"]["service"] == "checkout"
+    with pytest.raises(WebhookVerificationError):
+        names["verified"](body.encode() + b" ", headers, SECRET)
 
 
 def test_only_the_needed_files_go_into_the_image() -> None:
