@@ -40,6 +40,13 @@ def http_url(value: str) -> str:
     return value
 
 
+def api_url(value: str) -> str:
+    """Check the URL of an API whose paths are put behind it."""
+    if value.rstrip("/").endswith("/chat/completions"):
+        raise ValidationError("Without /chat/completions: that is put behind it.")
+    return http_url(value)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting: ``kind`` is the name of the parser of environs that reads it."""
@@ -93,7 +100,7 @@ SETTINGS = (
         "str",
         None,
         "An OpenAI-compatible API, `http://127.0.0.1:11434/v1` say; unset: no chat.",
-        http_url,
+        api_url,
     ),
     Setting(
         "PARLEY_LLM_API_KEY",

@@ -466,7 +466,7 @@ class Draft(Table):
     @staticmethod
     def keep(session_id: str, content: str, model: str | None) -> None:
         """Keep what has come so far, for the case that the process ends here; raise Missing if nobody wants it."""
-        with db.writing():
+        with db.writing(lasting=False):
             if not Draft._save(session_id=session_id, content=content, model=model).rowcount:
                 raise Missing("session")
 

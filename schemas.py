@@ -115,7 +115,11 @@ class NextQuestion(Base):
 
 
 class NewRun(Base):
-    input = Metadata(load_default="{}", metadata={"description": "What the action's `parameters` ask for."})
+    input = Metadata(
+        load_default="{}",
+        validate=Length(max=values.INPUT_LENGTH, error="Longer than {max} characters of JSON."),
+        metadata={"description": "What the action's `parameters` ask for."},
+    )
 
 
 class ImportedMessage(NewMessage):

@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -40,6 +41,7 @@ import errors
 from config import StartError
 from database import db
 from models import Draft, Session, User, WebhookRun
+from services import webhooks
 from values import new_id
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ LINGER_SECONDS = 15.0
 STALL_SECONDS = 60.0
 # Beside those of all chats that may be under way, for refusing more.
 SPARE_THREADS = 4
-# Each waits for a webhook, ten seconds at most.
-WEBHOOK_THREADS = 16
+# Each waits for a webhook, ten seconds at most; one user takes half of them at most.
+WEBHOOK_THREADS = 2 * webhooks.MOST_OF_ONE_USER
 # How often connections are looked through for those.
 LOOK_SECONDS = 5.0
 
@@ -171,9 +173,11 @@ class Channel(HTTPChannel):
         self.refused = any(request.error or request.oversized for request in self.requests)
         if self.request is None or self.request.headers_finished:
             self.head_since = None
-        elif self.head_since is None:
-            self.head_since = time.monotonic()
         return received
+
+    def check_client_disconnected(self) -> bool:
+        """Tell whether the client has left, also one whose next requests are yet to be read."""
+        return not self.connected or _has_left(self.socket)
 
     def handle_write(self) -> None:
         if not (self.refused and self.close_when_flushed):
@@ -201,6 +205,10 @@ class Channel(HTTPChannel):
     def stalled(self) -> bool:
         """Tell whether the client has kept this connection waiting for too long."""
         monotonic = time.monotonic()
+        if self.requests:  # it is the client that waits
+            self.head_since = None
+        elif self.request is not None and not self.request.headers_finished:
+            self.head_since = self.head_since or monotonic
         slow_head = self.head_since is not None and monotonic - self.head_since > STALL_SECONDS
         lingering = bool(self.lingers_until) and monotonic > self.lingers_until
         not_reading = bool(self.total_outbufs_len) and time.time() - self.last_activity > STALL_SECONDS
@@ -211,6 +219,16 @@ class Channel(HTTPChannel):
         """Whether a request is being received, served or answered."""
         # In this order: an answer is in the buffer before its request leaves the list.
         return bool(self.requests) or self.request is not None or bool(self.total_outbufs_len)
+
+
+def _has_left(connection: socket.socket) -> bool:
+    poll = select.poll()
+    try:
+        # Linux alone tells of a client that has left while there is something of it to be read.
+        poll.register(connection, getattr(select, "POLLRDHUP", 0))
+    except ValueError:  # closed meanwhile
+        return True
+    return bool(poll.poll(0))
 
 
 class Server(TcpWSGIServer):
@@ -286,22 +304,26 @@ class Dispatcher:
             pool = getattr(app.view_functions[rule.endpoint], "pool", None)
             if pool:
                 methods = "|".join(sorted(rule.methods or ()))
-                rules.setdefault(pool, []).append(f"({methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}")
+                rules.setdefault(pool, []).append(f"(?:{methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}")
         self._waiting = re.compile("|".join(f"(?P<{pool}>{'|'.join(paths)})" for pool, paths in rules.items()))
 
     def add_task(self, channel: Channel) -> None:
         """Take the first request of a channel; waitress calls this, from any thread."""
         request = channel.requests[0]
         channel.may_wait = False
-        waiting = None if request.error else self._waiting.fullmatch(f"{request.command} {request.path}")
-        if waiting:
-            self._hand_over(channel, next(pool for pool in self._pools if waiting[pool]))
+        if not request.error and (pool := self._pool(request.command, request.path)):
+            self._hand_over(channel, pool)
         elif channel.total_outbufs_len:  # the client has yet to take an earlier answer: it may be slow
             self._hand_over(channel, "patient")
         elif request.error or request.command in ("GET", "HEAD"):
             self._ready.append(channel)
         else:
             self._writer.queue.put(channel)
+
+    def _pool(self, method: str, path: str) -> str | None:
+        """Return the name of the pool that the view of a request waits in, if it does."""
+        found = self._waiting.fullmatch(f"{method} /{path.lstrip('/')}")  # as Werkzeug takes it
+        return found.lastgroup if found else None
 
     def serve_ready(self) -> None:
         """Serve what the loop itself serves."""

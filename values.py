@@ -18,6 +18,7 @@ PASSWORD_LENGTH = (8, 1_024)
 TITLE_LENGTH = 120
 PROMPT_LENGTH = 8_000
 CONTENT_LENGTH = 50_000
+INPUT_LENGTH = 65_536  # of an action, as JSON text
 METADATA_DEPTH = 200
 
 _CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")

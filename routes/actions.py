@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, g
 
 import schemas
-from routes import body, returns, waits_in
+from routes import body, refuses, returns, waits_in
 from services import documents, services
 
 blueprint = Blueprint("actions", __name__, url_prefix="/api")
@@ -22,6 +22,7 @@ def list_actions() -> dict[str, Any]:
 
 @blueprint.post("/sessions/<session_id>/actions/<name>")
 @waits_in("webhooks")
+@refuses(429)
 @returns(schemas.WebhookRunOut, 201)
 @body(schemas.NewRun, required=False)
 def fire_action(data: dict[str, Any], session_id: str, name: str) -> dict[str, Any]:

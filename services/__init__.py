@@ -34,9 +34,9 @@ class Services:
         if self.docs:
             self.docs.refresh()
         if self.llm:
-            self.llm.client  # noqa: B018  # looking at it makes it
+            self.llm.warm_up()
         if self.actions:
-            self.webhooks.client  # noqa: B018
+            self.webhooks.warm_up()
 
 
 def services() -> Services:

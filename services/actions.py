@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 from standardwebhooks import Webhook
@@ -19,7 +22,9 @@ from config import StartError, http_url
 from errors import ApiError, Missing
 
 LONGEST_TIMEOUT = 10.0
+SHORTEST_SECRET = 16  # bytes
 MESSAGE_LENGTH = 300
+EXPLAINED_PROBLEMS = 20  # the most of one input that are told
 
 
 class ActionIn(Schema):
@@ -32,7 +37,7 @@ class ActionIn(Schema):
         required=True, validate=Regexp(r"[A-Za-z0-9_.-]{1,64}\Z", error="Not a name: A-Z a-z 0-9 _ . -")
     )
     description = fields.String(required=True, validate=Length(1, 2_000))
-    url = fields.String(required=True, validate=http_url)
+    url = fields.String(required=True, validate=(Length(1), http_url))
     secret_env = fields.String(required=True, validate=Length(1))
     timeout = fields.Float(load_default=LONGEST_TIMEOUT, validate=Range(0, LONGEST_TIMEOUT, min_inclusive=False))
     parameters = fields.Dict(load_default=lambda: {"type": "object"})
@@ -63,9 +68,12 @@ class Action:
 
         """
         problems: dict[str, list[str]] = {}
-        for problem in self.check(json.loads(text)):
-            path = ".".join(["input", *map(str, problem.absolute_path)])
-            problems.setdefault(path, []).append(problem.message[:MESSAGE_LENGTH])
+        try:
+            for problem in islice(self.check(json.loads(text)), EXPLAINED_PROBLEMS):
+                path = ".".join(["input", *map(str, problem.absolute_path)])
+                problems.setdefault(path, []).append(problem.message[:MESSAGE_LENGTH])
+        except RecursionError:  # of a schema that holds itself, with an input as deep
+            problems = {"input": ["Nested too deeply."]}
         if problems:
             raise ApiError("validation_error", problems)
 
@@ -91,83 +99,111 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Actions:
     if not path:
         return actions
     try:
-        text = Path(path).read_bytes().decode()
+        raw = Path(path).read_bytes()
+        text = raw.decode()
         document = tomllib.loads(text)
     except OSError as error:
         raise StartError(f"PARLEY_ACTIONS_FILE: {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # says the line itself
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise StartError(f"PARLEY_ACTIONS_FILE: {path}, line {line}: Not UTF-8.") from None
+    except (ValueError, RecursionError) as error:  # the first says the line itself
         raise StartError(f"PARLEY_ACTIONS_FILE: {path}: {error}.") from None
-    where = _Lines(path, text)
-    if unknown := set(document) - {"actions"}:
-        raise where.wrong(None, unknown.pop(), "Not known; each action is a table [[actions]].")
+
+    def wrong(problem: str, key: str, *inside: str | int) -> StartError:
+        return StartError(f"PARLEY_ACTIONS_FILE: {path}, line {_line(text, (*inside, key))}: {key}: {problem}")
+
+    if unknown := [key for key in document if key != "actions"]:
+        raise wrong("Not known; each action is a table [[actions]].", unknown[0])
     tables = document.get("actions", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise where.wrong(None, "actions", "Not a list of tables [[actions]].")
+        raise wrong("Not a list of tables [[actions]].", "actions")
     for index, table in enumerate(tables):
         try:
             action = _action(table, environ)
+            if action.name in actions:
+                raise ValidationError({"name": [f"There are two actions {action.name!r}."]})
         except ValidationError as error:
-            key, problem = next(iter(error.messages_dict.items()))
-            raise where.wrong(index, key, " ".join(map(str, problem))) from None
-        if action.name in actions:
-            raise where.wrong(index, "name", f"There are two actions {action.name!r}.")
+            # What is there too much first: it may be what is missing, misspelt.
+            key = next((key for key in error.messages_dict if key in table), next(iter(error.messages_dict)))
+            raise wrong(" ".join(map(str, error.messages_dict[key])), key, "actions", index) from None
         actions[action.name] = action
     return actions
 
 
-def _action(table: dict[str, Any], environ: Mapping[str, str]) -> Action:
-    from jsonschema.exceptions import SchemaError  # 10 MiB, for those who have actions
-    from jsonschema.validators import validator_for
-    from referencing import Registry
+def _line(text: str, keys: tuple[str | int, ...]) -> int:
+    """Return the line of the statement that brings in what the keys lead to, or else to the last but one.
 
+    TOML's parser does not keep the lines. So it is asked of the first line, of the first two, and so on.
+    """
+    lines = text.split("\n")
+    found: dict[int, int] = {}
+    begins = 1
+    for count in range(1, len(lines) + 1):
+        with suppress(ValueError):  # the middle of a statement
+            part: Any = tomllib.loads("\n".join(lines[:count]) + "\n")
+            with suppress(LookupError):
+                for depth, key in enumerate(keys):
+                    part = part[key]
+                    found.setdefault(depth, begins)
+            begins = count + 1
+    return found[max(found)]
+
+
+def _action(table: dict[str, Any], environ: Mapping[str, str]) -> Action:
     given = ActionIn().load(table)
     schema = given["parameters"]
-    validator = validator_for(schema)
     try:
-        json.dumps(schema, allow_nan=False)  # TOML has dates and nan, JSON has neither
-        validator.check_schema(schema)
-    except SchemaError as error:
-        path = ".".join(["parameters", *map(str, error.absolute_path)])
-        raise ValidationError({"parameters": [f"{path}: {error.message[:MESSAGE_LENGTH]}"]}) from None
-    except (TypeError, ValueError) as error:
-        raise ValidationError({"parameters": [f"Not JSON: {error}."]}) from None
-    if schema.get("type", "object") != "object":
-        raise ValidationError({"parameters": ["Not of type object."]})
-    # An empty registry: a $ref must be found in the schema itself, and nothing is fetched.
-    check = validator(schema, registry=Registry()).iter_errors
-    try:
-        list(check({}))
-    except Exception as error:  # whatever a $ref that leads nowhere raises
-        raise ValidationError({"parameters": [f"{error}"]}) from None
+        check = _checker(schema)
+    except Exception as error:  # whatever a schema may do to those who read it
+        raise ValidationError({"parameters": [str(error)[:MESSAGE_LENGTH]]}) from None
     signer = _signer(given["secret_env"], environ)
     return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check)
 
 
-def _signer(name: str, environ: Mapping[str, str]) -> Webhook:
-    secret = environ.get(name, "").strip()
-    body = secret.removeprefix("whsec_")
-    if not re.fullmatch(r"[A-Za-z0-9+/]{16,}={0,2}", body):
-        state = "is not in the environment" if not secret else "is not a secret"
-        raise ValidationError({"secret_env": [f"{name} {state}: whsec_ and then base64, of 24 to 64 random bytes."]})
+def _checker(schema: dict[str, Any]) -> Callable[[Any], Iterator[Any]]:
+    """Return what checks an input against a JSON Schema; raise anything where that is none that could be used."""
+    from jsonschema.exceptions import SchemaError  # 10 MiB, for those who have actions
+    from jsonschema.validators import validator_for
+    from referencing import Registry, Resource
+    from referencing.jsonschema import DRAFT202012
+
+    json.dumps(schema, allow_nan=False)  # TOML has dates and nan, JSON has neither
+    orjson.dumps(schema)  # and integers of any size
+    validator = validator_for(schema)
     try:
-        return Webhook(body)
-    except ValueError as error:
-        raise ValidationError({"secret_env": [f"{name} is not base64: {error}."]}) from None
+        validator.check_schema(schema)
+    except SchemaError as error:
+        path = ".".join(["parameters", *map(str, error.absolute_path)])
+        raise ValueError(f"{path}: {error.message}") from None
+    if schema.get("type", "object") != "object":
+        raise ValueError("Not of type object.")
+    # An empty registry: a $ref must be found in the schema itself, and nothing is fetched.
+    registry: Registry[Any] = Registry()
+    resource = Resource.from_contents(schema, default_specification=DRAFT202012)
+    _check_references(resource, registry.resolver_with_root(resource))
+    check: Callable[[Any], Iterator[Any]] = validator(schema, registry=registry).iter_errors
+    list(check({}))  # one that refers to itself alone never ends
+    return check
 
 
-class _Lines:
-    """Finds the line of the file that is wrong: TOML's parser does not keep them."""
+def _check_references(resource: Any, resolver: Any) -> None:
+    """Follow each reference of a schema once, at whatever depth; raise where one leads nowhere."""
+    schema = resource.contents
+    for key in ("$ref", "$dynamicRef") if isinstance(schema, dict) else ():
+        if key in schema:
+            resolver.lookup(schema[key])
+    for part in resource.subresources():
+        _check_references(part, resolver.in_subresource(part))
 
-    def __init__(self, path: str, text: str):
-        self._path = path
-        self._lines = text.splitlines()
 
-    def wrong(self, index: int | None, key: str, problem: str) -> StartError:
-        """Return the error for a key of the table with this index, or of the file itself."""
-        starts = [at for at, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*actions\s*\]\]", line)]
-        start, end = 0, len(self._lines)
-        if index is not None and index < len(starts):
-            start, end = (*starts, end)[index : index + 2]
-        names_key = re.compile(rf"\s*\[*\s*(actions\s*\.\s*)?[\"']?{re.escape(key)}\b")
-        found = (at for at in range(start, end) if names_key.match(self._lines[at]))
-        return StartError(f"PARLEY_ACTIONS_FILE: {self._path}, line {next(found, start) + 1}: {key}: {problem}")
+def _signer(name: str, environ: Mapping[str, str]) -> Webhook:
+    secret = "".join(environ.get(name, "").split())  # openssl breaks long lines
+    body = secret.removeprefix("whsec_")
+    try:
+        if len(b64decode(body, validate=True)) >= SHORTEST_SECRET:
+            return Webhook(body)
+    except ValueError:
+        pass
+    state = "is not a secret" if secret else "is not in the environment"
+    raise ValidationError({"secret_env": [f"{name} {state}: whsec_ and then base64, of 24 to 64 random bytes."]})

@@ -65,11 +65,11 @@ class Chat:
     def __init__(self, places: Places, user_id: str, session_id: str, gone: Callable[[], bool]):
         places.take(user_id, session_id)
         self._places, self._user_id, self._session_id, self._gone = places, user_id, session_id, gone
-        self._came: SimpleQueue[str | None] = SimpleQueue()
+        self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
         self._began = time.monotonic()
         self._reply = Reply()
-        self._text: list[str] = []
+        self._pieces: list[str] = []
         self._interrupted = False
         self._ended = False
         self.error: str | None = None
@@ -80,14 +80,14 @@ class Chat:
         self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata))
         parts = prompt.assemble(self._user_id, self._session_id)
         self._reply.model = llm.model
-        self._call = outgoing.run(llm.answer(parts, self._reply, self._came.put))
-        self._call.add_done_callback(lambda _: self._came.put(None))
+        self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
+        self._call.add_done_callback(lambda _: self._incoming.put(None))
 
     def events(self) -> Iterator[bytes]:
         """Yield the chat as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
         yield _event("message", self.messages[0])
         spoke = time.monotonic()
-        for texts in self._texts():
+        for texts in self._deltas():
             if texts:
                 yield b"".join([_event("delta", {"content": text}) for text in texts])
             elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
@@ -104,7 +104,7 @@ class Chat:
     def result(self) -> dict[str, Any]:
         """Await the answer and return both messages, or raise what went wrong with what there is of them."""
         with closing(self):
-            for _ in self._texts():
+            for _ in self._deltas():
                 pass
             self._end()
         if self.error:
@@ -116,34 +116,33 @@ class Chat:
         self._interrupted = self._interrupted or not self._ended
         self._end()
 
-    def _texts(self) -> Iterator[list[str]]:
+    def _deltas(self) -> Iterator[list[str]]:
         """Yield what has come, several pieces where they are there, and now and then none."""
-        saved, unsaved, ended = time.monotonic(), False, False
+        saved, ended = time.monotonic(), False
         while not (ended or self._interrupted or self.error):
-            came = self._next()
-            ended = came[-1:] == [None]
-            pieces = [piece for piece in came if piece]
-            self._text += pieces
+            taken = self._take()
+            ended = taken[-1:] == [None]
+            pieces = [piece for piece in taken if piece]
+            self._pieces += pieces
             yield pieces
             self._interrupted = not ended and self._gone()
-            unsaved = unsaved or bool(pieces)
-            if unsaved and time.monotonic() - saved > SAVE_SECONDS:
+            if time.monotonic() - saved > SAVE_SECONDS:  # where nothing is new, for noticing that it was deleted
                 self._save()
-                saved, unsaved = time.monotonic(), False
+                saved = time.monotonic()
 
-    def _next(self) -> list[str | None]:
-        came: list[str | None] = []
+    def _take(self) -> list[str | None]:
+        taken: list[str | None] = []
         try:
-            came.append(self._came.get(timeout=LOOK_SECONDS))
+            taken.append(self._incoming.get(timeout=LOOK_SECONDS))
             while True:
-                came.append(self._came.get_nowait())
+                taken.append(self._incoming.get_nowait())
         except Empty:
-            return came
+            return taken
 
     def _save(self) -> None:
         try:
             db.prepare()
-            Draft.keep(self._session_id, "".join(self._text), self._reply.model)
+            Draft.keep(self._session_id, "".join(self._pieces), self._reply.model)
         except Missing as missing:  # deleted meanwhile
             self.error = missing.code
         except (ApiError, peewee.PeeweeException) as error:  # then the end of it is at stake, not the chat
@@ -173,7 +172,7 @@ class Chat:
         metadata |= {"usage": reply.usage} if reply.usage else {}
         metadata |= {"duration_ms": round((time.monotonic() - self._began) * 1_000)}
         db.prepare()
-        answer = Draft.finish(self._user_id, self._session_id, "".join(self._text), metadata_text(metadata))
+        answer = Draft.finish(self._user_id, self._session_id, "".join(self._pieces), metadata_text(metadata))
         self.messages += [answer] if answer else []
 
 

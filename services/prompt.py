@@ -49,11 +49,14 @@ class Prompt:
         return parts[::-1]
 
     def _documentation(self, question: str) -> str:
-        found = self._docs.best(question, self._docs_budget) if self._docs else []
-        parts = (
-            f"[{section.file}{': ' if section.heading else ''}{section.heading}]\n{section.text}" for section in found
-        )
-        return "\n\n".join(["Documentation that may help:", *parts]) if found else ""
+        told, left = [], self._docs_budget
+        for section in self._docs.best(question) if self._docs else ():
+            head = f"[{section.file}{': ' if section.heading else ''}{section.heading}]\n"
+            if len(head) >= left:
+                break
+            told.append((head + section.text)[:left])
+            left -= len(told[-1])
+        return "\n\n".join(["Documentation that may help:", *told]) if told else ""
 
 
 def _told(actions: Actions) -> str:

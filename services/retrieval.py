@@ -25,8 +25,8 @@ MOST_WORDS = 64  # of a question
 LARGEST_FILE = 1_048_576
 LOOK_SECONDS = 1.0  # how often the folder is looked through, at most
 
+# A word in a heading counts as four in the text; the file's name is only kept.
 TABLE = "CREATE VIRTUAL TABLE sections USING fts5 (file UNINDEXED, heading, text, tokenize='porter')"
-# A word in a heading counts as four in the text.
 BEST = "SELECT file, heading, text FROM sections WHERE sections MATCH ? ORDER BY bm25(sections, 0, 4, 1) LIMIT ?"
 
 log = logging.getLogger("parley")
@@ -51,13 +51,10 @@ class Retrieval:
         self._seen: dict[str, tuple[int, int]] = {}
         self._next_look = 0.0
         self._index = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        # Two columns of words, of which the headings count four times; one that is only kept.
-        self._index.execute(
-            "CREATE VIRTUAL TABLE sections USING fts5 (file UNINDEXED, heading, text, tokenize='porter')"
-        )
+        self._index.execute(TABLE)
 
-    def best(self, question: str, budget: int) -> list[Section]:
-        """Return the few sections that fit the question best, of so many characters at most."""
+    def best(self, question: str) -> list[Section]:
+        """Return the few sections that fit the question best."""
         words = dict.fromkeys(re.findall(r"\w+", question.lower()))
         match = " OR ".join(f'"{word}"' for word in list(words)[:MOST_WORDS])
         if not match:
@@ -65,14 +62,7 @@ class Retrieval:
         self.refresh()
         with self._lock:
             found = self._index.execute(BEST, (match, MOST_SECTIONS)).fetchall()
-        chosen = []
-        for row in found:
-            section = Section(*row)
-            if budget <= 0:
-                break
-            chosen.append(section._replace(text=section.text[:budget]))
-            budget -= len(section.text)
-        return chosen
+        return [Section(*row) for row in found]
 
     def refresh(self) -> None:
         """Index what has changed since the last look, if that was not just now."""
@@ -81,7 +71,7 @@ class Retrieval:
                 return
             present = dict(self._files())
             for name in self._seen.keys() - present.keys():
-                self._index.execute("DELETE FROM sections WHERE file = ?", (name,))
+                self._leave_out(name)
             for name, state in present.items():
                 if self._seen.get(name) != state:
                     self._take_in(name)
@@ -103,19 +93,27 @@ class Retrieval:
                 if stat.S_ISREG(found.st_mode):
                     yield path.relative_to(self._folder).as_posix(), (found.st_mtime_ns, found.st_size)
 
+    def _leave_out(self, name: str) -> None:
+        self._index.execute("DELETE FROM sections WHERE file = ?", (_shown(name),))
+
     def _take_in(self, name: str) -> None:
-        self._index.execute("DELETE FROM sections WHERE file = ?", (name,))
+        self._leave_out(name)
         try:
             with (self._folder / name).open("rb") as file:
                 raw = file.read(LARGEST_FILE + 1)
         except OSError as error:
-            log.warning("%s is not indexed: %s", name, error.strerror)
+            log.warning("%s is not indexed: %s", _shown(name), error.strerror)
             return
         if len(raw) > LARGEST_FILE:
-            log.warning("%s is not indexed: it is larger than %d bytes", name, LARGEST_FILE)
+            log.warning("%s is not indexed: it is larger than %d bytes", _shown(name), LARGEST_FILE)
             return
         text = raw.decode("utf-8-sig", errors="replace").replace("\0", "\ufffd")
-        self._index.executemany("INSERT INTO sections VALUES (?, ?, ?)", sections(name, text))
+        self._index.executemany("INSERT INTO sections VALUES (?, ?, ?)", sections(_shown(name), text))
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as text, which what a file system has need not be."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def sections(name: str, text: str) -> Iterator[Section]:

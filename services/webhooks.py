@@ -6,13 +6,19 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from errors import ApiError
 from models import Session, WebhookRun
 from services.actions import Action, Actions
 from services.outgoing import Outgoing
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
     import httpx
 
 KEPT_BYTES = 16_384  # of a webhook's answer
+MOST_OF_ONE_USER = 32  # calls at once
+
+log = logging.getLogger("parley")
 
 
 class Webhooks:
@@ -29,10 +38,15 @@ class Webhooks:
 
     def __init__(self, actions: Actions, outgoing: Outgoing):
         self._actions, self._outgoing = actions, outgoing
+        self._lock = threading.Lock()
+        self._of_user: Counter[str] = Counter()
+
+    def warm_up(self) -> None:
+        """Make the client now, for which the first call would have to wait."""
+        _ = self._client
 
     @cached_property
-    def client(self) -> httpx.AsyncClient:
-        """The client, made for the first call, or before so that this need not wait."""
+    def _client(self) -> httpx.AsyncClient:
         import httpx
 
         # Nothing from the environment but the authorities it trusts: a proxy would get to see the calls.
@@ -42,13 +56,31 @@ class Webhooks:
         """Fire an action from a session, with an input (JSON text); return the run, also where it has failed.
 
         Raises:
-            ApiError: ``validation_error``, ``session_not_found``, ``action_not_found``.
+            ApiError: ``validation_error``, ``session_not_found``, ``action_not_found``, ``rate_limited``.
 
         """
         if name in self._actions:
             self._actions[name].check_input(given)
         Session.one(user_id, session_id)
         action = self._actions.named(name)
+        with self._share(user_id):
+            return self._fire(user_id, session_id, action, given)
+
+    @contextmanager
+    def _share(self, user_id: str) -> Iterator[None]:
+        """Keep one user's calls from taking all the threads."""
+        with self._lock:
+            if self._of_user[user_id] >= MOST_OF_ONE_USER:
+                raise ApiError("rate_limited", headers={"Retry-After": "1"})
+            self._of_user[user_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._of_user[user_id] -= 1
+                self._of_user += Counter()  # drops who has none
+
+    def _fire(self, user_id: str, session_id: str, action: Action, given: str) -> dict[str, Any]:
         run_id = new_id()
         data = {"run_id": run_id, "session_id": session_id, "input": orjson.Fragment(given)}
         body = orjson.dumps({"type": action.name, "timestamp": now(), "data": data})
@@ -73,7 +105,7 @@ class Webhooks:
         try:
             async with (
                 asyncio.timeout(action.timeout),
-                self.client.stream("POST", action.url, content=body, headers=headers) as response,
+                self._client.stream("POST", action.url, content=body, headers=headers) as response,
             ):
                 status = response.status_code
                 async for part in response.aiter_raw():
@@ -86,6 +118,8 @@ class Webhooks:
             problem = "unreachable"
         if status is not None and not 200 <= status < 300:
             problem = problem or "bad_status"
+        if problem:
+            log.warning("webhook %s, run %s: %s", action.name, run_id, f"status {status}" if status else problem)
         answer = clean_text(kept[:KEPT_BYTES].decode(errors="replace"), KEPT_BYTES)
         return {
             "status": "failed" if problem else "succeeded",

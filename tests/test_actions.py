@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from standardwebhooks import Webhook
 
 import models
 from config import StartError
-from services import actions
+from errors import ApiError
+from services import actions, webhooks
 from tests.conftest import Caller, frozen, message, rows
 from tests.receiver import SECRET, Receiver
 from tests.served import ROOT
@@ -282,6 +284,15 @@ def test_a_good_file(tmp_path: Path) -> None:
         (6, "url = ", "line 6"),
         (7, 'secret_env = "MISSING"', "line 7: secret_env: MISSING is not in the environment"),
         (7, 'secret_env = "WRONG"', "line 7: secret_env: WRONG is not a secret"),
+        (7, 'secret_env = "SHORT"', "line 7: secret_env: SHORT is not a secret"),
+        (6, 'url = ""', "line 6: url"),
+        (5, 'descripton = "One."', "line 5: descripton: Unknown field"),
+        (5, 'description = """One.\n[[actions]]\nurl"""\nurl = "x"', "line 9"),
+        (5, 'description = """One.\n[[actions]]\nurl = "x" """\nmore = 1', "line 8: more: Unknown field"),
+        (5, 'description = "One.\u2028"\nmore = 1', "line 6: more: Unknown field"),
+        (9, "[actions.auth]\nname = 1\n[[actions]]", "line 9: auth: Unknown field"),
+        (2, "other = 1", "line 2: other: Not known"),
+        (3, "[actions]", "line 9"),
         (8, 'method = "GET"', "line 8: method: Unknown field"),
         (10, 'name = "first"', "line 10: name: There are two"),
         (14, "timeout = 11", "line 14: timeout"),
@@ -290,9 +301,19 @@ def test_a_good_file(tmp_path: Path) -> None:
         (14, 'timeout = "soon"', "line 14: timeout"),
         (17, 'type = "objekt"', "line 16: parameters: parameters.type"),
         (17, 'type = "array"', "line 16: parameters: Not of type object"),
-        (17, "default = 2026-01-31", "line 16: parameters: Not JSON"),
+        (17, "default = 2026-01-31", "line 16: parameters: Object of type date"),
         (17, '"$ref" = "http://127.0.0.1:9/schema"', "line 16: parameters"),
         (17, '"$ref" = "#/nowhere"', "line 16: parameters"),
+        (17, '"$ref" = "#"', "line 16: parameters"),
+        (17, '"$ref" = 5', "line 16: parameters"),
+        (17, 'properties.a."$ref" = "#/nowhere"', "line 16: parameters"),
+        (17, 'properties.a.items."$ref" = "http://127.0.0.1:9/schema"', "line 16: parameters"),
+        (17, 'properties.a."$dynamicRef" = "#nowhere"', "line 16: parameters"),
+        (17, '"$schema" = 5', "line 16: parameters"),
+        (17, '"$schema" = []', "line 16: parameters"),
+        (17, f"maxProperties = {2**70}", "line 16: parameters"),
+        (17, f"default = {'[' * 300}{']' * 300}", "line 16: parameters|recursion"),
+        (17, f"default = {'[' * 5000}{']' * 5000}", "recursion"),
         (17, 'pattern = "("', "line 16: parameters"),
     ],
 )
@@ -302,7 +323,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, line: int, instea
     path = tmp_path / "a.toml"
     path.write_text("\n".join(lines))
     with pytest.raises(StartError) as refused:
-        actions.load(str(path), ENVIRON | {"WRONG": "not-a-secret-at-all"})
+        actions.load(str(path), ENVIRON | {"WRONG": "not-a-secret-at-all", "SHORT": "whsec_c2hvcnQ="})
     assert re.search(problem, refused.value.message), refused.value.message
     assert "not-a-secret-at-all" not in refused.value.message
     assert str(path) in refused.value.message
@@ -312,9 +333,58 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.toml", tmp_path):
         with pytest.raises(StartError, match="cannot be read"):
             actions.load(str(path))
-    (tmp_path / "a.toml").write_bytes(b"\xff")
-    with pytest.raises(StartError, match=r"a\.toml"):
+    (tmp_path / "a.toml").write_bytes(b"\n\n\xff")
+    with pytest.raises(StartError, match=r"a\.toml, line 3: Not UTF-8"):
         actions.load(str(tmp_path / "a.toml"))
+
+
+def test_the_lines_of_a_file_from_windows(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(GOOD.replace("timeout = 2.5", "timeout = 25").replace("\n", "\r\n").encode())
+    with pytest.raises(StartError, match="line 14: timeout"):
+        actions.load(str(tmp_path / "a.toml"), ENVIRON)
+
+
+def test_a_secret_over_several_lines_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(GOOD)
+    assert actions.load(str(tmp_path / "a.toml"), {"SECRET": f" {SECRET[:20]}\n{SECRET[20:]}\n"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "problems"),
+    [
+        ({"properties": {"a": {"$ref": "#/properties/a"}}}, {"a": 1}, {"input": ["Nested too deeply."]}),
+        ({"additionalProperties": {"$ref": "#"}}, {}, {}),
+        ({"additionalProperties": {"type": "string"}}, {str(n): n for n in range(1_000)}, 20),
+    ],
+    ids=["one that never ends", "one that ends", "many"],
+)
+def test_a_schema_that_is_a_trap(schema: dict[str, Any], given: dict[str, Any], problems: Any) -> None:
+    check = actions._checker(schema)
+    action = actions.Action("a", "", schema, "", 1.0, Webhook(SECRET), check)
+    found: Any = {}
+    try:
+        action.check_input(json.dumps(given))
+    except ApiError as error:
+        found = error.details
+    assert (found if isinstance(problems, dict) else len(found)) == problems
+
+
+def test_an_input_that_is_too_long(owner: Caller) -> None:
+    answer = fire(owner, owner.session(), "ok", input={"a": "x" * 65_536})
+    assert (answer.status_code, set(answer.get_json()["details"])) == (400, {"input"})
+    assert fire(owner, owner.session(), "ok", input={"a": "x" * 65_000}).status_code == 201
+
+
+def test_one_user_leaves_room_for_others(
+    owner: Caller, other: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "MOST_OF_ONE_USER", 0)
+    answer = fire(owner, owner.session(), "ok")
+    assert (answer.status_code, answer.get_json()) == (429, {"error": "rate_limited"})
+    assert answer.headers["Retry-After"] == "1"
+    monkeypatch.setattr(webhooks, "MOST_OF_ONE_USER", 1)
+    for caller in (owner, other, owner):  # each gives its place back
+        assert fire(caller, caller.session(), "ok").status_code == 201
 
 
 def test_the_example_is_a_good_one() -> None:

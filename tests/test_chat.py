@@ -97,6 +97,12 @@ def test_what_is_not_told_is_not_in_the_metadata(owner: Caller) -> None:
     assert set(reply["metadata"]) == {"model", "finish_reason", "duration_ms"}
 
 
+def test_a_byte_order_mark_is_no_text(owner: Caller) -> None:
+    session = owner.session()
+    assert events(ask(owner, session, "bom", "say x").data)[1] == ("delta", {"content": "first "})
+    assert stored(owner, session)[1]["content"] == "first x"
+
+
 @pytest.mark.parametrize(
     ("script", "code", "kept"),
     [
@@ -110,6 +116,7 @@ def test_what_is_not_told_is_not_in_the_metadata(owner: Caller) -> None:
         (["say half", "end"], "upstream_error", "half"),
         (["say half", "error"], "upstream_error", "half"),
         (["say half", "line 10000000"], "upstream_error", "half"),
+        (["gzip", "say half"], "upstream_error", None),
         (["say half", "raw {"], "upstream_error", "half"),
         (["say half", "raw []"], "upstream_error", "half"),
         (["say half", 'raw {"choices": 5}'], "upstream_error", "half"),
@@ -213,7 +220,7 @@ def test_the_key_is_nowhere_to_be_seen(owner: Caller, caplog: pytest.LogCaptureF
     session = owner.session()
     body = ask(owner, session, "status 401").data + owner.get(f"/api/sessions/{session['id']}").data
     assert KEY.encode() not in body
-    assert "the status is 401" in caplog.text
+    assert "status 401 test" in caplog.text
     assert KEY not in caplog.text
 
 

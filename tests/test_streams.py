@@ -42,10 +42,19 @@ class Home:
 class Stream:
     """A chat as a client sees it, event by event."""
 
-    def __init__(self, server: Served, token: str, session: str, *script: str, accept: str = "text/event-stream"):
+    def __init__(
+        self,
+        server: Served,
+        token: str,
+        session: str,
+        *script: str,
+        accept: str = "text/event-stream",
+        path: str | None = None,
+    ):
         self.socket = server.connect()
+        path = path or f"/api/sessions/{session}/chat"
         body = json.dumps({"content": "\n".join(script)}).encode()
-        head = f"POST /api/sessions/{session}/chat HTTP/1.1\r\nHost: parley\r\nAuthorization: Bearer {token}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: parley\r\nAuthorization: Bearer {token}\r\n"
         head += f"Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self.socket.sendall(head.encode() + body)
 
@@ -277,6 +286,51 @@ def test_a_request_that_waits_behind_a_chat_on_its_connection_is_served(shared: 
         stream.response.read()
         assert stream.begin().status == 200
         assert json.loads(stream.response.read()) == {"status": "ok"}
+
+
+def test_a_client_that_leaves_with_another_request_unread(shared: tuple[Served, Home], upstream: Upstream) -> None:
+    server, home = shared
+    token = home.tokens[7]
+    asked = len(upstream.calls())
+    with closing(Stream(server, token, new_session(server, token), "wait 30", accept="application/json")) as stream:
+        assert awaited(lambda: len(upstream.calls()) > asked)
+        stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        time.sleep(0.2)
+    left = time.time()
+    call = awaited(lambda: next((call for call in upstream.calls()[asked:] if call["left"]), None))
+    assert call["left"] - left < 1
+
+
+def test_a_session_that_is_deleted_under_a_silent_chat(shared: tuple[Served, Home], upstream: Upstream) -> None:
+    server, home = shared
+    token = home.tokens[8]
+    session = new_session(server, token)
+    with closing(Stream(server, token, session, "wait 30")) as stream:
+        stream.begin()
+        assert server.request("DELETE", f"/api/sessions/{session}", None, token)[0] == 204
+        assert stream.events()[-1] == ("error", {"error": "session_not_found"})
+
+
+@pytest.mark.parametrize("before", ["/", "//", "http://parley"])
+def test_however_its_path_is_written_a_chat_keeps_nobody_waiting(shared: tuple[Served, Home], before: str) -> None:
+    server, home = shared
+    token = home.tokens[9]
+    path = f"{before}/api/sessions/{new_session(server, token)}/chat"
+    with closing(Stream(server, token, "", "say x", "wait 30", path=path)) as stream:
+        assert stream.begin().status == 200
+        assert [stream.event()[0] for _ in range(2)] == ["message", "delta"]
+        assert server.request("POST", "/api/sessions", {}, token)[0] == 201
+
+
+@pytest.mark.drill
+def test_what_comes_behind_a_request_does_not_end_its_chat(shared: tuple[Served, Home]) -> None:
+    server, home = shared
+    token = home.tokens[10]
+    with closing(Stream(server, token, new_session(server, token), "say x", "wait 70", "say y")) as stream:
+        stream.socket.settimeout(90)
+        stream.socket.sendall(b"\r\nGET /heal")  # a head must come within a minute
+        stream.begin()
+        assert stream.events()[-1][0] == "done"
 
 
 def test_a_client_that_only_stops_sending_is_one_that_has_left(shared: tuple[Served, Home], upstream: Upstream) -> None:

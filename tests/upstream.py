@@ -10,6 +10,8 @@ and whole; a test has the official client speak to it. The message is a list of 
     status CODE         an error of that status instead of a stream
     html                a web page instead
     redirect            to elsewhere
+    gzip                a stream that is compressed
+    bom                 a stream that begins with a byte order mark and the text "first "
     line N              one line of N bytes
     raw TEXT            TEXT as it stands, as the data of an event
     error               an error within the stream
@@ -34,7 +36,23 @@ from typing import Any
 MODEL = "stand-in-1"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 COMMANDS = frozenset(
-    ("say", "wait", "repeat", "drip", "status", "html", "redirect", "line", "raw", "error", "break", "end", "no-usage")
+    (
+        "gzip",
+        "bom",
+        "say",
+        "wait",
+        "repeat",
+        "drip",
+        "status",
+        "html",
+        "redirect",
+        "line",
+        "raw",
+        "error",
+        "break",
+        "end",
+        "no-usage",
+    )
 )
 
 
@@ -92,8 +110,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")
+        if name == "gzip":
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        self.delta({"role": "assistant", "content": ""})
+        if name == "bom":
+            self.send(b"\xef\xbb\xbf")
+        self.delta({"role": "assistant", "content": "first " if name == "bom" else ""})
         for line in script:
             name, _, given = line.partition(" ")
             if name == "say":
