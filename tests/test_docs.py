@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
@@ -130,6 +134,30 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
     assert event["data"]["input"]["service"] == "checkout"
     with pytest.raises(WebhookVerificationError):
         names["verified"](body.encode() + b" ", headers, SECRET)
+
+
+def test_the_example_receiver_takes_what_is_signed() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environ = os.environ | {"RESTART_SECRET": SECRET, "PORT": str(port)}
+    command = [sys.executable, "examples/receiver.py"]
+    moment, body = datetime.now(UTC), '{"type": "restart_service"}'
+    signed = {
+        "webhook-id": "1",
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign("1", moment, body),
+    }
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as example:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # until it listens
+                for headers, status in ((signed, 204), (signed | {"webhook-id": "2"}, 401)):
+                    answer = client.post(f"http://127.0.0.1:{port}", content=body, headers=headers)
+                    assert answer.status_code == status
+            assert example.stdout
+            assert b"restart_service" in example.stdout.readline()
+        finally:
+            example.kill()
 
 
 def test_only_the_needed_files_go_into_the_image() -> None:
