@@ -464,11 +464,17 @@ class Draft(Table):
         return message
 
     @staticmethod
-    def keep(session_id: str, content: str, model: str | None) -> None:
-        """Keep what has come so far, for the case that the process ends here; raise Missing if nobody wants it."""
+    def keep(drafts: Sequence[tuple[str, str, str | None]]) -> set[str]:
+        """Keep what has come so far, for the case that the process ends here; return the sessions that are gone.
+
+        ``drafts`` are ``(session_id, content, model)``.
+        """
         with db.writing(lasting=False):
-            if not Draft._save(session_id=session_id, content=content, model=model).rowcount:
-                raise Missing("session")
+            return {
+                session_id
+                for session_id, content, model in drafts
+                if not Draft._save(session_id=session_id, content=content, model=model).rowcount
+            }
 
     @staticmethod
     def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:

@@ -22,14 +22,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks import streams as chats
+
 ROOT = Path(__file__).parent.parent
 CONNECTIONS = 8
+STREAMS = (16, 32, 64, 96, 128, 192, 256)
 MIB = 2**20
 
 LUA = """
@@ -145,11 +148,11 @@ def parley(folder: Path, **settings: str) -> Iterator[Peer]:
 
 
 @contextmanager
-def fastapi(folder: Path) -> Iterator[Peer]:
+def fastapi(folder: Path, **environment: str) -> Iterator[Peer]:
     port = free_port()
     folder.mkdir(parents=True)
     command = ["-m", "benchmarks.peers.fastapi_peer", str(port), str(folder / "peer.db")]
-    with started(command, port) as (process, first):
+    with started(command, port, **environment) as (process, first):
         one, two = first.split()
         yield Peer("FastAPI", process, port, (one, two))
 
@@ -370,6 +373,32 @@ def flat(seconds: float, sessions: int, messages: int) -> dict[str, float]:
     return {f"{name}, large against small": rates[1][name] / rates[0][name] for name in rates[0]}
 
 
+def streams() -> dict[str, float]:
+    """Ever more chats at once, until one delta in a hundred is late: how many were not, and what a delta cost."""
+    values: dict[str, float] = {}
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    with tempfile.TemporaryDirectory() as folder, chats.model(port):
+        data = Path(folder) / "a"
+        tokens = chats.users(data, max(STREAMS) // 3 + 1)
+        settings = {"PARLEY_LLM_BASE_URL": url, "PARLEY_MAX_STREAMS": str(max(STREAMS))}
+        with parley(data, **settings) as ours, fastapi(Path(folder) / "b", LLM_URL=url) as theirs:
+            for peer in (ours, theirs):
+                for count in STREAMS:
+                    begun = []
+                    for number in range(count):
+                        token = tokens[number // 3] if peer is ours else peer.tokens[0]
+                        _, created = replace(peer, tokens=(token, token)).send("POST", "/api/sessions", b"{}")
+                        begun.append((f"/api/sessions/{json.loads(created)['id']}/chat", token))
+                    figures = chats.measured(peer, begun)
+                    if figures["p99"] > chats.LATE_MS:
+                        break
+                    values[f"{peer.name}: at once, in time"] = count
+                    values[f"{peer.name}: p99 of a delta's delay at {count}, ms"] = figures["p99"]
+                    values[f"{peer.name}: CPU a delta at {count}, µs"] = figures["cpu"]
+    return values
+
+
 def threads_curve(seconds: float) -> dict[str, float]:
     """Requests a second over PARLEY_THREADS."""
     curve = {}
@@ -430,6 +459,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, parley(Path(folder)) as ours:
         fill(ours)
         result["long documents"] = bystanders(ours)
+    result["streams of 200 deltas"] = streams()
     result["start-up"] = start_up(arguments.rounds)
     result["limit"] = bare_flask(seconds, arguments.rounds, {name: row[0] for name, row in rows.items()})
     if arguments.flat:

@@ -17,7 +17,7 @@ import peewee
 
 import errors
 from database import db
-from errors import ApiError, Missing
+from errors import ApiError
 from models import Draft, Session
 from services.llm import Llm, Reply
 from services.outgoing import Outgoing
@@ -25,7 +25,7 @@ from services.prompt import Prompt
 from values import metadata_text
 
 MOST_OF_ONE_USER = 3
-LOOK_SECONDS = 0.25  # how often a silent chat looks whether its client is still there
+LOOK_SECONDS = 0.25  # how often a chat looks whether its client is still there
 KEEP_ALIVE_SECONDS = 10.0
 SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
 
@@ -59,12 +59,56 @@ class Places:
             self._of_user += Counter()  # drops who has none
 
 
+class Keeper:
+    """Keeps the drafts of all chats in one write now and then; where each wrote its own, other deltas were late."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._chats: set[Chat] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, chat: Chat) -> None:
+        """Keep the draft of a chat from now on."""
+        with self._lock:
+            self._chats.add(chat)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="drafts", daemon=True)
+                self._thread.start()
+
+    def remove(self, chat: Chat) -> None:
+        """Write nothing of a chat any more."""
+        with self._lock:
+            self._chats.discard(chat)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(SAVE_SECONDS)
+            with self._lock:
+                if not self._chats:
+                    self._thread = None
+                    break
+                self._save()
+        if not db.is_closed():
+            db.close()
+
+    def _save(self) -> None:
+        try:
+            db.prepare()
+            unwanted = Draft.keep([chat.draft for chat in self._chats])
+        except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
+            log.warning("drafts could not be kept: %s", error)
+        else:
+            for chat in self._chats:
+                chat.unwanted = chat.draft[0] in unwanted
+
+
 class Chat:
     """One answer on its way. Who has begun one must close it."""
 
-    def __init__(self, places: Places, user_id: str, session_id: str, gone: Callable[[], bool]):
+    def __init__(self, places: Places, keeper: Keeper, user_id: str, session_id: str, gone: Callable[[], bool]):
         places.take(user_id, session_id)
-        self._places, self._user_id, self._session_id, self._gone = places, user_id, session_id, gone
+        self._places, self._keeper, self._user_id, self._session_id = places, keeper, user_id, session_id
+        self._gone = gone
         self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
         self._began = time.monotonic()
@@ -72,12 +116,14 @@ class Chat:
         self._pieces: list[str] = []
         self._interrupted = False
         self._ended = False
+        self.unwanted = False
         self.error: str | None = None
         self.messages: list[dict[str, Any]] = []
 
     def begin(self, content: str, metadata: str, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
         """Store the user's message, and only then ask the model."""
         self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata))
+        self._keeper.add(self)
         parts = prompt.assemble(self._user_id, self._session_id)
         self._reply.model = llm.model
         self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
@@ -118,17 +164,15 @@ class Chat:
 
     def _deltas(self) -> Iterator[list[str]]:
         """Yield what has come, several pieces where they are there, and now and then none."""
-        saved, ended = time.monotonic(), False
-        while not (ended or self._interrupted or self.error):
+        ended, looked = False, 0.0
+        while not (ended or self._interrupted or self.unwanted):
             taken = self._take()
             ended = taken[-1:] == [None]
             pieces = [piece for piece in taken if piece]
             self._pieces += pieces
             yield pieces
-            self._interrupted = not ended and self._gone()
-            if time.monotonic() - saved > SAVE_SECONDS:  # where nothing is new, for noticing that it was deleted
-                self._save()
-                saved = time.monotonic()
+            if not ended and time.monotonic() - looked > LOOK_SECONDS:
+                self._interrupted, looked = self._gone(), time.monotonic()
 
     def _take(self) -> list[str | None]:
         taken: list[str | None] = []
@@ -139,14 +183,10 @@ class Chat:
         except Empty:
             return taken
 
-    def _save(self) -> None:
-        try:
-            db.prepare()
-            Draft.keep(self._session_id, "".join(self._pieces), self._reply.model)
-        except Missing as missing:  # deleted meanwhile
-            self.error = missing.code
-        except (ApiError, peewee.PeeweeException) as error:  # then the end of it is at stake, not the chat
-            log.warning("a draft could not be saved: %s", error)
+    @property
+    def draft(self) -> tuple[str, str, str | None]:
+        """The session, the text so far and the model."""
+        return self._session_id, "".join(self._pieces), self._reply.model
 
     def _end(self) -> None:
         """Let go of the model, and make a message of what has come; once."""
@@ -155,6 +195,7 @@ class Chat:
         self._ended = True
         if self._call:
             self._call.cancel()
+        self._keeper.remove(self)
         try:
             if self.messages:
                 self._store()
@@ -166,7 +207,7 @@ class Chat:
 
     def _store(self) -> None:
         reply = self._reply
-        self.error = self.error or reply.error
+        self.error = reply.error
         reason = "interrupted" if self._interrupted else "error" if self.error else reply.finish_reason
         metadata: dict[str, Any] = {"model": reply.model, "finish_reason": reason}
         metadata |= {"usage": reply.usage} if reply.usage else {}
@@ -181,7 +222,7 @@ class Chats:
 
     def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, most: int):
         self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
-        self._places = Places(most)
+        self._places, self._keeper = Places(most), Keeper()
 
     def begin(self, user_id: str, session_id: str, content: str, metadata: str, gone: Callable[[], bool]) -> Chat:
         """Store the user's message and begin a chat about it; ``gone`` tells whether the client has left.
@@ -193,7 +234,7 @@ class Chats:
         Session.one(user_id, session_id)
         if self._llm is None:
             raise ApiError("llm_not_configured")
-        chat = Chat(self._places, user_id, session_id, gone)
+        chat = Chat(self._places, self._keeper, user_id, session_id, gone)
         try:
             chat.begin(content, metadata, self._prompt, self._llm, self._outgoing)
         except BaseException:

@@ -225,7 +225,7 @@ def test_the_key_is_nowhere_to_be_seen(owner: Caller, caplog: pytest.LogCaptureF
 
 
 def test_a_session_that_is_deleted_meanwhile(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(chats, "SAVE_SECONDS", 0.05)
     session = owner.session()
     answer = ask(owner, session, "repeat 1000 0.01 x")
     pieces = answer.iter_encoded()

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import httpx
 import jwt
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from sqlalchemy import JSON, ForeignKey, Index, create_engine, event, insert, select
@@ -149,6 +153,7 @@ class ExportDocument(BaseModel):
 
 app = FastAPI()
 make_session = sessionmaker()
+client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
 
 
 def database() -> Iterator[Session]:
@@ -207,6 +212,49 @@ def create_session(user_id: Caller, db: Database, body: NewSession | None = None
 @app.get("/api/sessions/{session_id}", response_model=Conversation)
 def get_session(session_id: str, user_id: Caller, db: Database) -> Any:
     return owned(db, user_id, session_id)
+
+
+def stored(db: Session, session: ChatSession, role: str, content: str) -> str:
+    session.updated_at = now()
+    message = Message(
+        id=new_id(), session_id=session.id, role=role, content=content, meta={}, created_at=session.updated_at
+    )
+    db.add(message)
+    answer = MessageOut.model_validate(message).model_dump_json()
+    db.commit()
+    return answer
+
+
+class Question(BaseModel):
+    content: str = Field(min_length=1, max_length=50_000)
+
+
+@app.post("/api/sessions/{session_id}/chat")
+def chat(session_id: str, body: Question, user_id: Caller, db: Database) -> StreamingResponse:
+    question = stored(db, owned(db, user_id, session_id), "user", body.content)
+    order = select(Message).where(Message.session_id == session_id).order_by(Message.seq)
+    conversation = [{"role": message.role, "content": message.content} for message in db.scalars(order)]
+    db.close()  # the dependency itself ends with the stream, and would keep its connection until then
+
+    async def events() -> AsyncIterator[str]:
+        yield f"event: message\ndata: {question}\n\n"
+        pieces = []
+        asked = {"model": "m", "messages": conversation, "stream": True}
+        async with client.stream("POST", os.environ["LLM_URL"] + "/chat/completions", json=asked) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    piece = json.loads(line[6:])["choices"][0]["delta"].get("content")
+                    if piece:
+                        pieces.append(piece)
+                        yield f"event: delta\ndata: {json.dumps({'content': piece})}\n\n"
+        yield f"event: message\ndata: {await run_in_threadpool(keep, ''.join(pieces))}\n\n"
+        yield "event: done\ndata: {}\n\n"
+
+    def keep(content: str) -> str:
+        with make_session() as db:
+            return stored(db, owned(db, user_id, session_id), "assistant", content)
+
+    return StreamingResponse(events(), media_type="text/event-stream")
 
 
 @app.post("/api/sessions/{session_id}/messages", status_code=201, response_model=MessageOut)
