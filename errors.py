@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import peewee
-from flask import Flask, Response
+from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 log = logging.getLogger("parley")
@@ -30,6 +30,7 @@ STATUS = {
     "action_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "precondition_failed": 412,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "rate_limited": 429,
@@ -78,13 +79,17 @@ class ApiError(Exception):
 
 
 class HandOver(BaseException):  # past Flask's handlers, which catch Exception
-    """A request that would keep others waiting, with the stream that its view has begun.
+    """A request that would keep others waiting, with the stream that its view has begun, and its headers.
 
     The server starts it again where it may take its time.
     """
 
-    def __init__(self, begun: Iterator[bytes]):
-        self.begun = begun
+    def __init__(self, begun: Iterator[bytes], headers: Mapping[str, str]):
+        self.begun = begun, headers
+
+
+class NotModified(Exception):
+    """The client has the answer already."""
 
 
 class Missing(ApiError):
@@ -160,6 +165,7 @@ def from_bug(error: Exception) -> Response:
 def init_app(app: Flask) -> None:
     """Route every failure through the handlers above."""
     app.register_error_handler(ApiError, answer)
+    app.register_error_handler(NotModified, lambda _: Response(status=304, headers=g.headers))
     app.register_error_handler(HTTPException, from_http)
     app.register_error_handler(peewee.PeeweeException, from_database)
     app.register_error_handler(sqlite3.Error, from_database)  # from executemany, which Peewee does not wrap

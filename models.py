@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import orjson
-from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, TextField, fn
+from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, TextField, Tuple, fn
 
 from database import Compiled, db, param
 from errors import ApiError, Missing
@@ -108,6 +109,27 @@ class Login(Table):
         return Login._alive(id=login_id, user_id=user_id).fetchone() is not None
 
 
+Look = Callable[[dict[str, Any]], None]
+"""Gets to see a session before something is done with it, and may raise what forbids it."""
+
+
+def anything(session: dict[str, Any]) -> None:
+    """Forbid nothing."""
+
+
+class Place(NamedTuple):
+    """Where a page of sessions ends: what came last by the list's order, and what is known of the pages so far.
+
+    ``newest`` is the ``updated_at`` of the first session of all, ``start`` an id that is newer
+    than those of all sessions there were then, ``seen`` the rowids of those that have come.
+    """
+
+    below: tuple[str, str, str]
+    newest: str
+    start: str
+    seen: tuple[int, ...]
+
+
 class Session(Table):
     """A conversation. It has no owner, and so is nobody's to see, while an import fills it."""
 
@@ -139,6 +161,25 @@ class Session(Table):
     _one = Compiled(
         lambda: Session.select(*Session._columns()).where(Session.id == param("id"), Session.user == param("user_id"))
     )
+    _below = Compiled(
+        lambda: (
+            Session.select(*Session._columns(), SQL("rowid"))
+            .where(
+                Session.user == param("user_id"),
+                Tuple(Session.updated_at, Session.created_at, Session.id)
+                < Tuple(param("updated_at"), param("created_at"), param("id")),
+            )
+            .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+            .limit(param("limit"))
+        )
+    )
+    _moved = Compiled(
+        lambda: (
+            Session.select(*Session._columns(), SQL("rowid"))
+            .where(Session.user == param("user_id"), Session.updated_at >= param("newest"), Session.id < param("start"))
+            .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+        )
+    )
     _insert = Compiled(
         lambda: Session.insert({field: param(field.column_name) for field in (*Session._columns(), Session.user)})
     )
@@ -161,12 +202,41 @@ class Session(Table):
         return [dict(zip(Session.KEYS, row, strict=True)) for row in Session._of_user(user_id=user_id)]
 
     @staticmethod
-    def one(user_id: str, session_id: str) -> dict[str, Any]:
-        """Return one session of the user's, or raise Missing."""
+    def one(user_id: str, session_id: str, look: Look = anything) -> dict[str, Any]:
+        """Return one session of the user's, unless ``look`` raises, or raise Missing."""
         row = Session._one(id=session_id, user_id=user_id).fetchone()
         if row is None:
             raise Missing("session")
-        return dict(zip(Session.KEYS, row, strict=True))
+        session = dict(zip(Session.KEYS, row, strict=True))
+        look(session)
+        return session
+
+    @staticmethod
+    def page(user_id: str, limit: int, place: Place | None) -> tuple[list[dict[str, Any]], Place | None]:
+        """Return some of the user's sessions and the place where the rest begins, None where there is none.
+
+        All that were there at the first page come once. Those that move up meanwhile would slip
+        past the key that the pages go down by: they come at the end, if they have not come before.
+        """
+        place = place or Place(("~", "", ""), "~", new_id(), ())
+        with db.reading():
+            values = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
+            below = Session._below(user_id=user_id, limit=limit + 1, **values).fetchall()
+            known = {*place.seen, *(row[-1] for row in below)}
+            found: Any = below
+            if len(below) <= limit:
+                moved = Session._moved(user_id=user_id, newest=place.newest, start=place.start)
+                found = below + list(islice((row for row in moved if row[-1] not in known), limit + 1 - len(below)))
+        items = [dict(zip(Session.KEYS, row, strict=False)) for row in found[:limit]]
+        if len(found) <= limit:
+            return items, None
+        last = below[:limit][-1] if below else None
+        return items, Place(
+            (last[4], last[3], last[0]) if last else place.below,
+            min(place.newest, items[0]["updated_at"]),
+            place.start,
+            tuple(sorted({*place.seen, *(row[-1] for row in found[:limit])})),
+        )
 
     @staticmethod
     def _new(title: str | None, created_at: str | None = None) -> dict[str, Any]:
@@ -182,26 +252,27 @@ class Session(Table):
         return session
 
     @staticmethod
-    def change(user_id: str, session_id: str, **changes: Any) -> dict[str, Any]:
-        """Set the title or the system prompt, and return the session as it is then."""
+    def change(user_id: str, session_id: str, look: Look = anything, **changes: Any) -> dict[str, Any]:
+        """Set the title or the system prompt, unless ``look`` raises; return the session as it is then."""
         with db.writing():
-            session = Session.one(user_id, session_id) | changes
+            session = Session.one(user_id, session_id, look) | changes
             session["updated_at"] = later_than(session["updated_at"])
             Session._update(**session)
         return session
 
     @staticmethod
-    def set_prompt(user_id: str, session_id: str, prompt: str | None) -> dict[str, Any]:
+    def set_prompt(user_id: str, session_id: str, prompt: str | None, look: Look = anything) -> dict[str, Any]:
         """Set or clear the system prompt; the same one again changes nothing."""
-        session = Session.one(user_id, session_id)
+        session = Session.one(user_id, session_id, look)
         if session["system_prompt"] == prompt:
             return session
-        return Session.change(user_id, session_id, system_prompt=prompt)
+        return Session.change(user_id, session_id, look, system_prompt=prompt)
 
     @staticmethod
-    def remove(user_id: str, session_id: str) -> None:
-        """Delete a session, and with it all that hangs on it, or raise Missing."""
+    def remove(user_id: str, session_id: str, look: Look = anything) -> None:
+        """Delete a session, and with it all that hangs on it, unless ``look`` raises; or raise Missing."""
         with db.writing():
+            Session.one(user_id, session_id, look)
             if not Session._delete(id=session_id, user_id=user_id).rowcount:
                 raise Missing("session")
 
@@ -252,6 +323,10 @@ class Session(Table):
             ).execute()
 
 
+class GoneMeanwhile(Exception):
+    """A session was deleted while it was sent: the client is left with a body that says it is cut short."""
+
+
 class Row(Table):
     """What hangs on a session in the order of ``seq``, and is sent as JSON, key by key, by the page."""
 
@@ -271,7 +346,7 @@ class Row(Table):
         columns = [getattr(cls, key).alias(key) for key in cls.KEYS]
         between = (cls.seq > param("after")) & (cls.seq <= param("last"))
         chosen = cls.select(cls.seq, *columns).where(cls.session == param("session_id"), between)
-        rows = chosen.order_by(cls.seq).limit(PAGE)
+        rows = chosen.order_by(cls.seq).limit(param("limit"))
         values = {key: getattr(rows.c, key) for key in cls.KEYS}
         values |= {key: fn.json(values[key]) for key in cls.JSON_KEYS}  # as it stands, not as a string
         items = fn.group_concat(fn.json_object(*(part for pair in values.items() for part in pair)))
@@ -283,13 +358,13 @@ class Row(Table):
         return cls._last(session_id=session_id).fetchone()[0] or 0
 
     @classmethod
-    def page(cls, session_id: str, after: int, last: int) -> tuple[bytes, int]:
-        """Return a page of the rows with ``after < seq <= last``, and the ``seq`` it ends at.
+    def page(cls, session_id: str, after: int, last: int, limit: int = PAGE) -> tuple[bytes, int]:
+        """Return some of the rows with ``after < seq <= last``, and the ``seq`` they end at.
 
         The page is JSON: the objects, with commas between them. Only one that ends at ``last`` is
         the last; where there is no page, the rows are gone.
         """
-        end, items = cls._page(session_id=session_id, after=after, last=last).fetchone()
+        end, items = cls._page(session_id=session_id, after=after, last=last, limit=limit).fetchone()
         return items or b"", end or after
 
 
@@ -322,6 +397,14 @@ class Message(Row):
     )
     _last = Compiled(lambda: Message.last_query())
     _page = Compiled(lambda: Message.page_query())
+    _texts = Compiled(
+        lambda: (
+            Message.select(Message.seq, Message.role, Message.content, Message.created_at)
+            .where(Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last"))
+            .order_by(Message.seq)
+            .limit(PAGE)
+        )
+    )
     _newest = Compiled(
         lambda: (
             Message.select(Message.role, Message.content)
@@ -348,6 +431,19 @@ class Message(Row):
             (new_id(), session_id, role, content, metadata, moment or present)
             for role, content, metadata, moment in messages
         ]
+
+    @staticmethod
+    def texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
+        """Yield role, content and time of a session's messages in their order, read by the page."""
+        end = 0
+        while end < last:
+            db.prepare()
+            rows = Message._texts(session_id=session_id, after=end, last=last).fetchall()
+            if not rows:
+                raise GoneMeanwhile
+            end = rows[-1][0]
+            for _, *text in rows:
+                yield tuple(text)
 
     @staticmethod
     def newest(session_id: str) -> Iterator[tuple[str, str]]:

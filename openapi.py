@@ -87,8 +87,12 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
         refusals += [401]
     if "session_id" in rule.arguments:
         refusals += [404]
-    if view.or_events:
-        operation["responses"]["200"] = {"description": "Events.", "content": EVENTS}
+    if view.other_types:
+        answer = operation["responses"].setdefault("200", {"description": "Done."})
+        answer.setdefault("content", {}).update({kind: {"schema": {"type": "string"}} for kind in view.other_types})
+    if hasattr(view, "alternative"):
+        schema, status = view.alternative
+        operation["responses"][str(status)] = _answer("Done.", schema)
     if hasattr(view, "query"):
         operation["parameters"] += [{"in": "query", "schema": view.query}]
         refusals += [400]
@@ -99,16 +103,17 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
         refusals += [429]
     refusals += getattr(view, "refusals", ())
     for status in sorted(refusals):
-        operation["responses"][str(status)] = _answer(REFUSALS[status], schemas.Error)
+        operation["responses"][str(status)] = _answer(REFUSALS[status], None if status == 304 else schemas.Error)
     return operation
 
 
-EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 REFUSALS = {
     400: "The body or a parameter is refused.",
     401: "No token, or none that is good here.",
     404: "No such row of the caller's.",
+    304: "The client has it already.",
     409: "Something else is under way there.",
+    412: "It has moved on.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many failures; `Retry-After` says how long to wait.",

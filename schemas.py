@@ -7,10 +7,11 @@ holds every answer against them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
-from marshmallow.validate import Equal, Length, OneOf
+from marshmallow.validate import Equal, Length, OneOf, Range
 
 import values
 from errors import ApiError
@@ -78,6 +79,23 @@ class Base(Schema):
 
 
 # What comes in ---------------------------------------------------------------------------------
+
+
+class Page(Base):
+    limit = fields.Integer(
+        load_default=None,
+        validate=Range(1, values.PAGE_LENGTH[1]),
+        metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},
+    )
+    cursor = fields.String(load_default=None, metadata={"description": "`next_cursor` of the page before."})
+
+
+class ExportFormat(Base):
+    format = fields.String(load_default="json", validate=OneOf(("json", "markdown")))
+
+
+class ImportOptions(Base):
+    dry_run = fields.Boolean(load_default=False, metadata={"description": "Check it all, and write nothing."})
 
 
 class NewSession(Base):
@@ -236,8 +254,19 @@ class MessageOut(Schema):
     created_at = Timestamp(required=True)
 
 
+NextCursor = partial(
+    fields.String, allow_none=True, metadata={"description": "For the next page; null where there is none."}
+)
+
+
 class SessionList(Schema):
     items = fields.List(fields.Nested(SessionOut), required=True)
+    next_cursor = NextCursor()
+
+
+class MessagePage(Schema):
+    items = fields.List(fields.Nested(MessageOut), required=True)
+    next_cursor = NextCursor(required=True)
 
 
 class Conversation(SessionOut):
@@ -258,6 +287,10 @@ class ExportDocument(Schema):
 
 class Imported(Schema):
     session = fields.Nested(SessionOut, required=True)
+    imported_messages = fields.Integer(required=True)
+
+
+class Rehearsed(Schema):
     imported_messages = fields.Integer(required=True)
 
 

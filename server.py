@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,7 +73,7 @@ class RequestParser(HTTPRequestParser):
     oversized = False
     answer: Answer | None = None
     refusal: errors.ApiError | None = None
-    begun: Iterator[bytes] | None = None
+    begun: tuple[Iterator[bytes], Mapping[str, str]] | None = None
     error: Any
     body_rcv: Any
 

@@ -20,6 +20,7 @@ PROMPT_LENGTH = 8_000
 CONTENT_LENGTH = 50_000
 INPUT_LENGTH = 65_536  # of an action, as JSON text
 METADATA_DEPTH = 200
+PAGE_LENGTH = (50, 200)  # of a list: where none is asked for, and at most
 
 _CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _MINUS_ZERO = re.compile(r"-(00:?(?:00)?)$")  # RFC 3339, section 4.3, has it; ISO 8601 has only +00

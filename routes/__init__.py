@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
 
 from errors import ApiError, HandOver
@@ -19,7 +19,7 @@ View = Callable[..., Any]
 def body(
     schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES"
 ) -> Callable[[View], View]:
-    """Load the request's JSON body through a schema and pass it as the handler's first argument.
+    """Load the request's JSON body through a schema and pass it as the handler's next argument.
 
     Where it is not ``required``, none and ``null`` stand for an empty object. ``limit`` is the
     setting that says how many bytes it may have.
@@ -28,7 +28,7 @@ def body(
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def handler(**arguments: Any) -> Any:
+        def handler(*loaded: Any, **arguments: Any) -> Any:
             document = read_json(current_app.config[limit])
             if document is None and not required:
                 document = {}
@@ -36,7 +36,7 @@ def body(
                 data = loader.load(document)
             except ValidationError as error:
                 raise ApiError("validation_error", error.messages) from None
-            return view(data, **arguments)
+            return view(*loaded, data, **arguments)
 
         handler.body, handler.body_required = loader, required  # type: ignore[attr-defined]  # for openapi.py
         return handler
@@ -45,17 +45,18 @@ def body(
 
 
 def query(schema: type[Schema]) -> Callable[[View], View]:
-    """Load the request's query parameters through a schema and pass them as the handler's first argument."""
+    """Load the request's query parameters through a schema and pass them as the handler's next argument."""
     loader = schema()
+    defaults = loader.load({})
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def handler(**arguments: Any) -> Any:
+        def handler(*loaded: Any, **arguments: Any) -> Any:
             try:
-                data = loader.load(request.args)
+                data = loader.load(request.args) if request.query_string else defaults
             except ValidationError as error:
                 raise ApiError("validation_error", error.messages) from None
-            return view(data, **arguments)
+            return view(*loaded, data, **arguments)
 
         handler.query = loader  # type: ignore[attr-defined]  # for openapi.py
         return handler
@@ -85,29 +86,46 @@ def read_json(limit: int) -> Any:
         raise ApiError("invalid_json") from None
 
 
-def returns(schema: type[Schema] | None, status: int = 200, or_events: bool = False) -> Callable[[View], View]:
+def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -> Callable[[View], View]:
     """Send what the handler returns: an object as JSON, bytes as they are, an iterator as a stream.
 
-    ``or_events``: it may return a response of its own, of server-sent events.
+    It may put headers of the answer into ``g.headers``, or return a response of its own; ``other_types``
+    are those that the answer may have beside JSON, with status 200.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
-            result = request.environ.get("parley.begun") or view(*arguments, **named)
+            g.headers = {}
+            if begun := request.environ.get("parley.begun"):
+                result, g.headers = begun
+            else:
+                result = view(*arguments, **named)
             if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
-                raise HandOver(result)  # a stream goes at the pace of its client
+                raise HandOver(result, g.headers)  # a stream goes at the pace of its client
             if isinstance(result, Response):
                 return result
             if schema is None:
                 return Response(status=status)
             content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
-            return Response(content, status, mimetype="application/json")
+            response = Response(content, status, mimetype="application/json")
+            response.headers.update(g.headers)
+            return response
 
-        handler.returned, handler.status, handler.or_events = schema, status, or_events  # type: ignore[attr-defined]
+        handler.returned, handler.status, handler.other_types = schema, status, other_types  # type: ignore[attr-defined]
         return handler
 
     return decorate
+
+
+def may_return(schema: type[Schema], status: int) -> Callable[[View], View]:
+    """Say what else a view may return than its usual answer, and with which status."""
+
+    def mark(view: View) -> View:
+        view.alternative = (schema, status)  # type: ignore[attr-defined]  # for openapi.py
+        return view
+
+    return mark
 
 
 def refuses(*statuses: int) -> Callable[[View], View]:

@@ -29,7 +29,7 @@ def get_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @blueprint.post("/<session_id>/chat")
 @waits_in("streams")
 @refuses(409, 502, 504)
-@returns(schemas.Exchange, 201, or_events=True)
+@returns(schemas.Exchange, 201, EVENTS)
 @body(schemas.NewQuestion)
 def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
     """Ask the model: its answer comes as server-sent events, or as JSON where that alone is accepted."""

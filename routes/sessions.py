@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, g
+import orjson
+from flask import Blueprint, Response, g
 
 import schemas
-from models import Message, Session
-from routes import body, returns, waits_in
-from services import documents
+from models import Message, Place, Session
+from routes import body, may_return, paging, query, refuses, returns, waits_in
+from routes.conditions import tagged, unless_known, unmoved
+from services import documents, markdown
+
+MARKDOWN = "text/markdown"
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
 
 @blueprint.get("")
 @returns(schemas.SessionList)
-def list_sessions() -> dict[str, Any]:
-    """List the caller's sessions, the one that moved last first."""
-    return {"items": Session.of_user(g.user_id)}
+@query(schemas.Page)
+def list_sessions(wanted: dict[str, Any]) -> dict[str, Any]:
+    """List the caller's sessions, the one that moved last first; with a limit, a page of them."""
+    if not paging.is_asked(wanted):
+        return {"items": Session.of_user(g.user_id)}
+    place = paging.place(wanted)
+    items, place = Session.page(g.user_id, paging.limit(wanted), place and Place(*place))
+    return {"items": items, "next_cursor": paging.cursor(place)}
 
 
 @blueprint.post("")
@@ -31,35 +40,40 @@ def create_session(data: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/<session_id>")
 @returns(schemas.Conversation)
+@refuses(304)
 def get_session(session_id: str) -> documents.Document:
     """Get a session with its messages, in the order in which they were written."""
-    return documents.conversation(g.user_id, session_id)
+    return documents.conversation(g.user_id, session_id, unless_known("session"))
 
 
 @blueprint.patch("/<session_id>")
+@refuses(412)
 @returns(schemas.SessionOut)
 @body(schemas.NewTitle)
 def rename_session(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Rename a session."""
-    return Session.change(g.user_id, session_id, title=data["title"])
+    return tagged(Session.change(g.user_id, session_id, unmoved, title=data["title"]))
 
 
 @blueprint.patch("/<session_id>/system-prompt")
+@refuses(412)
 @returns(schemas.SessionOut)
 @body(schemas.NewSystemPrompt, required=False)
 def set_system_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Set or clear a session's system prompt."""
     prompt = data["system_prompt"]
     if prompt is None:
-        return Session.one(g.user_id, session_id)
-    return Session.set_prompt(g.user_id, session_id, prompt if prompt.strip(schemas.BLANK) else None)
+        return tagged(Session.one(g.user_id, session_id, unmoved))
+    prompt = prompt if prompt.strip(schemas.BLANK) else None
+    return tagged(Session.set_prompt(g.user_id, session_id, prompt, unmoved))
 
 
 @blueprint.delete("/<session_id>")
+@refuses(412)
 @returns(None, 204)
 def delete_session(session_id: str) -> None:
     """Delete a session with its messages and webhook runs."""
-    Session.remove(g.user_id, session_id)
+    Session.remove(g.user_id, session_id, unmoved)
 
 
 @blueprint.delete("")
@@ -77,19 +91,38 @@ def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     return Message.add(g.user_id, session_id, **data)
 
 
+@blueprint.get("/<session_id>/messages")
+@returns(schemas.MessagePage)
+@query(schemas.Page)
+def list_messages(wanted: dict[str, Any], session_id: str) -> bytes:
+    """List a page of a session's messages, oldest first."""
+    items, end = documents.messages(g.user_id, session_id, paging.limit(wanted), paging.place(wanted) or 0)
+    return b'{"items":[%s],"next_cursor":%s}' % (items, orjson.dumps(paging.cursor(end)))
+
+
 @blueprint.get("/<session_id>/export")
-@returns(schemas.ExportDocument)
-def export_session(session_id: str) -> documents.Document:
-    """Export a session as a document that the import takes."""
-    return documents.export(g.user_id, session_id)
+@refuses(304)
+@returns(schemas.ExportDocument, 200, MARKDOWN)
+@query(schemas.ExportFormat)
+def export_session(wanted: dict[str, Any], session_id: str) -> documents.Document:
+    """Export a session, as a document that the import takes or as Markdown to be read."""
+    if wanted["format"] == "json":
+        return documents.export(g.user_id, session_id, unless_known("export"))
+    pieces = markdown.export(g.user_id, session_id, unless_known("markdown"))
+    g.headers["Content-Type"] = f"{MARKDOWN}; charset=utf-8"
+    return pieces
 
 
 @blueprint.post("/import")
 @waits_in("patient")
 @returns(schemas.Imported, 201)
+@may_return(schemas.Rehearsed, 200)
+@query(schemas.ImportOptions)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
-def import_session(data: dict[str, Any]) -> dict[str, Any]:
-    """Import an export document as a new session."""
+def import_session(wanted: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
+    """Import an export document as a new session, or rehearse that."""
+    if wanted["dry_run"]:
+        return Response(orjson.dumps({"imported_messages": len(data["messages"])}), mimetype="application/json")
     given, messages = data["session"], data["messages"]
     session = Session.take_in(g.user_id, given["title"], given["created_at"], messages)
     return {"session": session, "imported_messages": len(messages)}

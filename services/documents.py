@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from database import db
-from models import Message, Row, Session, WebhookRun
+from models import GoneMeanwhile, Look, Message, Row, Session, WebhookRun, anything
 from values import now
 
 # A document of up to about this size is sent whole.
@@ -19,16 +19,29 @@ Document = bytes | Iterator[bytes]
 """A whole JSON document, or its pieces in their order."""
 
 
-def conversation(user_id: str, session_id: str) -> Document:
-    """Return a session with its messages, or raise Missing."""
+def conversation(user_id: str, session_id: str, look: Look = anything) -> Document:
+    """Return a session with its messages, or raise Missing; ``look`` gets to see the session first."""
     with db.reading():
-        return _document(Session.one(user_id, session_id), "messages", Message, session_id)
+        session = Session.one(user_id, session_id, look)
+        return _document(session, "messages", Message, session_id)
 
 
-def export(user_id: str, session_id: str) -> Document:
-    """Return the export document of a session, version 1, or raise Missing."""
+def messages(user_id: str, session_id: str, limit: int, after: int) -> tuple[bytes, int | None]:
+    """Return some of a session's messages behind a ``seq``, as JSON with commas between them, or raise Missing.
+
+    And the ``seq`` that they end at, None where there is nothing behind it.
+    """
     with db.reading():
-        session = Session.one(user_id, session_id)
+        Session.one(user_id, session_id)
+        last = Message.last(session_id)
+        items, end = Message.page(session_id, after, last, limit)
+    return items, end if end < last else None
+
+
+def export(user_id: str, session_id: str, look: Look = anything) -> Document:
+    """Return the export document of a session, version 1, or raise Missing; ``look`` gets to see the session first."""
+    with db.reading():
+        session = Session.one(user_id, session_id, look)
         del session["system_prompt"]  # operational, not conversation
         head = {"version": 1, "exported_at": now(), "session": session}
         return _document(head, "messages", Message, session_id)
@@ -66,7 +79,6 @@ def _pieces(head: dict[str, Any], key: str, model: type[Row], session_id: str, l
         start = end
         items, end = model.page(session_id, start, last)
         if end == start:
-            # Deleted meanwhile. Breaking off leaves the client with a body that says it is cut short.
-            raise RuntimeError("the session was deleted while it was sent")
+            raise GoneMeanwhile
         yield b"," + items if start else items
     yield b"]}"

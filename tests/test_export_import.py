@@ -320,7 +320,7 @@ def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
     pieces = documents.export(str(owner.user_id), session["id"])
     assert not isinstance(pieces, bytes)
     owner.delete(f"/api/sessions/{session['id']}")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(models.GoneMeanwhile):
         list(pieces)
 
 
@@ -333,3 +333,29 @@ def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: Caller) -> None:
     models.Session.recover()
     assert rows("SELECT id FROM sessions") == [(kept["id"],)]
     assert rows("SELECT session_id FROM messages") == [(kept["id"],)]
+
+
+@pytest.mark.parametrize("wanted", ["1", "true", "True", "yes"])
+def test_a_rehearsal_writes_nothing(owner: Caller, wanted: str) -> None:
+    document = {"version": 1, "session": {"title": "x"}, "messages": [message(), message()]}
+    answer = owner.post(f"/api/sessions/import?dry_run={wanted}", document)
+    assert (answer.status_code, answer.get_json()) == (200, {"imported_messages": 2})
+    assert owner.get("/api/sessions").get_json() == {"items": []}
+    assert owner.post("/api/sessions/import?dry_run=0", document).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        {"version": 2},
+        {"session": {}, "messages": [message(""), message(role="tool")]},
+        {"session": {"title": 5}},
+    ],
+)
+def test_a_rehearsal_refuses_what_the_import_refuses(owner: Caller, document: Any) -> None:
+    real, rehearsed = (owner.post(f"/api/sessions/import{query}", document) for query in ("", "?dry_run=1"))
+    assert (rehearsed.status_code, rehearsed.data) == (real.status_code, real.data)
+    assert real.status_code == 400
+    assert owner.post("/api/sessions/import?dry_run=maybe", document).status_code == 400

@@ -21,7 +21,9 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("PATCH", "/api/sessions/{id}/system-prompt", {"system_prompt": "new"}, 200),
     ("PATCH", "/api/sessions/{id}/system-prompt", ..., 200),
     ("POST", "/api/sessions/{id}/messages", {"role": "user", "content": "new"}, 201),
+    ("GET", "/api/sessions/{id}/messages", ..., 200),
     ("GET", "/api/sessions/{id}/export", ..., 200),
+    ("GET", "/api/sessions/{id}/export?format=markdown", ..., 200),
     ("GET", "/api/sessions/{id}/prompt", ..., 200),
     ("POST", "/api/sessions/{id}/chat", {"content": "new"}, 503),  # no model is configured
     ("POST", "/api/sessions/{id}/actions/restart", {}, 404),  # and no action
