@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from peewee import SQL, AutoField, Check, ForeignKeyField, IntegerField, Model, TextField, Tuple, fn
+from peewee import SQL, AutoField, Check, CompositeKey, ForeignKeyField, IntegerField, Model, TextField, Tuple, fn
 
 from database import Compiled, db, param
 from errors import ApiError, Missing
@@ -19,6 +19,7 @@ from values import (
     RUN_STATUSES,
     TITLE_LENGTH,
     USERNAME_LENGTH,
+    ago,
     later_than,
     new_id,
     now,
@@ -29,6 +30,8 @@ from values import (
 BATCH = 2_500
 # A conversation is read in pages of this many messages, so that a long one takes no more memory.
 PAGE = 128
+# How long a request may be sent again with its Idempotency-Key.
+RETRY_HOURS = 24
 
 
 def _time_check(column: str) -> Any:
@@ -244,11 +247,12 @@ class Session(Table):
         return dict(zip(Session.KEYS, (new_id(), title, None, created_at or present, present), strict=True))
 
     @staticmethod
-    def add(user_id: str, title: str | None) -> dict[str, Any]:
-        """Create a session and return it."""
+    def add(user_id: str, title: str | None, then: Look = anything) -> dict[str, Any]:
+        """Create a session and return it; ``then`` sees it in the same transaction."""
         session = Session._new(title)
         with db.writing():
             Session._insert(user_id=user_id, **session)
+            then(session)
         return session
 
     @staticmethod
@@ -284,13 +288,18 @@ class Session(Table):
 
     @staticmethod
     def take_in(
-        user_id: str, title: str | None, created_at: str | None, messages: Sequence[tuple[Any, ...]]
+        user_id: str,
+        title: str | None,
+        created_at: str | None,
+        messages: Sequence[tuple[Any, ...]],
+        then: Look = anything,
     ) -> dict[str, Any]:
         """Create a session with all its messages, or nothing, and return it.
 
         ``messages`` are ``(role, content, metadata as JSON text, created_at or None)`` in their order.
         A long import would keep all other writers waiting, so it is written a batch at a time into
-        a session that belongs to nobody yet; giving it to its owner is what makes it exist.
+        a session that belongs to nobody yet; giving it to its owner is what makes it exist. ``then``
+        sees the session in the transaction that makes it exist.
         """
         session = Session._new(title, created_at)
         if len(messages) <= BATCH:
@@ -298,6 +307,7 @@ class Session(Table):
             with db.writing():
                 Session._insert(user_id=user_id, **session)
                 Message._insert.many(rows)
+                then(session)
             return session
         with db.writing(lasting=False):
             Session._insert(user_id=None, **session)
@@ -308,6 +318,7 @@ class Session(Table):
                     Message._insert.many(rows)
             with db.writing():
                 Session._give(user_id=user_id, id=session["id"])
+                then(session)
         except BaseException:
             Session.recover(session["id"])
             raise
@@ -334,6 +345,7 @@ class Row(Table):
     JSON_KEYS: tuple[str, ...]
     _last: Compiled
     _page: Compiled
+    _one: Compiled
 
     @classmethod
     def last_query(cls: Any) -> Any:
@@ -351,6 +363,30 @@ class Row(Table):
         values |= {key: fn.json(values[key]) for key in cls.JSON_KEYS}  # as it stands, not as a string
         items = fn.group_concat(fn.json_object(*(part for pair in values.items() for part in pair)))
         return rows.select_from(fn.MAX(rows.c.seq), items.cast("BLOB"))
+
+    @classmethod
+    def one_query(cls: Any) -> Any:
+        """Find a row of a session by its id."""
+        columns = [cls.seq, *(getattr(cls, key) for key in cls.KEYS)]
+        return cls.select(*columns).where(cls.id == param("id"), cls.session == param("session_id"))
+
+    @classmethod
+    def one(cls, user_id: str, session_id: str, row_id: str) -> dict[str, Any]:
+        """Return a row of a session of the user's, ``seq`` included, or raise Missing."""
+        Session.one(user_id, session_id)
+        return cls._dict(cls._one(id=row_id, session_id=session_id).fetchone())
+
+    @classmethod
+    def shown(cls, user_id: str, session_id: str, row_id: str) -> dict[str, Any]:
+        """Return a row of a session of the user's as it is sent, or raise Missing."""
+        with db.reading():
+            row = cls.one(user_id, session_id, row_id)
+        return {key: row[key] for key in cls.KEYS}
+
+    @classmethod
+    def _dict(cls, row: tuple[Any, ...]) -> dict[str, Any]:
+        found = dict(zip(("seq", *cls.KEYS), row, strict=True))
+        return found | {key: orjson.Fragment(found[key]) for key in cls.JSON_KEYS}
 
     @classmethod
     def last(cls, session_id: str) -> int:
@@ -396,7 +432,16 @@ class Message(Row):
         lambda: Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("session_id"))
     )
     _last = Compiled(lambda: Message.last_query())
+    _one = Compiled(lambda: Message.one_query())
     _page = Compiled(lambda: Message.page_query())
+    _next = Compiled(
+        lambda: (
+            Message.select(Message.seq, *(getattr(Message, key) for key in Message.KEYS))
+            .where(Message.session == param("session_id"), Message.seq > param("seq"))
+            .order_by(Message.seq)
+            .limit(1)
+        )
+    )
     _texts = Compiled(
         lambda: (
             Message.select(Message.seq, Message.role, Message.content, Message.created_at)
@@ -414,13 +459,19 @@ class Message(Row):
     )
 
     @staticmethod
-    def add(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
-        """Append a message to a session of the user's and return it, or raise Missing."""
+    def add(
+        user_id: str, session_id: str, role: str, content: str, metadata: str, then: Look = anything
+    ) -> dict[str, Any]:
+        """Append a message to a session of the user's and return it, or raise Missing.
+
+        ``then`` sees it in the same transaction.
+        """
         message = {"id": new_id(), "session_id": session_id, "role": role, "content": content, "metadata": metadata}
         with db.writing():
             moment = later_than(Session.one(user_id, session_id)["updated_at"])
             Message._touch(session_id=session_id, updated_at=moment)
             Message._insert(**message, created_at=moment)
+            then(message)
         return message | {"metadata": orjson.Fragment(metadata), "created_at": moment}
 
     @staticmethod
@@ -430,6 +481,17 @@ class Message(Row):
         return [
             (new_id(), session_id, role, content, metadata, moment or present)
             for role, content, metadata, moment in messages
+        ]
+
+    @staticmethod
+    def exchange(user_id: str, session_id: str, question_id: str) -> list[dict[str, Any]]:
+        """Return a user's message and the answer to it, if there is one, or raise Missing."""
+        with db.reading():
+            question = Message.one(user_id, session_id, question_id)
+            row = Message._next(session_id=session_id, seq=question["seq"]).fetchone()
+        found = [question, Message._dict(row)] if row else [question]
+        return [
+            {key: each[key] for key in Message.KEYS} for each in found if each["role"] != "user" or each is question
         ]
 
     @staticmethod
@@ -496,11 +558,14 @@ class WebhookRun(Row):
         ).where(WebhookRun.id == param("id"))
     )
     _last = Compiled(lambda: WebhookRun.last_query())
+    _one = Compiled(lambda: WebhookRun.one_query())
     _page = Compiled(lambda: WebhookRun.page_query())
 
     @staticmethod
-    def begin(user_id: str, session_id: str, run_id: str, action: str, request: str) -> dict[str, Any]:
-        """Write down that an action is fired, or raise Missing, and return the run."""
+    def begin(
+        user_id: str, session_id: str, run_id: str, action: str, request: str, then: Look = anything
+    ) -> dict[str, Any]:
+        """Write down that an action is fired, or raise Missing, and return the run; ``then`` sees it too."""
         run = dict.fromkeys(WebhookRun.KEYS) | {
             "id": run_id,
             "session_id": session_id,
@@ -512,6 +577,7 @@ class WebhookRun(Row):
         with db.writing():
             Session.one(user_id, session_id)
             WebhookRun._insert(**run)
+            then(run)
         return run
 
     @staticmethod
@@ -550,12 +616,15 @@ class Draft(Table):
     _delete = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
 
     @staticmethod
-    def begin(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any]:
-        """Append the user's message and begin the draft of its answer, or raise Missing; return the message."""
+    def begin(user_id: str, session_id: str, content: str, metadata: str, then: Look = anything) -> dict[str, Any]:
+        """Append the user's message and begin the draft of its answer, or raise Missing; return the message.
+
+        ``then`` sees it in the same transaction.
+        """
         with db.writing():
             Session.one(user_id, session_id)
             Draft._recover(user_id, session_id)
-            message = Message.add(user_id, session_id, "user", content, metadata)
+            message = Message.add(user_id, session_id, "user", content, metadata, then)
             Draft._insert(session_id=session_id)
         return message
 
@@ -597,7 +666,49 @@ class Draft(Table):
             Draft.finish(user_id, session_id, content, metadata)
 
 
+class Retry(Table):
+    """What a request with an Idempotency-Key has made, as JSON, and what it asked for, as a hash; kept for a day."""
+
+    user = ForeignKeyField(User, on_delete="CASCADE", index=False)
+    key = TextField()
+    fingerprint = TextField()
+    answer = TextField()
+    created_at = TextField(index=True)
+
+    class Meta:
+        table_name = "retries"
+        primary_key = CompositeKey("user", "key")
+        constraints = (_time_check("created_at"),)
+
+    _one = Compiled(
+        lambda: Retry.select(Retry.fingerprint, Retry.answer).where(
+            Retry.user == param("user_id"), Retry.key == param("key"), Retry.created_at > param("oldest")
+        )
+    )
+    _insert = Compiled(
+        lambda: Retry.insert(
+            {getattr(Retry, name): param(name) for name in ("user_id", "key", "fingerprint", "answer", "created_at")}
+        )
+    )
+    _sweep = Compiled(lambda: Retry.delete().where(Retry.created_at <= param("oldest")))
+
+    @staticmethod
+    def find(user_id: str, key: str, fingerprint: str) -> str | None:
+        """Return what was made under a key; raise ``conflict`` where that was for another request."""
+        row = Retry._one(user_id=user_id, key=key, oldest=ago(hours=RETRY_HOURS)).fetchone()
+        if row and row[0] != fingerprint:
+            raise ApiError("conflict")
+        return row and str(row[1])
+
+    @staticmethod
+    def keep(user_id: str, key: str, fingerprint: str, answer: str) -> None:
+        """Keep what is being made under a key, and let go of what is too old."""
+        with db.writing():
+            Retry._sweep(oldest=ago(hours=RETRY_HOURS))
+            Retry._insert(user_id=user_id, key=key, fingerprint=fingerprint, answer=answer, created_at=now())
+
+
 # The list of a user's sessions comes out of this index in its order, with no sorting.
 Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
 
-TABLES = (User, Login, Session, Message, WebhookRun, Draft)
+TABLES = (User, Login, Session, Message, WebhookRun, Draft, Retry)

@@ -102,11 +102,23 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
     if rule.endpoint in THROTTLED:
         refusals += [429]
     refusals += getattr(view, "refusals", ())
-    for status in sorted(refusals):
+    if hasattr(view, "retried"):
+        refusals += [409]
+    operation["parameters"] += [
+        {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+        for name, status, description in HEADERS
+        if status in refusals and (status != 409 or hasattr(view, "retried"))
+    ]
+    for status in sorted({*refusals}):
         operation["responses"][str(status)] = _answer(REFUSALS[status], None if status == 304 else schemas.Error)
     return operation
 
 
+HEADERS = (
+    ("If-None-Match", 304, "The `ETag` of the answer that is known."),
+    ("If-Match", 412, "The `ETag` of the session that is meant."),
+    ("Idempotency-Key", 409, "With the same key and body, within a day, the work is done once."),
+)
 REFUSALS = {
     400: "The body or a parameter is refused.",
     401: "No token, or none that is good here.",

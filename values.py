@@ -43,6 +43,11 @@ def now() -> str:
     return timestamp(datetime.now(UTC))
 
 
+def ago(**time: float) -> str:
+    """Return the moment that was so long ago, in the words of timedelta."""
+    return timestamp(datetime.now(UTC) - timedelta(**time))
+
+
 def later_than(moment: str) -> str:
     """Return the present moment, or the one just after ``moment`` where the clock is not past it."""
     present = now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -74,6 +75,8 @@ def read_json(limit: int) -> Any:
     if (request.content_length or 0) > limit:
         raise ApiError("payload_too_large")
     raw = request.get_data(cache=False)
+    if "Idempotency-Key" in request.headers:
+        g.body_digest = hashlib.sha256(raw).digest()
     if not raw:
         return None
     if len(raw) > limit:
@@ -150,7 +153,8 @@ def waits_in(pool: str) -> Callable[[View], View]:
 
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    from routes import actions, auth, chat, docs, operations, sessions
+    from routes import actions, auth, chat, docs, operations, retries, sessions
 
+    retries.init_app(app)
     for module in (auth, sessions, chat, actions, operations, docs):
         app.register_blueprint(module.blueprint)

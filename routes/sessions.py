@@ -11,6 +11,7 @@ import schemas
 from models import Message, Place, Session
 from routes import body, may_return, paging, query, refuses, returns, waits_in
 from routes.conditions import tagged, unless_known, unmoved
+from routes.retries import kept, kept_id, retried
 from services import documents, markdown
 
 MARKDOWN = "text/markdown"
@@ -33,9 +34,10 @@ def list_sessions(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.post("")
 @returns(schemas.SessionOut, 201)
 @body(schemas.NewSession, required=False)
+@retried(lambda session, data: session)
 def create_session(data: dict[str, Any]) -> dict[str, Any]:
     """Create a session."""
-    return Session.add(g.user_id, data.get("title"))
+    return Session.add(g.user_id, data.get("title"), kept)
 
 
 @blueprint.get("/<session_id>")
@@ -86,9 +88,10 @@ def delete_sessions() -> dict[str, Any]:
 @blueprint.post("/<session_id>/messages")
 @returns(schemas.MessageOut, 201)
 @body(schemas.NewMessage)
+@retried(lambda made, data, session_id: Message.shown(g.user_id, session_id, made["id"]))
 def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Append a message to a session."""
-    return Message.add(g.user_id, session_id, **data)
+    return Message.add(g.user_id, session_id, **data, then=kept_id)
 
 
 @blueprint.get("/<session_id>/messages")
@@ -119,10 +122,15 @@ def export_session(wanted: dict[str, Any], session_id: str) -> documents.Documen
 @may_return(schemas.Rehearsed, 200)
 @query(schemas.ImportOptions)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
+@retried(lambda session, wanted, data: imported(session, data))
 def import_session(wanted: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
     """Import an export document as a new session, or rehearse that."""
     if wanted["dry_run"]:
         return Response(orjson.dumps({"imported_messages": len(data["messages"])}), mimetype="application/json")
     given, messages = data["session"], data["messages"]
-    session = Session.take_in(g.user_id, given["title"], given["created_at"], messages)
-    return {"session": session, "imported_messages": len(messages)}
+    return imported(Session.take_in(g.user_id, given["title"], given["created_at"], messages, kept), data)
+
+
+def imported(session: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to an import."""
+    return {"session": session, "imported_messages": len(data["messages"])}

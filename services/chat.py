@@ -18,7 +18,7 @@ import peewee
 import errors
 from database import db
 from errors import ApiError
-from models import Draft, Session
+from models import Draft, Look, Message, Session, anything
 from services.llm import Llm, Reply
 from services.outgoing import Outgoing
 from services.prompt import Prompt
@@ -50,6 +50,10 @@ class Places:
                 raise ApiError("too_many_streams")
             self._sessions.add(session_id)
             self._of_user[user_id] += 1
+
+    def __contains__(self, session_id: str) -> bool:
+        with self._lock:
+            return session_id in self._sessions
 
     def free(self, user_id: str, session_id: str) -> None:
         """Give a place back."""
@@ -120,9 +124,9 @@ class Chat:
         self.error: str | None = None
         self.messages: list[dict[str, Any]] = []
 
-    def begin(self, content: str, metadata: str, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
+    def begin(self, content: str, metadata: str, then: Look, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
         """Store the user's message, and only then ask the model."""
-        self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata))
+        self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata, then))
         self._keeper.add(self)
         parts = prompt.assemble(self._user_id, self._session_id)
         self._reply.model = llm.model
@@ -224,8 +228,18 @@ class Chats:
         self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
         self._places, self._keeper = Places(most), Keeper()
 
-    def begin(self, user_id: str, session_id: str, content: str, metadata: str, gone: Callable[[], bool]) -> Chat:
+    def begin(
+        self,
+        user_id: str,
+        session_id: str,
+        content: str,
+        metadata: str,
+        gone: Callable[[], bool],
+        then: Look = anything,
+    ) -> Chat:
         """Store the user's message and begin a chat about it; ``gone`` tells whether the client has left.
+
+        ``then`` sees the message in the transaction that stores it.
 
         Raises:
             ApiError: ``session_not_found``, ``llm_not_configured``, ``conflict``, ``too_many_streams``.
@@ -236,11 +250,30 @@ class Chats:
             raise ApiError("llm_not_configured")
         chat = Chat(self._places, self._keeper, user_id, session_id, gone)
         try:
-            chat.begin(content, metadata, self._prompt, self._llm, self._outgoing)
+            chat.begin(content, metadata, then, self._prompt, self._llm, self._outgoing)
         except BaseException:
             chat.close()
             raise
         return chat
+
+    def replay(self, user_id: str, session_id: str, question_id: str) -> list[dict[str, Any]]:
+        """Return a question that was asked before and its answer, if it got one.
+
+        Raises:
+            ApiError: ``session_not_found``, or ``conflict`` where the answer is still to come.
+
+        """
+        messages = Message.exchange(user_id, session_id, question_id)
+        if session_id in self._places:
+            raise ApiError("conflict")
+        return messages
+
+
+def replayed_events(messages: list[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield what is stored of a chat as the events that end one."""
+    for each in messages:
+        yield _event("message", each)
+    yield _event("done", {}) if len(messages) > 1 else _event("error", {"error": "upstream_error"})
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

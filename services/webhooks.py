@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from errors import ApiError
-from models import Session, WebhookRun
+from models import Look, Session, WebhookRun, anything
 from services.actions import Action, Actions
 from services.outgoing import Outgoing
 from values import clean_text, new_id, now
@@ -52,8 +52,10 @@ class Webhooks:
         # Nothing from the environment but the authorities it trusts: a proxy would get to see the calls.
         return self._outgoing.client(trust_env=False, verify=httpx.create_ssl_context(trust_env=True))
 
-    def fire(self, user_id: str, session_id: str, name: str, given: str) -> dict[str, Any]:
+    def fire(self, user_id: str, session_id: str, name: str, given: str, then: Look = anything) -> dict[str, Any]:
         """Fire an action from a session, with an input (JSON text); return the run, also where it has failed.
+
+        ``then`` sees it in the transaction that writes it down.
 
         Raises:
             ApiError: ``validation_error``, ``session_not_found``, ``action_not_found``, ``rate_limited``.
@@ -64,7 +66,7 @@ class Webhooks:
         Session.one(user_id, session_id)
         action = self._actions.named(name)
         with self._share(user_id):
-            return self._fire(user_id, session_id, action, given)
+            return self._fire(user_id, session_id, action, given, then)
 
     @contextmanager
     def _share(self, user_id: str) -> Iterator[None]:
@@ -80,11 +82,11 @@ class Webhooks:
                 self._of_user[user_id] -= 1
                 self._of_user += Counter()  # drops who has none
 
-    def _fire(self, user_id: str, session_id: str, action: Action, given: str) -> dict[str, Any]:
+    def _fire(self, user_id: str, session_id: str, action: Action, given: str, then: Look) -> dict[str, Any]:
         run_id = new_id()
         data = {"run_id": run_id, "session_id": session_id, "input": orjson.Fragment(given)}
         body = orjson.dumps({"type": action.name, "timestamp": now(), "data": data})
-        run = WebhookRun.begin(user_id, session_id, run_id, action.name, body.decode())
+        run = WebhookRun.begin(user_id, session_id, run_id, action.name, body.decode(), then)
         began = time.monotonic()
         outcome = self._outgoing.run(self._call(action, run_id, body)).result()
         return WebhookRun.finish(run, **outcome, duration_ms=round((time.monotonic() - began) * 1_000))

@@ -1,0 +1,185 @@
+"""Idempotency-Key: who asks twice gets the first answer twice, and the work is done once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from database import db
+from tests.conftest import Caller, Upstream, message, rows
+from tests.receiver import SECRET, Receiver
+from tests.test_actions import written
+
+DOCUMENT = {"session": {"title": "imported"}, "messages": [message()] * 3}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def settings(
+    settings: dict[str, Any], upstream: Upstream, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    monkeypatch.setenv("SECRET", SECRET)
+    actions = str(written(tmp_path / "actions.toml", receiver.url))
+    return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": actions}
+
+
+def ask(caller: Caller, path: str, body: Any, key: str = "a key", **headers: str) -> Any:
+    return caller.post(path, body, headers={"Idempotency-Key": key} | headers)
+
+
+ROUTES = [
+    ("/api/sessions", {"title": "one"}),
+    ("/api/sessions/import", DOCUMENT),
+    ("/api/sessions/{id}/messages", message(metadata={"a": 1})),
+    ("/api/sessions/{id}/actions/ok", {"input": {"a": 1}}),
+    ("/api/sessions/{id}/chat", {"content": "hello there"}),
+]
+
+
+def count() -> dict[str, int]:
+    return {table: rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("sessions", "messages", "webhook_runs")}
+
+
+@pytest.mark.parametrize(("path", "body"), ROUTES)
+def test_the_same_again_gives_the_first_answer_again(owner: Caller, other: Caller, path: str, body: Any) -> None:
+    session = owner.session()
+    path = path.format(id=session["id"])
+    first = ask(owner, path, body, Accept="application/json")
+    assert first.status_code == 201
+    there = count()
+    for _ in range(2):
+        again = ask(owner, path, body, Accept="application/json")
+        assert (again.status_code, again.get_json()) == (201, first.get_json())
+        assert count() == there
+    for changed in (body | {"more": 1}, body | {"title": "x"}):
+        refused = ask(owner, path, changed)
+        assert (refused.status_code, refused.get_json()) == (409, {"error": "conflict"})
+    assert ask(owner, "/api/sessions", body).status_code == (201 if path == "/api/sessions" else 409)
+    assert count() == there
+    assert ask(owner, path, body, "another key", Accept="application/json").get_json() != first.get_json()
+    theirs = ask(other, path, body, Accept="application/json")  # keys belong to a user
+    assert theirs.status_code == (404 if session["id"] in path else 201)
+    assert theirs.get_json() != first.get_json()
+
+
+def test_the_first_answer_is_the_first_even_when_things_have_changed(owner: Caller) -> None:
+    first = ask(owner, "/api/sessions", {"title": "one"}).get_json()
+    owner.patch(f"/api/sessions/{first['id']}", {"title": "two"})
+    assert ask(owner, "/api/sessions", {"title": "one"}).get_json() == first
+    owner.delete(f"/api/sessions/{first['id']}")
+    assert ask(owner, "/api/sessions", {"title": "one"}).get_json() == first
+    assert owner.get("/api/sessions").get_json() == {"items": []}
+
+
+def test_text_is_not_kept_beyond_its_session(owner: Caller) -> None:
+    session = owner.session()
+    path = f"/api/sessions/{session['id']}/messages"
+    ask(owner, path, message("a secret"))
+    assert "a secret" not in str(rows("SELECT * FROM retries"))
+    owner.delete(f"/api/sessions/{session['id']}")
+    assert ask(owner, path, message("a secret")).get_json() == {"error": "session_not_found"}
+
+
+def test_what_was_refused_can_be_tried_again(owner: Caller) -> None:
+    assert ask(owner, "/api/sessions", {"title": ""}).status_code == 400
+    assert ask(owner, "/api/sessions/nothing/messages", message()).status_code == 404
+    assert ask(owner, "/api/sessions/import?dry_run=1", DOCUMENT).status_code == 200
+    assert rows("SELECT * FROM retries") == []
+    assert ask(owner, "/api/sessions", {"title": "x"}).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\tb"])
+def test_a_key_that_is_none(owner: Caller, key: str) -> None:
+    answer = ask(owner, "/api/sessions", {}, key)
+    assert (answer.status_code, set(answer.get_json()["details"])) == (400, {"Idempotency-Key"})
+    assert owner.get("/api/sessions").get_json() == {"items": []}
+
+
+def test_no_body_and_a_body_are_different(owner: Caller) -> None:
+    key = {"Idempotency-Key": "k"}
+    first = owner.post("/api/sessions", headers=key)
+    assert owner.post("/api/sessions", headers=key).data == first.data
+    assert owner.post("/api/sessions", {}, headers=key).status_code == 409
+
+
+def test_a_day_later_it_is_forgotten(owner: Caller) -> None:
+    first = ask(owner, "/api/sessions", {}).get_json()
+    ask(owner, "/api/sessions", {}, "kept")
+    rows("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z' WHERE key = 'a key'")
+    assert ask(owner, "/api/sessions", {}).get_json()["id"] != first["id"]
+    assert len(rows("SELECT * FROM retries")) == 2
+    rows("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z'")
+    ask(owner, "/api/sessions", {}, "new")
+    assert rows("SELECT key FROM retries") == [("new",)]
+
+
+@pytest.mark.parametrize(("path", "body"), [*ROUTES[:4], ("/api/sessions/{id}/actions/slow-30", {})])
+def test_two_at_once_do_the_work_once(app: Flask, owner: Caller, receiver: Receiver, path: str, body: Any) -> None:
+    session = owner.session()
+    before = count()
+
+    def send(_: int) -> Any:
+        answer = ask(Caller(app.test_client(), owner.token), path.format(id=session["id"]), body)
+        db.close()
+        return answer.status_code, answer.get_json()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, range(4)))
+    assert answers == [answers[0]] * 4
+    assert answers[0][0] == 201
+    after = count()
+    made = 1 if "import" not in path else 4
+    assert sum(after.values()) - sum(before.values()) == made
+    assert len(receiver.received) == (1 if "actions" in path else 0)
+
+
+class TestChat:
+    def events(self, answer: Any) -> list[tuple[str, Any]]:
+        blocks = [block.split("\n") for block in answer.text.strip().split("\n\n")]
+        return [(block[0][7:], json.loads(block[1][6:])) for block in blocks]
+
+    def test_its_stored_messages_are_the_answer(self, owner: Caller, upstream: Upstream) -> None:
+        session = owner.session()
+        path = f"/api/sessions/{session['id']}/chat"
+        ask(owner, path, {"content": "hello there"}).get_data()
+        asked = len(upstream.calls())
+        question, reply = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+        again = ask(owner, path, {"content": "hello there"})
+        assert again.mimetype == "text/event-stream"
+        assert self.events(again) == [("message", question), ("message", reply), ("done", {})]
+        as_json = ask(owner, path, {"content": "hello there"}, Accept="application/json")
+        assert as_json.get_json() == {"messages": [question, reply]}
+        assert len(upstream.calls()) == asked
+
+    def test_one_that_failed(self, owner: Caller) -> None:
+        session = owner.session()
+        path = f"/api/sessions/{session['id']}/chat"
+        first = ask(owner, path, {"content": "status 500"}, Accept="application/json")
+        owner.post(f"/api/sessions/{session['id']}/messages", message("later"))
+        again = ask(owner, path, {"content": "status 500"}, Accept="application/json")
+        assert (again.status_code, again.get_json()) == (first.status_code, first.get_json())
+        events = self.events(ask(owner, path, {"content": "status 500"}))
+        assert [name for name, _ in events] == ["message", "error"]
+
+    def test_one_that_is_under_way(self, owner: Caller) -> None:
+        session = owner.session()
+        path = f"/api/sessions/{session['id']}/chat"
+        stream = ask(owner, path, {"content": "say x\nwait 30"})
+        pieces = stream.iter_encoded()
+        assert b"message" in next(pieces)
+        again = ask(owner, path, {"content": "say x\nwait 30"})
+        assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})
+        stream.close()
+        again = ask(owner, path, {"content": "say x\nwait 30"}, Accept="application/json")
+        assert again.status_code in (201, 502)
