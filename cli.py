@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from pathlib import Path
+from typing import IO
 
 import click
 from flask import Flask
@@ -14,8 +16,9 @@ from peewee import IntegrityError
 
 import auth
 from database import db
-from models import Login, User
+from models import Login, Session, User
 from schemas import NewUser
+from services import transfer
 from values import new_id, now
 
 users = AppGroup("users", help="Make, list and remove users.")
@@ -142,6 +145,54 @@ def backup(file: Path) -> None:
     click.echo(f"Wrote {file}, {file.stat().st_size:,} bytes.")
 
 
+@click.command("export")
+@click.argument("name")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@with_appcontext
+def export_all(name: str, file: Path) -> None:
+    """Write all sessions of the user NAME to FILE, a document a line."""
+    user_id = _find(name).id
+    draft = file.with_name(f".{file.name}.{new_id()}")
+    count = Session.select().where(Session.user == user_id).count()
+    try:
+        with open(draft, "xb", opener=_private) as out, click.progressbar(length=count, label="Sessions") as bar:
+            for piece in transfer.everything(user_id):
+                out.write(piece)
+                bar.update(piece.endswith(b"\n"))
+        draft.replace(file)
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    click.echo(f"Wrote {file}, {file.stat().st_size:,} bytes.")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@click.command("import")
+@click.argument("name")
+@click.argument("file", type=click.File("rb"))
+@click.option("--duplicate", is_flag=True, help="Import also what the user has already.")
+@with_appcontext
+def import_all(name: str, file: IO[bytes], duplicate: bool) -> None:
+    """Import FILE for the user NAME: Parley's own lines, or an export of ChatGPT, Open WebUI or LibreChat."""
+    user_id = _find(name).id
+    counts: Counter[str] = Counter()
+    problems = []
+    size = os.fstat(file.fileno()).st_size
+    with click.progressbar(length=size, label="Bytes") as bar:
+        for report in transfer.take_in(user_id, file, duplicate):
+            counts[report["status"]] += 1
+            if report["status"] == "refused":
+                problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
+            bar.update(file.tell() - bar.pos)
+    click.echo(f"{counts['imported']} imported, {counts['skipped']} skipped, {counts['refused']} refused.")
+    if problems:
+        raise click.ClickException("\n".join(problems))
+
+
 @click.command("openapi")
 @with_appcontext
 def write_openapi() -> None:
@@ -157,4 +208,6 @@ def init_app(app: Flask) -> None:
     """Add the commands to ``flask``."""
     app.cli.add_command(users)
     app.cli.add_command(backup)
+    app.cli.add_command(export_all)
+    app.cli.add_command(import_all)
     app.cli.add_command(write_openapi)

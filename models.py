@@ -133,6 +133,14 @@ class Place(NamedTuple):
     seen: tuple[int, ...]
 
 
+class Known(Exception):
+    """What is to be imported is there already, as this session."""
+
+    def __init__(self, session_id: str):
+        super().__init__(session_id)
+        self.session_id = session_id
+
+
 class Session(Table):
     """A conversation. It has no owner, and so is nobody's to see, while an import fills it."""
 
@@ -142,6 +150,7 @@ class Session(Table):
     system_prompt = TextField(null=True)
     created_at = TextField()
     updated_at = TextField()
+    origin = TextField(null=True)
 
     class Meta:
         table_name = "sessions"
@@ -184,7 +193,9 @@ class Session(Table):
         )
     )
     _insert = Compiled(
-        lambda: Session.insert({field: param(field.column_name) for field in (*Session._columns(), Session.user)})
+        lambda: Session.insert(
+            {field: param(field.column_name) for field in (*Session._columns(), Session.user, Session.origin)}
+        )
     )
     _update = Compiled(
         lambda: Session.update(
@@ -194,6 +205,14 @@ class Session(Table):
     _delete = Compiled(lambda: Session.delete().where(Session.id == param("id"), Session.user == param("user_id")))
     _delete_all = Compiled(lambda: Session.delete().where(Session.user == param("user_id")))
     _give = Compiled(lambda: Session.update({Session.user: param("user_id")}).where(Session.id == param("id")))
+
+    _by_origin = Compiled(
+        lambda: (
+            Session.select(Session.id)
+            .where(Session.user == param("user_id"), Session.origin == param("origin"))
+            .limit(1)
+        )
+    )
 
     @staticmethod
     def _columns() -> list[Any]:
@@ -242,16 +261,16 @@ class Session(Table):
         )
 
     @staticmethod
-    def _new(title: str | None, created_at: str | None = None) -> dict[str, Any]:
+    def _new(title: str | None, prompt: str | None = None, created_at: str | None = None) -> dict[str, Any]:
         present = now()
-        return dict(zip(Session.KEYS, (new_id(), title, None, created_at or present, present), strict=True))
+        return dict(zip(Session.KEYS, (new_id(), title, prompt, created_at or present, present), strict=True))
 
     @staticmethod
     def add(user_id: str, title: str | None, then: Look = anything) -> dict[str, Any]:
         """Create a session and return it; ``then`` sees it in the same transaction."""
         session = Session._new(title)
         with db.writing():
-            Session._insert(user_id=user_id, **session)
+            Session._insert(user_id=user_id, origin=None, **session)
             then(session)
         return session
 
@@ -289,40 +308,58 @@ class Session(Table):
     @staticmethod
     def take_in(
         user_id: str,
-        title: str | None,
-        created_at: str | None,
+        given: dict[str, Any],
         messages: Sequence[tuple[Any, ...]],
         then: Look = anything,
+        prompt: str | None = None,
+        once: bool = False,
     ) -> dict[str, Any]:
-        """Create a session with all its messages, or nothing, and return it.
+        """Create a session with all its messages, or nothing, and return it; ``once``, or raise Known.
 
-        ``messages`` are ``(role, content, metadata as JSON text, created_at or None)`` in their order.
-        A long import would keep all other writers waiting, so it is written a batch at a time into
-        a session that belongs to nobody yet; giving it to its owner is what makes it exist. ``then``
-        sees the session in the transaction that makes it exist.
+        ``given`` has its ``title``, ``created_at`` and ``origin``; ``messages`` are
+        ``(role, content, metadata as JSON text, created_at or None)`` in their order. A long import
+        would keep all other writers waiting, so it is written a batch at a time into a session that
+        belongs to nobody yet; giving it to its owner is what makes it exist. ``then`` sees the
+        session in the transaction that makes it exist.
         """
-        session = Session._new(title, created_at)
+        session = Session._new(given["title"], prompt, given["created_at"])
+        origin = given["origin"]
+
+        def look() -> None:
+            if once:
+                Session._refuse_known(user_id, origin)
+
+        look()
         if len(messages) <= BATCH:
             rows = Message.rows(session, messages)
             with db.writing():
-                Session._insert(user_id=user_id, **session)
+                look()
+                Session._insert(user_id=user_id, origin=origin, **session)
                 Message._insert.many(rows)
                 then(session)
             return session
         with db.writing(lasting=False):
-            Session._insert(user_id=None, **session)
+            Session._insert(user_id=None, origin=origin, **session)
         try:
             for start in range(0, len(messages), BATCH):
                 rows = Message.rows(session, messages[start : start + BATCH])
                 with db.writing(lasting=False):
                     Message._insert.many(rows)
             with db.writing():
+                look()
                 Session._give(user_id=user_id, id=session["id"])
                 then(session)
         except BaseException:
             Session.recover(session["id"])
             raise
         return session
+
+    @staticmethod
+    def _refuse_known(user_id: str, origin: str | None) -> None:
+        by_origin = Session._by_origin(user_id=user_id, origin=origin).fetchone()
+        known = by_origin or Session._one(id=origin, user_id=user_id).fetchone()
+        if known:
+            raise Known(known[0])
 
     @staticmethod
     def recover(session_id: str | None = None) -> None:
@@ -709,6 +746,7 @@ class Retry(Table):
 
 
 # The list of a user's sessions comes out of this index in its order, with no sorting.
+Session.add_index(Session.user, Session.origin)
 Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
 
 TABLES = (User, Login, Session, Message, WebhookRun, Draft, Retry)

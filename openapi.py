@@ -99,6 +99,10 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
     if hasattr(view, "body"):
         operation["requestBody"] = {"required": view.body_required, "content": _json(view.body)}
         refusals += [400, 413, 415]
+    if hasattr(view, "reads"):
+        kinds_read = {kind: {"schema": {"type": "string"}} for kind in view.reads}
+        operation["requestBody"] = {"required": True, "content": kinds_read}
+        refusals += [400, 413, 415]
     if rule.endpoint in THROTTLED:
         refusals += [429]
     refusals += getattr(view, "refusals", ())

@@ -98,6 +98,10 @@ class ImportOptions(Base):
     dry_run = fields.Boolean(load_default=False, metadata={"description": "Check it all, and write nothing."})
 
 
+class TransferOptions(Base):
+    duplicate = fields.Boolean(load_default=False, metadata={"description": "Import also what is there already."})
+
+
 class NewSession(Base):
     title = Text(validate=Length(1, values.TITLE_LENGTH))
 
@@ -191,7 +195,21 @@ class MessageList(fields.Field[list[MessageRow]]):
         return message["role"], message["content"], message["metadata"], message["created_at"]
 
 
+class Origin(fields.Field[str | None]):
+    """An id from elsewhere; where it is none that could be kept, there is none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | None:
+        if not isinstance(value, str) or not 0 < len(value) <= values.ORIGIN_LENGTH:
+            return None
+        try:
+            values.check_text(value)
+        except ValueError:
+            return None
+        return value
+
+
 class ImportedSession(Base):
+    origin = Origin(data_key="id", load_default=None, allow_none=True)
     title = Text(allow_none=True, load_default=None, validate=Length(max=values.TITLE_LENGTH))
     created_at = Time(load_default=None, allow_none=False)
     updated_at = Time()
@@ -292,6 +310,28 @@ class Imported(Schema):
 
 class Rehearsed(Schema):
     imported_messages = fields.Integer(required=True)
+
+
+class ItemReport(Schema):
+    line = fields.Integer(required=True, metadata={"description": "Of an array, the item; from 1."})
+    status = fields.String(required=True, validate=OneOf(("imported", "skipped", "refused")))
+    session_id = Id()
+    error = fields.String()
+    details = fields.Raw()
+    left_out = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), metadata={"description": "How much of what is not carried over."}
+    )
+
+
+class TransferCounts(Schema):
+    imported = fields.Integer(required=True)
+    skipped = fields.Integer(required=True)
+    refused = fields.Integer(required=True)
+
+
+class TransferReport(Schema):
+    sessions = fields.List(fields.Nested(ItemReport), required=True)
+    counts = fields.Nested(TransferCounts, required=True)
 
 
 class Deleted(Schema):

@@ -19,6 +19,7 @@ TITLE_LENGTH = 120
 PROMPT_LENGTH = 8_000
 CONTENT_LENGTH = 50_000
 INPUT_LENGTH = 65_536  # of an action, as JSON text
+ORIGIN_LENGTH = 255
 METADATA_DEPTH = 200
 PAGE_LENGTH = (50, 200)  # of a list: where none is asked for, and at most
 

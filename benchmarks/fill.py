@@ -29,7 +29,7 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=moment).execute()
         for number, session_id in enumerate(ids):
             values = {"id": session_id, "user_id": users[number % USERS], "title": f"Incident {number}"}
-            values |= {"system_prompt": None, "created_at": moment, "updated_at": moment}
+            values |= {"system_prompt": None, "origin": None, "created_at": moment, "updated_at": moment}
             Session._insert(**values)
     for start in range(0, messages, AT_ONCE):
         with db.writing():

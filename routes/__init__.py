@@ -65,6 +65,24 @@ def query(schema: type[Schema]) -> Callable[[View], View]:
     return decorate
 
 
+def reads(*types: str, limit: str) -> Callable[[View], View]:
+    """Pass the request's body, which must be of one of these types, to the handler as a file of bytes."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def handler(*loaded: Any, **arguments: Any) -> Any:
+            if (request.content_length or 0) > current_app.config[limit]:
+                raise ApiError("payload_too_large")
+            if request.mimetype not in types:
+                raise ApiError("unsupported_media_type")
+            return view(*loaded, request.stream, **arguments)
+
+        handler.reads = types  # type: ignore[attr-defined]  # for openapi.py
+        return handler
+
+    return decorate
+
+
 def read_json(limit: int) -> Any:
     """Return the request's body parsed, None where there is none.
 
@@ -153,8 +171,8 @@ def waits_in(pool: str) -> Callable[[View], View]:
 
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    from routes import actions, auth, chat, docs, operations, retries, sessions
+    from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
     retries.init_app(app)
-    for module in (auth, sessions, chat, actions, operations, docs):
+    for module in (auth, sessions, chat, actions, transfer, operations, docs):
         app.register_blueprint(module.blueprint)

@@ -128,7 +128,7 @@ def import_session(wanted: dict[str, Any], data: dict[str, Any]) -> dict[str, An
     if wanted["dry_run"]:
         return Response(orjson.dumps({"imported_messages": len(data["messages"])}), mimetype="application/json")
     given, messages = data["session"], data["messages"]
-    return imported(Session.take_in(g.user_id, given["title"], given["created_at"], messages, kept), data)
+    return imported(Session.take_in(g.user_id, given, messages, kept), data)
 
 
 def imported(session: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

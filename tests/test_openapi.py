@@ -73,6 +73,8 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
         ("GET", "/api/auth/me", ...),
         ("POST", "/api/auth/password", {"current_password": PASSWORD, "new_password": "long enough"}),
         ("POST", "/api/sessions", {"title": "x"}),
+        ("GET", "/api/export", ...),
+        ("POST", "/api/import", {"session": {}, "messages": []}),
         ("GET", "/api/sessions", ...),
         ("GET", path, ...),
         ("PATCH", path, {"title": "x"}),

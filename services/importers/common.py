@@ -1,0 +1,49 @@
+"""What the importers have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from values import TITLE_LENGTH, parse_time, timestamp
+
+MILLISECONDS_FROM = 100_000_000_000  # as seconds, the year 5138
+
+
+def branch(nodes: Mapping[str, Any], leaf: Any, parent: str) -> list[str]:
+    """Return the ids from the root to a leaf, in that order."""
+    ids: dict[str, None] = {}
+    while isinstance(leaf, str) and leaf in nodes and leaf not in ids:  # exports with a cycle have been seen
+        ids[leaf] = None
+        leaf = nodes[leaf].get(parent)
+    return list(ids)[::-1]
+
+
+def moment(given: Any) -> str | None:
+    """Return a time that is given in seconds, in milliseconds or as text; None where it is none."""
+    try:
+        if isinstance(given, str):
+            return parse_time(given)
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            seconds = given / 1_000 if given >= MILLISECONDS_FROM else given
+            return timestamp(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def head(origin: Any, title: Any, created_at: Any, left_out: Counter[str]) -> dict[str, Any]:
+    """Return the session of a document; of a title that is too long, the beginning."""
+    title = title if isinstance(title, str) else ""
+    left_out["title_characters"] += max(len(title) - TITLE_LENGTH, 0)
+    created = moment(created_at)
+    return {"id": origin, "title": title[:TITLE_LENGTH]} | ({"created_at": created} if created else {})
+
+
+def message(role: Any, content: str, created_at: Any, model: Any) -> dict[str, Any]:
+    """Return a message of a document."""
+    created = moment(created_at)
+    metadata = {"model": model} if isinstance(model, str) and model else {}
+    return {"role": role, "content": content, "metadata": metadata} | ({"created_at": created} if created else {})
