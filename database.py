@@ -58,7 +58,6 @@ class Database(peewee.SqliteDatabase):
                 "journal_mode": "wal",  # readers go on while one writes
                 "synchronous": synchronous,  # FULL: a commit is on the disk before it is acknowledged
                 "foreign_keys": 1,  # off by default on every connection, and the cascades with it
-                "trusted_schema": 0,  # nothing in the file may call a function with side effects
                 "cache_size": -8_192,  # KiB a connection; a long export fills that of its thread
                 "wal_autocheckpoint": 4_000,  # pages: bringing the log into the file costs less when seldom
                 "journal_size_limit": 67_108_864,

@@ -80,13 +80,13 @@ class ApiError(Exception):
 
 
 class HandOver(BaseException):  # past Flask's handlers, which catch Exception
-    """A request that would keep others waiting, with the stream that its view has begun, and its headers.
+    """A request that would keep others waiting: the server starts it again where it may take its time.
 
-    The server starts it again where it may take its time.
+    If its view has begun a stream, with that and its headers.
     """
 
-    def __init__(self, begun: Iterator[bytes], headers: Mapping[str, str]):
-        self.begun = begun, headers
+    def __init__(self, begun: tuple[Iterator[bytes], Mapping[str, str]] | None = None):
+        self.begun = begun
 
 
 class NotModified(Exception):

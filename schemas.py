@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
 from marshmallow.validate import Equal, Length, OneOf, Range
 
 import values
@@ -88,6 +88,20 @@ class Page(Base):
         metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},
     )
     cursor = fields.String(load_default=None, metadata={"description": "`next_cursor` of the page before."})
+
+
+class SessionPage(Page):
+    q = Text(
+        load_default=None,
+        validate=Length(max=values.QUESTION_LENGTH),
+        metadata={"description": "Words to look for in titles and messages: the best sessions first, with a `match`."},
+    )
+
+    @validates_schema
+    def check_cursor(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """There is one page of what is found: the best."""
+        if data["q"] is not None and data["cursor"] is not None:
+            raise ValidationError("Not together with q.", "cursor")
 
 
 class ExportFormat(Base):
@@ -277,8 +291,14 @@ NextCursor = partial(
 )
 
 
+class ListedSession(SessionOut):
+    match = fields.String(
+        metadata={"description": "Of a search: a piece of the text as HTML, with `<mark>` round what was looked for."}
+    )
+
+
 class SessionList(Schema):
-    items = fields.List(fields.Nested(SessionOut), required=True)
+    items = fields.List(fields.Nested(ListedSession), required=True)
     next_cursor = NextCursor()
 
 

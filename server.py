@@ -41,7 +41,7 @@ import errors
 from config import StartError
 from database import db
 from models import Draft, Session, User, WebhookRun
-from services import webhooks
+from services import search, webhooks
 from values import new_id
 
 if TYPE_CHECKING:
@@ -494,7 +494,8 @@ def serve(app: Flask) -> None:
     db.prepare()
     for table in (Session, Draft, WebhookRun):
         table.recover()
-    threading.Thread(target=db.keep_log_short, name="checkpoint", daemon=True).start()
+    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up)):
+        threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
     beside = Path(sys.executable).with_name("flask")  # the one that has our packages

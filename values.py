@@ -20,6 +20,8 @@ PROMPT_LENGTH = 8_000
 CONTENT_LENGTH = 50_000
 INPUT_LENGTH = 65_536  # of an action, as JSON text
 ORIGIN_LENGTH = 255
+QUESTION_LENGTH = 10_000
+FOUND_LENGTH = 20  # sessions that a search finds, where no limit is given
 METADATA_DEPTH = 200
 PAGE_LENGTH = (50, 200)  # of a list: where none is asked for, and at most
 

@@ -123,7 +123,7 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
             else:
                 result = view(*arguments, **named)
             if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
-                raise HandOver(result, g.headers)  # a stream goes at the pace of its client
+                raise HandOver((result, g.headers))  # a stream goes at the pace of its client
             if isinstance(result, Response):
                 return result
             if schema is None:
@@ -157,6 +157,12 @@ def refuses(*statuses: int) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+def take_time() -> None:
+    """Go on only where this keeps nobody else waiting."""
+    if not request.environ.get("parley.may_wait", True):
+        raise HandOver
 
 
 def waits_in(pool: str) -> Callable[[View], View]:

@@ -9,10 +9,11 @@ from flask import Blueprint, Response, g
 
 import schemas
 from models import Message, Place, Session
-from routes import body, may_return, paging, query, refuses, returns, waits_in
+from routes import body, may_return, paging, query, refuses, returns, take_time, waits_in
 from routes.conditions import tagged, unless_known, unmoved
 from routes.retries import kept, kept_id, retried
-from services import documents, markdown
+from services import documents, markdown, search
+from values import FOUND_LENGTH
 
 MARKDOWN = "text/markdown"
 
@@ -21,9 +22,12 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
 @blueprint.get("")
 @returns(schemas.SessionList)
-@query(schemas.Page)
+@query(schemas.SessionPage)
 def list_sessions(wanted: dict[str, Any]) -> dict[str, Any]:
-    """List the caller's sessions, the one that moved last first; with a limit, a page of them."""
+    """List the caller's sessions, the one that moved last first; or a page of them, or what a search finds."""
+    if wanted["q"] is not None:
+        take_time()
+        return {"items": search.find(g.user_id, wanted["q"], wanted["limit"] or FOUND_LENGTH)}
     if not paging.is_asked(wanted):
         return {"items": Session.of_user(g.user_id)}
     place = paging.place(wanted)

@@ -110,9 +110,10 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
 ) -> None:
     chat, action = (
         blocks("## Chat with a model", "## Fire an action"),
-        blocks("## Fire an action", "## The API in short"),
+        blocks("## Fire an action", "## Find, page, retry, move"),
     )
-    assert (len(chat), len(action)) == (2, 1)
+    more = blocks("## Find, page, retry, move", "## The API in short")
+    assert (len(chat), len(action), len(more)) == (2, 1, 4)
     with Receiver() as receiver:
         monkeypatch.setenv("RESTART_SECRET", SECRET)
         actions = tmp_path / "actions.toml"
@@ -121,13 +122,18 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
         )
         settings = {"LLM_BASE_URL": upstream.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
         with Served(tmp_path / "data", **settings) as server:
-            said = pasted(tmp_path, server, [*FIRST[:2], *chat, *action])
+            said = pasted(tmp_path, server, [*FIRST[:2], *chat, *action, *more])
         assert said.count("event: delta") == 7
         assert said.index("event: message") < said.index("event: delta") < said.index("event: done")
         assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in said
         assert '"status":"succeeded"' in said
+        assert "<mark>payment</mark> <mark>queue</mark>" in said
+        assert '"next_cursor":null' in said
+        first, again = re.findall(r'\{"id":"[^"]+","title":null[^}]+\}', said)[-2:]
+        assert first == again
+        assert said.endswith('"counts":{"imported":0,"skipped":2,"refused":0}}')
         ((_, event, headers, body),) = receiver.received
-    (verification,) = blocks("## Fire an action", "## The API in short", "python")
+    (verification,) = blocks("## Fire an action", "## Find, page, retry, move", "python")
     names: dict[str, Any] = {}
     exec(verification, names)  # the README's own five lines
     assert names["verified"](body.encode(), headers, SECRET) == event

@@ -1,0 +1,224 @@
+"""Search: whatever is asked, the caller's own sessions that have the words, the best first."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import database
+from database import db
+from services import search
+from tests.conftest import Caller, message, rows
+
+
+def find(caller: Caller, question: str, more: str = "") -> list[dict[str, Any]]:
+    answer = caller.get(f"/api/sessions?q={quote(question)}{more}")
+    assert answer.status_code == 200, answer.data
+    items: list[dict[str, Any]] = answer.get_json()["items"]
+    assert set(answer.get_json()) == {"items"}
+    return items
+
+
+def found(caller: Caller, question: str) -> list[str]:
+    """Return the titles of what is found."""
+    return [item["title"] for item in find(caller, question)]
+
+
+def whole() -> None:
+    """Hold the index against what is there: every text once, and nothing else."""
+    search.catch_up(60)
+    expected = rows(
+        "SELECT replace(user_id, '-', ''), content, seq FROM messages m JOIN sessions s ON s.id = session_id"
+    )
+    expected += rows(
+        "SELECT replace(user_id, '-', ''), t.title, -t.seq FROM titles t JOIN sessions s ON s.id = session_id"
+    )
+    db.execute_sql("CREATE VIRTUAL TABLE temp.fresh USING fts5 (owner, text, content = '', "
+                   "tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co So'\")")  # fmt: skip
+    for owner, text, seq in expected:
+        db.execute_sql("INSERT INTO temp.fresh (rowid, owner, text) VALUES (?, ?, ?)", (seq, owner, text))
+    for name, table in (("there", "main', 'search"), ("wanted", "temp', 'fresh")):
+        db.execute_sql(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab ('{table}', 'instance')")
+    words = [set(rows(f"SELECT * FROM temp.{name}")) for name in ("there", "wanted")]
+    for name in ("there", "wanted", "fresh"):
+        db.execute_sql(f"DROP TABLE temp.{name}")
+    assert words[0] == words[1]
+    assert rows("SELECT title FROM titles ORDER BY 1") == rows(
+        "SELECT title FROM sessions WHERE title > '' AND user_id IS NOT NULL ORDER BY 1"
+    )
+
+
+def test_titles_and_messages_are_searched(owner: Caller, other: Caller) -> None:
+    owner.imported(message("The payment queue is full."), title="checkout")
+    owner.imported(message("nothing"), message("A queue of payment, once more", role="assistant"), title="second")
+    owner.imported(message("nothing"), title="Payment queue")
+    other.imported(message("payment queue"), title="not mine")
+    assert found(owner, "payment queue")[0] == "Payment queue"  # a title counts more
+    assert set(found(owner, "payment queue")) == {"Payment queue", "checkout", "second"}
+    assert found(owner, "payment zebra") == []
+    assert found(owner, "checkout") == ["checkout"]
+    (item,) = find(owner, "full")
+    assert item["match"] == "The payment queue is <mark>full</mark>."
+    assert {key: item[key] for key in item if key != "match"} == next(
+        each for each in owner.get("/api/sessions").get_json()["items"] if each["id"] == item["id"]
+    )
+    whole()
+
+
+@pytest.mark.parametrize(
+    ("question", "hit"),
+    [
+        ("Zoe", True),
+        ("ZOË", True),
+        ("zoë resume", True),
+        ("résumé", True),
+        ("resu", True),  # the beginning of a word
+        ("resu zoe", False),  # only of the last
+        ("zo re", False),
+        ("node-7", True),
+        ("7", True),
+        ("🔥", True),
+        ("🔥 zoe", True),
+        ("🚀", False),
+        ("日本", True),
+        ("Ünïcode", True),
+        ("U\u0308nicode", True),  # as two characters
+        ("under_score", True),
+        ("score", True),
+    ],
+)
+def test_words(owner: Caller, question: str, hit: bool) -> None:
+    owner.imported(message("Zoë's résumé, node-7 on 🔥, 日本語 unïcode under_score"))
+    assert bool(find(owner, question)) is hit
+
+
+@pytest.mark.parametrize(
+    "question",
+    ['"', '""', "*", "queue*", '"queue', "NEAR(", "NEAR(queue, 2)", "AND", "OR NOT", "queue AND (", "owner:x",
+     "text : x", "-queue", "^queue", "{a b}: c", "a + b", "\\", "'", "%", "_", ";", "--", "\u200d", "\ufe0f", "ﬀ",
+     "²", "\ue000", "😀😀",
+     "x" * 10_000, "queue " * 1_600, "?!." * 3_000, " ".join(str(n) for n in range(2_000)), "\t\n"],
+)  # fmt: skip
+def test_any_question_is_words_to_look_for(owner: Caller, question: str) -> None:
+    owner.imported(message("the queue, and or not near"))
+    assert len(find(owner, question)) <= 1
+    (hit,) = find(owner, "queue")
+    assert hit["match"] == "the <mark>queue</mark>, and or not near"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40))
+def test_no_question_is_an_error(owner: Caller, question: str) -> None:
+    answer = owner.get(f"/api/sessions?q={quote(question.encode(errors='surrogatepass'))}")
+    assert answer.status_code == (400 if "\0" in question else 200)
+
+
+def test_what_is_refused(owner: Caller, nobody: Caller) -> None:
+    for query, key in (("x" * 10_001, "q"), ("x&limit=0", "limit"), ("x&cursor=y", "cursor")):
+        answer = owner.get(f"/api/sessions?q={query}")
+        assert (answer.status_code, set(answer.get_json()["details"])) == (400, {key})
+    assert nobody.get("/api/sessions?q=x").status_code == 401
+    assert find(owner, "") == find(owner, "x") == []
+
+
+def test_the_marks_cannot_be_confused_with_the_text(owner: Caller) -> None:
+    text = "<mark>queue</mark> \x02queue\x03 & <b>"
+    owner.imported(message(text))
+    (item,) = find(owner, "queue")
+    assert item["match"] == ("&lt;mark&gt;<mark>queue</mark>&lt;/mark&gt; <mark>queue</mark> &amp; &lt;b&gt;")
+    assert unescape(re.sub("</?mark>", "", item["match"])) == text.replace("\x02", "").replace("\x03", "")
+
+
+def test_a_long_message_is_shown_by_the_piece(owner: Caller) -> None:
+    owner.imported(message("word " * 5_000 + "zebra" + " word" * 4_000))
+    (item,) = find(owner, "zebra")
+    assert len(item["match"]) < 300
+    assert "<mark>zebra</mark>" in item["match"]
+
+
+def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
+    for number in range(25):
+        owner.imported(*[message("a zebra")] * 3, title=str(number))
+    assert len(find(owner, "zebra")) == 20
+    assert len(find(owner, "zebra", "&limit=200")) == 25
+    assert len(find(owner, "zebra", "&limit=3")) == 3
+    assert len({item["id"] for item in find(owner, "zebra", "&limit=200")}) == 25
+
+
+def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller) -> None:
+    owner.imported(message("zebra"), title="old")
+    owner.imported(*[message("zebra")] * 500, title="much")
+    assert set(found(owner, "zebra")) == {"old", "much"}
+
+
+def test_it_keeps_in_step(app: Flask, owner: Caller, other: Caller) -> None:
+    session = owner.session("lion")
+    path = f"/api/sessions/{session['id']}"
+    assert found(owner, "lion") == ["lion"]
+    owner.patch(path, {"title": "tiger"})
+    assert (found(owner, "lion"), found(owner, "tiger")) == ([], ["tiger"])
+    owner.post(f"{path}/messages", message("a zebra"))
+    assert found(owner, "zebra") == ["tiger"]
+    owner.patch(f"{path}/system-prompt", {"system_prompt": "giraffe"})
+    assert found(owner, "giraffe") == []
+    whole()
+    owner.imported(message("unseen"), title="never indexed")
+    owner.delete(path)
+    assert (found(owner, "zebra"), found(owner, "tiger")) == ([], [])
+    whole()
+    other.imported(message("a zebra"), title="theirs")
+    owner.imported(message("a zebra"), title="mine")
+    search.catch_up(10)
+    owner.delete("/api/sessions")
+    whole()
+    assert found(other, "zebra") == ["theirs"]
+    assert app.test_cli_runner().invoke(args=["users", "remove", "other", "--yes"]).exit_code == 0
+    whole()
+    assert rows("SELECT count(*) FROM titles") == [(0,)]
+
+
+def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.BATCH", 100)
+    give = database.Database.writing
+
+    def writing(self: Any, lasting: bool = True) -> Any:
+        if not lasting and rows("SELECT count(*) FROM messages") == [(200,)]:
+            monkeypatch.setattr(database.Database, "writing", give)
+            search.catch_up(10)  # in the middle of it
+        return give(self, lasting)
+
+    monkeypatch.setattr(database.Database, "writing", writing)
+    session = owner.imported(*(message(f"zebra {number}") for number in range(450)), title="long")
+    assert rows("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
+    with db.writing():
+        search._index_some()
+        search._index_some()
+    owner.post(f"/api/sessions/{session['id']}/messages", message("one more zebra"))
+    assert found(owner, "zebra") == ["long"]
+    whole()
+    another = owner.imported(*(message(f"zebra {number}") for number in range(450)))
+    with db.writing():
+        search._index_some()
+    with db.writing():
+        search._index_some()
+    owner.delete(f"/api/sessions/{another['id']}")  # half of it indexed
+    whole()
+
+
+def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> None:
+    for number in range(5):
+        owner.imported(message(f"zebra {number}"), title=f"lion {number}")
+    owner.delete(f"/api/sessions/{find(owner, 'lion')[0]['id']}")
+    assert app.test_cli_runner().invoke(args=["backup", str(tmp_path / "copy.db")]).exit_code == 0
+    db.close()
+    database.open_database(tmp_path / "copy.db")
+    whole()
+    assert len(find(owner, "zebra")) == len(find(owner, "lion")) == 4
