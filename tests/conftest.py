@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,8 +120,18 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has been through all migrations, to be copied: that takes a fifth of the time."""
+    folder = tmp_path_factory.mktemp("empty")
+    create_app({"PARLEY_DATA_DIR": str(folder), "PARLEY_JWT_SECRET_KEY": SECRET})
+    db.tidy_up()
+    return folder / "parley.db"
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, Any]:
+def settings(tmp_path: Path, empty_database: Path) -> dict[str, Any]:
+    shutil.copy(empty_database, tmp_path)
     return {
         "PARLEY_DATA_DIR": str(tmp_path),
         "PARLEY_JWT_SECRET_KEY": SECRET,

@@ -257,7 +257,7 @@ def test_a_draft_that_could_not_be_stored_is_when_the_next_one_begins(owner: Cal
 
 def test_silence_is_broken_by_comments(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chats, "KEEP_ALIVE_SECONDS", 0)
-    body = ask(owner, owner.session(), "say x", "wait 0.8", "say y").data
+    body = ask(owner, owner.session(), "say x", "wait 0.5", "say y").data
     assert b"\n\n: " in body
     assert [name for name, _ in events(body)] == ["message", "delta", "delta", "message", "done"]
 
