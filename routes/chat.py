@@ -34,7 +34,7 @@ def get_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @refuses(409, 502, 504)
 @returns(schemas.Exchange, 201, EVENTS)
 @body(schemas.NewQuestion)
-@retried(lambda made, data, session_id: replay(session_id, made["id"]))
+@retried(lambda made, data, session_id: replay(session_id, made["id"]), patience=0)
 def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
     """Ask the model: its answer comes as server-sent events, or as JSON where that alone is accepted."""
     gone = request.environ.get("waitress.client_disconnected", lambda: False)

@@ -27,10 +27,11 @@ PATIENCE_SECONDS = 10.0
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
-def retried(replay: Callable[..., Any]) -> Callable[[View], View]:
+def retried(replay: Callable[..., Any], patience: float = PATIENCE_SECONDS) -> Callable[[View], View]:
     """Let a view do its work once a key. It hands ``kept`` or ``kept_id`` to whoever does the work.
 
     ``replay`` answers in its stead from then on; it gets what was kept, and then what the view would.
+    A request whose twin is under way waits for it, so many seconds at most.
     """
 
     def decorate(view: View) -> View:
@@ -43,7 +44,7 @@ def retried(replay: Callable[..., Any]) -> Callable[[View], View]:
                 raise ApiError("validation_error", {HEADER: ["Not 1 to 255 printable characters of ASCII."]})
             digest = hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + g.body_digest)
             mine = (g.user_id, key, digest.hexdigest())
-            with current_app.extensions["turns"].take(*mine):
+            with current_app.extensions["turns"].take(*mine, patience):
                 made = Retry.find(*mine)
                 if made is not None:
                     return replay(orjson.loads(made), *loaded, **arguments)
@@ -75,7 +76,7 @@ class Turns:
         self._taken: dict[tuple[str, str], str] = {}
 
     @contextmanager
-    def take(self, user_id: str, key: str, fingerprint: str) -> Iterator[None]:
+    def take(self, user_id: str, key: str, fingerprint: str, patience: float) -> Iterator[None]:
         """Keep others with this key waiting for as long as the block takes.
 
         Raises:
@@ -84,7 +85,7 @@ class Turns:
         """
         mine = user_id, key
         with self._condition:
-            self._condition.wait_for(lambda: self._taken.get(mine) != fingerprint, PATIENCE_SECONDS)
+            self._condition.wait_for(lambda: self._taken.get(mine) != fingerprint, patience)
             if mine in self._taken:
                 raise ApiError("conflict")
             self._taken[mine] = fingerprint
