@@ -1,4 +1,4 @@
-"""The commands: users, tokens, backup, and the API's description."""
+"""The commands: users, tokens, backup, export and import, and the API's description."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections import Counter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 from flask import Flask
@@ -156,7 +156,7 @@ def export_all(name: str, file: Path) -> None:
     count = Session.select().where(Session.user == user_id).count()
     try:
         with open(draft, "xb", opener=_private) as out, click.progressbar(length=count, label="Sessions") as bar:
-            for piece in transfer.everything(user_id):
+            for piece in transfer.export_all(user_id):
                 out.write(piece)
                 bar.update(piece.endswith(b"\n"))
         draft.replace(file)
@@ -181,14 +181,19 @@ def import_all(name: str, file: IO[bytes], duplicate: bool) -> None:
     user_id = _find(name).id
     counts: Counter[str] = Counter()
     problems = []
-    size = os.fstat(file.fileno()).st_size
+    left_out: Counter[str] = Counter()
+    size = os.fstat(file.fileno()).st_size if file.seekable() else None
+    bar: Any
     with click.progressbar(length=size, label="Bytes") as bar:
         for report in transfer.take_in(user_id, file, duplicate):
             counts[report["status"]] += 1
+            left_out.update(report.get("left_out", {}))
             if report["status"] == "refused":
                 problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
-            bar.update(file.tell() - bar.pos)
+            bar.update(file.tell() - bar.pos if size else 0)
     click.echo(f"{counts['imported']} imported, {counts['skipped']} skipped, {counts['refused']} refused.")
+    if left_out:
+        click.echo(f"Left out: {', '.join(f'{count} {what}' for what, count in left_out.items())}.")
     if problems:
         raise click.ClickException("\n".join(problems))
 

@@ -138,7 +138,8 @@ class Database(peewee.SqliteDatabase):
         more = "," + sql[sql.rindex("(") :]
         for start in range(0, len(rows), ROWS_A_STATEMENT):
             some = rows[start : start + ROWS_A_STATEMENT]
-            connection.execute(sql + more * (len(some) - 1), list(chain.from_iterable(some)))
+            with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
+                connection.execute(sql + more * (len(some) - 1), list(chain.from_iterable(some)))
 
     def keep_log_short(self) -> None:
         """Bring what imports leave in the write-ahead log into the file, for ever, beside the writers.

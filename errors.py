@@ -169,5 +169,5 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NotModified, lambda _: Response(status=304, headers=g.headers))
     app.register_error_handler(HTTPException, from_http)
     app.register_error_handler(peewee.PeeweeException, from_database)
-    app.register_error_handler(sqlite3.Error, from_database)  # from executemany, which Peewee does not wrap
+    app.register_error_handler(sqlite3.Error, from_database)
     app.register_error_handler(Exception, from_bug)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -120,20 +120,21 @@ def anything(session: dict[str, Any]) -> None:
     """Forbid nothing."""
 
 
-class Place(NamedTuple):
+class PageState(NamedTuple):
     """Where a page of sessions ends: what came last by the list's order, and what is known of the pages so far.
 
     ``newest`` is the ``updated_at`` of the first session of all, ``start`` an id that is newer
-    than those of all sessions there were then, ``seen`` the rowids of those that have come.
+    than those of all sessions there were then, ``gaps`` the rowids of those that have come, in their
+    order, each as its distance from the one before: that is short, and a cursor goes into a URL.
     """
 
     below: tuple[str, str, str]
     newest: str
     start: str
-    seen: tuple[int, ...]
+    gaps: tuple[int, ...]
 
 
-class Known(Exception):
+class AlreadyImported(Exception):
     """What is to be imported is there already, as this session."""
 
     def __init__(self, session_id: str):
@@ -234,17 +235,18 @@ class Session(Table):
         return session
 
     @staticmethod
-    def page(user_id: str, limit: int, place: Place | None) -> tuple[list[dict[str, Any]], Place | None]:
+    def page(user_id: str, limit: int, place: PageState | None) -> tuple[list[dict[str, Any]], PageState | None]:
         """Return some of the user's sessions and the place where the rest begins, None where there is none.
 
         All that were there at the first page come once. Those that move up meanwhile would slip
         past the key that the pages go down by: they come at the end, if they have not come before.
         """
-        place = place or Place(("~", "", ""), "~", new_id(), ())
+        place = place or PageState(("~", "", ""), "~", new_id(), ())
+        seen = set(accumulate(place.gaps))
         with db.reading():
             values = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
             below = Session._below(user_id=user_id, limit=limit + 1, **values).fetchall()
-            known = {*place.seen, *(row[-1] for row in below)}
+            known = {*seen, *(row[-1] for row in below)}
             found: Any = below
             if len(below) <= limit:
                 moved = Session._moved(user_id=user_id, newest=place.newest, start=place.start)
@@ -252,12 +254,14 @@ class Session(Table):
         items = [dict(zip(Session.KEYS, row, strict=False)) for row in found[:limit]]
         if len(found) <= limit:
             return items, None
-        last = below[:limit][-1] if below else None
-        return items, Place(
-            (last[4], last[3], last[0]) if last else place.below,
+        last = items[min(len(below), limit) - 1] if below else None
+        return items, PageState(
+            (last["updated_at"], last["created_at"], last["id"]) if last else place.below,
             min(place.newest, items[0]["updated_at"]),
             place.start,
-            tuple(sorted({*place.seen, *(row[-1] for row in found[:limit])})),
+            tuple(
+                after - before for before, after in pairwise([0, *sorted({*seen, *(row[-1] for row in found[:limit])})])
+            ),
         )
 
     @staticmethod
@@ -314,7 +318,7 @@ class Session(Table):
         prompt: str | None = None,
         once: bool = False,
     ) -> dict[str, Any]:
-        """Create a session with all its messages, or nothing, and return it; ``once``, or raise Known.
+        """Create a session with all its messages, or nothing, and return it; ``once``, or raise AlreadyImported.
 
         ``given`` has its ``title``, ``created_at`` and ``origin``; ``messages`` are
         ``(role, content, metadata as JSON text, created_at or None)`` in their order. A long import
@@ -325,15 +329,15 @@ class Session(Table):
         session = Session._new(given["title"], prompt, given["created_at"])
         origin = given["origin"]
 
-        def look() -> None:
+        def refuse_known() -> None:
             if once:
                 Session._refuse_known(user_id, origin)
 
-        look()
+        refuse_known()
         if len(messages) <= BATCH:
             rows = Message.rows(session, messages)
             with db.writing():
-                look()
+                refuse_known()
                 Session._insert(user_id=user_id, origin=origin, **session)
                 Message._insert.many(rows)
                 then(session)
@@ -346,7 +350,7 @@ class Session(Table):
                 with db.writing(lasting=False):
                     Message._insert.many(rows)
             with db.writing():
-                look()
+                refuse_known()
                 Session._give(user_id=user_id, id=session["id"])
                 then(session)
         except BaseException:
@@ -359,7 +363,7 @@ class Session(Table):
         by_origin = Session._by_origin(user_id=user_id, origin=origin).fetchone()
         known = by_origin or Session._one(id=origin, user_id=user_id).fetchone()
         if known:
-            raise Known(known[0])
+            raise AlreadyImported(known[0])
 
     @staticmethod
     def recover(session_id: str | None = None) -> None:
@@ -411,7 +415,10 @@ class Row(Table):
     def one(cls, user_id: str, session_id: str, row_id: str) -> dict[str, Any]:
         """Return a row of a session of the user's, ``seq`` included, or raise Missing."""
         Session.one(user_id, session_id)
-        return cls._dict(cls._one(id=row_id, session_id=session_id).fetchone())
+        row = cls._one(id=row_id, session_id=session_id).fetchone()
+        if row is None:
+            raise Missing("session")
+        return cls._dict(row)
 
     @classmethod
     def shown(cls, user_id: str, session_id: str, row_id: str) -> dict[str, Any]:
@@ -746,7 +753,8 @@ class Retry(Table):
 
 
 # The list of a user's sessions comes out of this index in its order, with no sorting.
-Session.add_index(Session.user, Session.origin)
 Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+# What was imported before is found by this one.
+Session.add_index(Session.user, Session.origin)
 
 TABLES = (User, Login, Session, Message, WebhookRun, Draft, Retry)

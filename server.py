@@ -59,7 +59,7 @@ STALL_SECONDS = 60.0
 SPARE_THREADS = 4
 # Each waits for a webhook, ten seconds at most; one user takes half of them at most.
 WEBHOOK_THREADS = 2 * webhooks.MOST_OF_ONE_USER
-# How often connections are looked through for those.
+# How often connections are looked through for stalled ones.
 LOOK_SECONDS = 5.0
 
 

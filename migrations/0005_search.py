@@ -5,6 +5,8 @@ its rowid is the ``seq`` of a message, or the negative one of a row of ``titles`
 put in by services/search.py, from what the triggers note here; what goes is taken out by them.
 """
 
+import sqlite3
+
 SCHEMA = """
 CREATE TABLE titles (
     seq INTEGER PRIMARY KEY,
@@ -43,15 +45,14 @@ CREATE TRIGGER session_deleted BEFORE DELETE ON sessions WHEN old.user_id IS NOT
         );
     INSERT INTO search (search, rowid, owner, text)
         SELECT 'delete', -seq, replace(old.user_id, '-', ''), title FROM titles WHERE session_id = old.id;
-END
+END;
 """
 
 
 def up(migrator, db):
     statement = ""
     for line in SCHEMA.strip().split("\n"):
-        statement += line + "\n"
-        inside = statement.lstrip().startswith("CREATE TRIGGER") and not line.startswith("END")
-        if (line.endswith(";") and not inside) or line == "END":
+        statement += f"{line}\n"
+        if sqlite3.complete_statement(statement):
             db.execute_sql(statement)
             statement = ""

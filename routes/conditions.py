@@ -22,7 +22,7 @@ def tag(kind: str, session: dict[str, Any]) -> str:
 
 def tagged(session: dict[str, Any]) -> dict[str, Any]:
     """Let the answer, which is this session, say its tag."""
-    g.headers = {"ETag": tag("session", session)}
+    g.headers["ETag"] = tag("session", session)
     return session
 
 
@@ -30,7 +30,7 @@ def unless_known(kind: str) -> Callable[[dict[str, Any]], None]:
     """Return what is to be told of the session before its answer is built: it may end the request with 304."""
 
     def look(session: dict[str, Any]) -> None:
-        g.headers = {"ETag": tag(kind, session)}
+        g.headers["ETag"] = tag(kind, session)
         if request.if_none_match.contains_weak(g.headers["ETag"].strip('"')):
             raise NotModified
 

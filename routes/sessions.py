@@ -8,7 +8,7 @@ import orjson
 from flask import Blueprint, Response, g
 
 import schemas
-from models import Message, Place, Session
+from models import Message, PageState, Session
 from routes import body, may_return, paging, query, refuses, returns, take_time, waits_in
 from routes.conditions import tagged, unless_known, unmoved
 from routes.retries import kept, kept_id, retried
@@ -31,7 +31,7 @@ def list_sessions(wanted: dict[str, Any]) -> dict[str, Any]:
     if not paging.is_asked(wanted):
         return {"items": Session.of_user(g.user_id)}
     place = paging.place(wanted)
-    items, place = Session.page(g.user_id, paging.limit(wanted), place and Place(*place))
+    items, place = Session.page(g.user_id, paging.limit(wanted), place and PageState(*place))
     return {"items": items, "next_cursor": paging.cursor(place)}
 
 

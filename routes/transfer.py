@@ -21,7 +21,7 @@ LINES = "application/x-ndjson"
 @returns(None, 200, LINES)
 def export_all() -> Response:
     """Export every session of the caller, a document a line."""
-    return Response(transfer.everything(g.user_id), mimetype=LINES)
+    return Response(transfer.export_all(g.user_id), mimetype=LINES)
 
 
 @blueprint.post("/import")

@@ -32,7 +32,7 @@ SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
 log = logging.getLogger("parley")
 
 
-class Places:
+class ChatSlots:
     """Where chats are under way: one in a session, a few of a user, so many in all."""
 
     def __init__(self, most: int):
@@ -63,7 +63,7 @@ class Places:
             self._of_user += Counter()  # drops who has none
 
 
-class Keeper:
+class DraftSaver:
     """Keeps the drafts of all chats in one write now and then; where each wrote its own, other deltas were late."""
 
     def __init__(self) -> None:
@@ -109,9 +109,9 @@ class Keeper:
 class Chat:
     """One answer on its way. Who has begun one must close it."""
 
-    def __init__(self, places: Places, keeper: Keeper, user_id: str, session_id: str, gone: Callable[[], bool]):
-        places.take(user_id, session_id)
-        self._places, self._keeper, self._user_id, self._session_id = places, keeper, user_id, session_id
+    def __init__(self, slots: ChatSlots, saver: DraftSaver, user_id: str, session_id: str, gone: Callable[[], bool]):
+        slots.take(user_id, session_id)
+        self._slots, self._saver, self._user_id, self._session_id = slots, saver, user_id, session_id
         self._gone = gone
         self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
@@ -127,7 +127,7 @@ class Chat:
     def begin(self, content: str, metadata: str, then: Look, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
         """Store the user's message, and only then ask the model."""
         self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata, then))
-        self._keeper.add(self)
+        self._saver.add(self)
         parts = prompt.assemble(self._user_id, self._session_id)
         self._reply.model = llm.model
         self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
@@ -199,7 +199,7 @@ class Chat:
         self._ended = True
         if self._call:
             self._call.cancel()
-        self._keeper.remove(self)
+        self._saver.remove(self)
         try:
             if self.messages:
                 self._store()
@@ -207,7 +207,7 @@ class Chat:
             self.error = error.code if isinstance(error, ApiError) else errors.database_code(error)
             log.error("an answer could not be stored: %s: %s", self.error, error)
         finally:
-            self._places.free(self._user_id, self._session_id)
+            self._slots.free(self._user_id, self._session_id)
 
     def _store(self) -> None:
         reply = self._reply
@@ -226,7 +226,7 @@ class Chats:
 
     def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, most: int):
         self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
-        self._places, self._keeper = Places(most), Keeper()
+        self._slots, self._saver = ChatSlots(most), DraftSaver()
 
     def begin(
         self,
@@ -248,7 +248,7 @@ class Chats:
         Session.one(user_id, session_id)
         if self._llm is None:
             raise ApiError("llm_not_configured")
-        chat = Chat(self._places, self._keeper, user_id, session_id, gone)
+        chat = Chat(self._slots, self._saver, user_id, session_id, gone)
         try:
             chat.begin(content, metadata, then, self._prompt, self._llm, self._outgoing)
         except BaseException:
@@ -264,7 +264,7 @@ class Chats:
 
         """
         messages = Message.exchange(user_id, session_id, question_id)
-        if session_id in self._places:
+        if session_id in self._slots:
             raise ApiError("conflict")
         return messages
 

@@ -14,6 +14,7 @@ import sqlite3
 import time
 import unicodedata
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import peewee
@@ -30,6 +31,7 @@ MOST_WORDS = 32
 LOOKED_AT, RANKED, RANKED_OF_ONE = 2_000, 400, 5
 SNIPPET_WORDS = 24
 TITLE_WEIGHT = 4
+TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* Co So'"  # as in migrations/0005_search.py
 MARKS = ("\x02", "\x03")  # of a word, within; then <mark>
 
 BEHIND = """
@@ -131,8 +133,7 @@ def _ranked(texts: list[tuple[str, str, str]], match: str) -> list[tuple[str, st
     index = sqlite3.connect(":memory:")
     try:
         index.execute(
-            "CREATE VIRTUAL TABLE texts USING fts5 (session UNINDEXED, title, content, "
-            "tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co So'\")"
+            f'CREATE VIRTUAL TABLE texts USING fts5 (session UNINDEXED, title, content, tokenize = "{TOKENIZER}")'
         )
         clean = str.maketrans(dict.fromkeys(MARKS))
         rows = ((session_id, title.translate(clean), content.translate(clean)) for session_id, title, content in texts)
@@ -152,11 +153,17 @@ def _marked(snippet: str) -> str:
 
 
 def catch_up(seconds: float) -> None:
-    """Index what is new, some rows a transaction, for so many seconds at most."""
+    """Index what is new, some rows a transaction, for so many seconds at most.
+
+    Where that fails (a full disk, a lock that another process holds) the index stays as it is.
+    """
     deadline = time.monotonic() + seconds
-    while db.execute_sql(BEHIND).fetchone()[0] and time.monotonic() < deadline:
-        with db.writing(lasting=False):
-            _index_some()
+    try:
+        while db.execute_sql(BEHIND).fetchone()[0] and time.monotonic() < deadline:
+            with db.writing(lasting=False):
+                _index_some()
+    except (ApiError, peewee.PeeweeException) as error:
+        log.warning("the search index stays as it is: %s", error)
 
 
 def _index_some() -> None:
@@ -191,8 +198,6 @@ def keep_up() -> None:
     """Index what is new, for ever, beside the writers."""
     while True:
         time.sleep(PAUSE_SECONDS)
-        try:
+        with suppress(ApiError, peewee.PeeweeException):  # the database is not there; others will say so
             db.prepare()
             catch_up(PATIENCE_SECONDS)
-        except (ApiError, peewee.PeeweeException) as error:
-            log.warning("the search index stays as it is: %s", error)

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 
 import errors
 from errors import ApiError, Missing
-from models import Known, Place, Session
+from models import AlreadyImported, PageState, Session
 from schemas import BLANK, ImportDocument, NewSystemPrompt
 from services import documents, importers
 from values import PAGE_LENGTH, parse_json
@@ -20,9 +20,9 @@ DOCUMENT = ImportDocument()
 SYSTEM_PROMPT = NewSystemPrompt()
 
 
-def everything(user_id: str) -> Iterator[bytes]:
+def export_all(user_id: str) -> Iterator[bytes]:
     """Yield the export document of each of the user's sessions, as lines (https://github.com/ndjson/ndjson-spec)."""
-    place: Place | None = None
+    place: PageState | None = None
     while True:
         sessions, place = Session.page(user_id, PAGE_LENGTH[1], place)
         for session in sessions:
@@ -76,7 +76,7 @@ def _report(user_id: str, item: Any, duplicate: bool) -> dict[str, Any]:
         conversation = importers.converted(item)
         left_out = {"left_out": dict(conversation.left_out)} if conversation.left_out else {}
         session = _imported(user_id, conversation, duplicate)
-    except Known as known:
+    except AlreadyImported as known:
         return {"status": "skipped", "session_id": known.session_id}
     except ApiError as error:
         details = {} if error.details is None else {"details": error.details}

@@ -113,7 +113,7 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
         blocks("## Fire an action", "## Find, page, retry, move"),
     )
     more = blocks("## Find, page, retry, move", "## The API in short")
-    assert (len(chat), len(action), len(more)) == (2, 1, 4)
+    assert (len(chat), len(action), len(more)) == (2, 1, 5)
     with Receiver() as receiver:
         monkeypatch.setenv("RESTART_SECRET", SECRET)
         actions = tmp_path / "actions.toml"

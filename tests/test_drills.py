@@ -393,7 +393,7 @@ def test_the_docs_page_in_a_browser(tmp_path: Path) -> None:
             timeout=60,
         )
     assert done.returncode == 0, done.stderr
-    for shown in ("/api/sessions/{session_id}/export", "/api/auth/login", "Export a session as a document"):
+    for shown in ("/api/sessions/{session_id}/export", "/api/auth/login", "Export a session, as a document"):
         assert shown in done.stdout.replace("\u200b", "").replace("<wbr>", "")
     asked = asked_by(netlog, server.url)
     assert f"{server.url}/openapi.json" in asked

@@ -137,7 +137,7 @@ def test_long_ones_are_given_whole_or_not_at_all(owner: Caller) -> None:
 
 def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = owner.session("first"), owner.session("second")
-    pieces = transfer.everything(str(owner.user_id))
+    pieces = transfer.export_all(str(owner.user_id))
     assert second["id"] in next(pieces).decode()
     owner.delete(f"/api/sessions/{first['id']}")
     assert list(pieces) == []
