@@ -83,7 +83,7 @@ SETTINGS = (
         "PARLEY_THREADS",
         "int",
         8,
-        "Threads for what takes its time: logins, imports, long exports. All else needs none.",
+        "Threads for what takes its time: imports, searches, long exports. Most else needs none.",
         Range(1, 256),
     ),
     Setting("PARLEY_SYSTEM_PROMPT", "str", None, "The base identity prompt: the first that a model is sent."),

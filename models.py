@@ -351,7 +351,8 @@ class Session(Table):
                     Message._insert.many(rows)
             with db.writing():
                 refuse_known()
-                Session._give(user_id=user_id, id=session["id"])
+                if not Session._give(user_id=user_id, id=session["id"]).rowcount:
+                    raise ApiError("database_busy")  # a server that has started meanwhile took it for left over
                 then(session)
         except BaseException:
             Session.recover(session["id"])
@@ -478,14 +479,6 @@ class Message(Row):
     _last = Compiled(lambda: Message.last_query())
     _one = Compiled(lambda: Message.one_query())
     _page = Compiled(lambda: Message.page_query())
-    _next = Compiled(
-        lambda: (
-            Message.select(Message.seq, *(getattr(Message, key) for key in Message.KEYS))
-            .where(Message.session == param("session_id"), Message.seq > param("seq"))
-            .order_by(Message.seq)
-            .limit(1)
-        )
-    )
     _texts = Compiled(
         lambda: (
             Message.select(Message.seq, Message.role, Message.content, Message.created_at)
@@ -525,17 +518,6 @@ class Message(Row):
         return [
             (new_id(), session_id, role, content, metadata, moment or present)
             for role, content, metadata, moment in messages
-        ]
-
-    @staticmethod
-    def exchange(user_id: str, session_id: str, question_id: str) -> list[dict[str, Any]]:
-        """Return a user's message and the answer to it, if there is one, or raise Missing."""
-        with db.reading():
-            question = Message.one(user_id, session_id, question_id)
-            row = Message._next(session_id=session_id, seq=question["seq"]).fetchone()
-        found = [question, Message._dict(row)] if row else [question]
-        return [
-            {key: each[key] for key in Message.KEYS} for each in found if each["role"] != "user" or each is question
         ]
 
     @staticmethod
@@ -645,13 +627,20 @@ class Draft(Table):
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
     content = TextField(default="")
     model = TextField(null=True)
+    question_id = TextField(null=True)
 
     class Meta:
         table_name = "drafts"
         constraints = (_text_check("content", 0, CONTENT_LENGTH),)
 
-    _insert = Compiled(lambda: Draft.insert({Draft.session: param("session_id"), Draft.content: ""}))
-    _one = Compiled(lambda: Draft.select(Draft.content, Draft.model).where(Draft.session == param("session_id")))
+    _insert = Compiled(
+        lambda: Draft.insert(
+            {Draft.session: param("session_id"), Draft.content: "", Draft.question_id: param("question_id")}
+        )
+    )
+    _one = Compiled(
+        lambda: Draft.select(Draft.content, Draft.model, Draft.question_id).where(Draft.session == param("session_id"))
+    )
     _save = Compiled(
         lambda: Draft.update({Draft.content: param("content"), Draft.model: param("model")}).where(
             Draft.session == param("session_id")
@@ -669,7 +658,7 @@ class Draft(Table):
             Session.one(user_id, session_id)
             Draft._recover(user_id, session_id)
             message = Message.add(user_id, session_id, "user", content, metadata, then)
-            Draft._insert(session_id=session_id)
+            Draft._insert(session_id=session_id, question_id=message["id"])
         return message
 
     @staticmethod
@@ -689,9 +678,14 @@ class Draft(Table):
     def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:
         """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it."""
         with db.writing():
-            if not Draft._delete(session_id=session_id).rowcount:
+            draft = Draft._one(session_id=session_id).fetchone()
+            if not draft:
                 raise Missing("session")
-            return Message.add(user_id, session_id, "assistant", content, metadata) if content else None
+            Draft._delete(session_id=session_id)
+            answer = Message.add(user_id, session_id, "assistant", content, metadata) if content else None
+            if answer and draft[2]:
+                Retry.answered(user_id, draft[2], answer["id"])
+            return answer
 
     @staticmethod
     def recover() -> None:
@@ -705,7 +699,7 @@ class Draft(Table):
     def _recover(user_id: str, session_id: str) -> None:
         left = Draft._one(session_id=session_id).fetchone()
         if left:
-            content, model = left
+            content, model, _ = left
             metadata = orjson.dumps({"model": model, "finish_reason": "interrupted"}).decode()
             Draft.finish(user_id, session_id, content, metadata)
 
@@ -743,6 +737,14 @@ class Retry(Table):
         if row and row[0] != fingerprint:
             raise ApiError("conflict")
         return row and str(row[1])
+
+    @staticmethod
+    def answered(user_id: str, question_id: str, answer_id: str) -> None:
+        """Note the answer to a question that was asked under a key, if it was."""
+        asked, answered = (
+            orjson.dumps(made).decode() for made in ({"id": question_id}, {"id": question_id, "answer_id": answer_id})
+        )
+        Retry.update(answer=answered).where(Retry.user == user_id, Retry.answer == asked).execute()
 
     @staticmethod
     def keep(user_id: str, key: str, fingerprint: str, answer: str) -> None:

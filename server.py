@@ -59,6 +59,10 @@ STALL_SECONDS = 60.0
 SPARE_THREADS = 4
 # Each waits for a webhook, ten seconds at most; one user takes half of them at most.
 WEBHOOK_THREADS = 2 * webhooks.MOST_OF_ONE_USER
+# Each hashes a password; more at once than there are processors is no gain.
+LOGIN_THREADS = 2
+# Each sends or takes in all of a user's sessions.
+TRANSFER_THREADS = 4
 # How often connections are looked through for stalled ones.
 LOOK_SECONDS = 5.0
 
@@ -431,6 +435,7 @@ class Service:
         chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
         threads = {"patient": config["PARLEY_THREADS"], "streams": chats, "webhooks": calls}
+        threads |= {"logins": LOGIN_THREADS, "transfers": TRANSFER_THREADS}
         self._dispatcher = Dispatcher(app, threads)
         try:
             self._servers = [

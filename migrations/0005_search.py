@@ -36,6 +36,10 @@ END;
 CREATE TRIGGER session_given AFTER UPDATE OF user_id ON sessions WHEN old.user_id IS NULL BEGIN
     INSERT OR IGNORE INTO search_pending (session_id, what) VALUES (new.id, 'title'), (new.id, 'messages');
 END;
+CREATE TRIGGER session_gone AFTER DELETE ON sessions BEGIN
+    -- The seq of the newest messages, once they are gone, is used again.
+    UPDATE search_progress SET seq = min(seq, coalesce((SELECT max(seq) FROM messages), 0));
+END;
 CREATE TRIGGER session_deleted BEFORE DELETE ON sessions WHEN old.user_id IS NOT NULL BEGIN
     INSERT INTO search (search, rowid, owner, text)
         SELECT 'delete', seq, replace(old.user_id, '-', ''), content FROM messages

@@ -16,7 +16,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 @blueprint.post("/login")
 @auth.opened
-@waits_in("patient")
+@waits_in("logins")
 @returns(schemas.TokenPair)
 @body(schemas.Credentials)
 def log_in(data: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def me() -> dict[str, Any]:
 
 
 @blueprint.post("/password")
-@waits_in("patient")
+@waits_in("logins")
 @returns(None, 204)
 @body(schemas.NewPassword)
 def change_password(data: dict[str, Any]) -> None:

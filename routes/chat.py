@@ -34,7 +34,7 @@ def get_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @refuses(409, 502, 504)
 @returns(schemas.Exchange, 201, EVENTS)
 @body(schemas.NewQuestion)
-@retried(lambda made, data, session_id: replay(session_id, made["id"]), patience=0)
+@retried(lambda made, data, session_id: replay(session_id, made), patience=0)
 def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
     """Ask the model: its answer comes as server-sent events, or as JSON where that alone is accepted."""
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
@@ -46,9 +46,9 @@ def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
     return response
 
 
-def replay(session_id: str, question_id: str) -> dict[str, Any] | Response:
-    """Answer as the chat did that was about this question."""
-    messages = services().chats.replay(g.user_id, session_id, question_id)
+def replay(session_id: str, made: dict[str, str]) -> dict[str, Any] | Response:
+    """Answer as the chat did that has made these messages."""
+    messages = services().chats.replay(g.user_id, session_id, made)
     if not json_is_wanted():
         return Response(replayed_events(messages), mimetype=EVENTS, headers=UNBUFFERED)
     if len(messages) == 1:

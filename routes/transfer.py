@@ -17,7 +17,7 @@ LINES = "application/x-ndjson"
 
 
 @blueprint.get("/export")
-@waits_in("patient")
+@waits_in("transfers")
 @returns(None, 200, LINES)
 def export_all() -> Response:
     """Export every session of the caller, a document a line."""
@@ -25,7 +25,7 @@ def export_all() -> Response:
 
 
 @blueprint.post("/import")
-@waits_in("patient")
+@waits_in("transfers")
 @returns(schemas.TransferReport)
 @query(schemas.TransferOptions)
 @reads("application/json", LINES, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")

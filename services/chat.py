@@ -256,15 +256,15 @@ class Chats:
             raise
         return chat
 
-    def replay(self, user_id: str, session_id: str, question_id: str) -> list[dict[str, Any]]:
-        """Return a question that was asked before and its answer, if it got one.
+    def replay(self, user_id: str, session_id: str, made: dict[str, str]) -> list[dict[str, Any]]:
+        """Return a question that was asked before and its answer, if it got one; ``made`` has their ids.
 
         Raises:
             ApiError: ``session_not_found``, or ``conflict`` where the answer is still to come.
 
         """
-        messages = Message.exchange(user_id, session_id, question_id)
-        if session_id in self._slots:
+        messages = [Message.shown(user_id, session_id, message_id) for message_id in made.values()]
+        if len(messages) == 1 and session_id in self._slots:
             raise ApiError("conflict")
         return messages
 

@@ -19,7 +19,7 @@ from values import now
 
 OWN_LEVEL = 2  # of a message's heading
 DEEPEST = 6
-PLAIN = re.compile(r"(?:(?!^ {0,3}[=-]+ *$)[^<#`~\r])*", re.MULTILINE)  # text that needs no looking at
+PLAIN = re.compile(r"(?:(?!^ {0,3}(?:[=-]+ *$|\[))[^<#`~\r])*", re.MULTILINE)  # text that needs no looking at
 CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 
 
@@ -61,24 +61,28 @@ def _rewritten(lines: list[str], rewrite: Callable[[str], str]) -> str:
     behind_last = 0
     tokens = _parser(html=False).parse("\n".join(lines))
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.map is None or token.type not in ("fence", "inline", "heading_open"):
+        if token.map is None or token.type not in ("fence", "code_block", "inline", "heading_open"):
             continue
         first, behind = token.map
-        # What is in no paragraph (a list's marks, say, or a link's definition) is never code.
-        lines[behind_last:first] = [_without_html(line) for line in lines[behind_last:first]]
+        lines[behind_last:first] = [_between(line) for line in lines[behind_last:first]]
         behind_last = max(behind, behind_last)
         if token.type == "fence":
-            mark = token.markup
-            closed = behind - first > 1 and re.search(rf"{mark[0]}{{{len(mark)},}}\s*$", lines[behind - 1])
+            mark, last = token.markup, lines[behind - 1].rstrip()
+            closed = behind - first > 1 and len(last) - len(last.rstrip(mark[0])) >= len(mark)
             open_fence = mark if token.level == 0 and not closed else ""
         elif token.type == "inline":
             lines[first:behind] = rewrite("\n".join(lines[first:behind])).split("\n")
-        elif token.level == 0 and following is not None:
+        elif token.type == "heading_open" and token.level == 0 and following is not None:
             level = min(DEEPEST, OWN_LEVEL + int(token.tag[1:]))
             text = " ".join(following.content.split())
             lines[first:behind] = [f"{'#' * level} {text}", *[""] * (behind - first - 1)]
-    lines[behind_last:] = [_without_html(line) for line in lines[behind_last:]]
+    lines[behind_last:] = [_between(line) for line in lines[behind_last:]]
     return "\n".join([*lines, open_fence] if open_fence else lines)
+
+
+def _between(line: str) -> str:
+    """Return a line that is in no paragraph: never code, and no definition that other messages' links could have."""
+    return re.sub(r"^( {0,3})\[", r"\1\\[", _without_html(line))
 
 
 def _without_html(text: str) -> str:

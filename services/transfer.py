@@ -16,6 +16,8 @@ from schemas import BLANK, ImportDocument, NewSystemPrompt
 from services import documents, importers
 from values import PAGE_LENGTH, parse_json
 
+MOST_REFUSED = 1_000
+TOO_MANY = {"_schema": ["So many were refused that this and what follows were not looked at."]}
 DOCUMENT = ImportDocument()
 SYSTEM_PROMPT = NewSystemPrompt()
 
@@ -41,8 +43,14 @@ def take_in(user_id: str, lines: IO[bytes], duplicate: bool) -> Iterator[dict[st
     Where not ``duplicate``, what the user has already is skipped: a session with the document's
     own id, or one that was imported from it.
     """
+    refused = 0
     for number, item in _items(lines):
-        yield {"line": number} | _report(user_id, item, duplicate)
+        if refused == MOST_REFUSED:
+            yield {"line": number, "status": "refused", "error": "validation_error", "details": TOO_MANY}
+            return
+        report = _report(user_id, item, duplicate)
+        refused += report["status"] == "refused"
+        yield {"line": number} | report
 
 
 def _items(lines: IO[bytes]) -> Iterator[tuple[int, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,7 +65,8 @@ def test_a_long_one_comes_whole(owner: Caller) -> None:
         ("~~~~\n```\n<b>\n~~~", "~~~~\n```\n<b>\n~~~\n~~~~"),
         ("> ```\n> <b>", "> ```\n> <b>"),
         ("- ```\n  <b>", "- ```\n  <b>"),
-        ("    <b>", "    &lt;b>"),
+        ("    <b>", "    <b>"),
+        ("[1]: http://evil.example\ntext", "\\[1]: http://evil.example\ntext"),
         ("# One\n## Two ##\n###### Six", "### One\n#### Two\n###### Six"),
         ("One\n===\ntwo", "### One\n\ntwo"),
         ("## User, 2026-01-31 09:30:00 UTC", "#### User, 2026-01-31 09:30:00 UTC"),
@@ -98,6 +101,13 @@ def test_no_text_makes_html_or_swallows_what_follows(content: str) -> None:
     assert not [
         token for token in tokens[:-3] if token.type == "heading_open" and token.level == 0 and token.tag < "h3"
     ]
+
+
+@pytest.mark.parametrize("content", ["```\n" + "`" * 49_900 + "x", "`x" * 25_000, "<" * 50_000, "#" + "[" * 49_000])
+def test_the_longest_messages_take_a_moment(content: str) -> None:
+    began = time.process_time()
+    assert html(contained(content)) == []
+    assert time.process_time() - began < 20  # one took forty
 
 
 def test_plain_text_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

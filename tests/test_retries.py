@@ -162,6 +162,18 @@ class TestChat:
         assert as_json.get_json() == {"messages": [question, reply]}
         assert len(upstream.calls()) == asked
 
+    def test_what_is_appended_meanwhile_is_not_its_answer(self, owner: Caller) -> None:
+        session = owner.session()
+        path = f"/api/sessions/{session['id']}"
+        stream = ask(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"})
+        pieces = stream.iter_encoded()
+        next(pieces)
+        owner.post(f"{path}/messages", message("intruder", role="assistant"))
+        assert b"done" in b"".join(pieces)
+        stream.close()
+        again = ask(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"}, Accept="application/json")
+        assert [each["content"] for each in again.get_json()["messages"]] == ["say x\nwait 0.3\nsay y", "xy"]
+
     def test_one_that_failed(self, owner: Caller) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}/chat"

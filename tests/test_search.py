@@ -155,7 +155,7 @@ def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
 
 def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller) -> None:
     owner.imported(message("zebra"), title="old")
-    owner.imported(*[message("zebra")] * 500, title="much")
+    owner.imported(*[message("zebra")] * 2_400, title="much")
     assert set(found(owner, "zebra")) == {"old", "much"}
 
 
@@ -183,6 +183,20 @@ def test_it_keeps_in_step(app: Flask, owner: Caller, other: Caller) -> None:
     assert app.test_cli_runner().invoke(args=["users", "remove", "other", "--yes"]).exit_code == 0
     whole()
     assert rows("SELECT count(*) FROM titles") == [(0,)]
+
+
+def test_a_deletion_of_the_newest_leaves_no_gap(owner: Caller) -> None:
+    """What is new has the seq of what is gone."""
+    for _ in range(3):
+        session = owner.imported(message("zebra"), message("zebra"))
+        assert len(find(owner, "zebra")) == 1
+        owner.delete(f"/api/sessions/{session['id']}")
+        again = owner.session()
+        owner.post(f"/api/sessions/{again['id']}/messages", message("zebra, and longer"))
+        assert len(find(owner, "zebra")) == 1
+        whole()
+        owner.delete("/api/sessions")
+        whole()
 
 
 def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

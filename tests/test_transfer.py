@@ -95,6 +95,12 @@ def test_nothing_is_nothing(owner: Caller, body: bytes) -> None:
     assert lines(owner) == []
 
 
+def test_of_junk_not_all_is_told(owner: Caller) -> None:
+    report = send(owner, [0] * 5_000 + [DOCUMENT])
+    assert report["counts"] == {"imported": 0, "skipped": 0, "refused": 1_001}
+    assert "not looked at" in str(report["sessions"][-1]["details"])
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("many", [True, False])
 def test_an_array_or_one_document(owner: Caller, many: bool, indent: int | None) -> None:
