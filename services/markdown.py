@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -60,7 +61,7 @@ def _rewritten(lines: list[str], rewrite: Callable[[str], str]) -> str:
     open_fence = ""
     behind_last = 0
     tokens = _parser(html=False).parse("\n".join(lines))
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following in zip_longest(tokens, tokens[1:]):
         if token.map is None or token.type not in ("fence", "code_block", "inline", "heading_open"):
             continue
         first, behind = token.map
