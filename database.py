@@ -116,13 +116,21 @@ class Database(peewee.SqliteDatabase):
             raise ApiError("database_busy")
         waited = time.monotonic() - began
         try:
+            with self._adjusted(waited, lasting), self.atomic():
+                yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _adjusted(self, waited: float, lasting: bool) -> Iterator[None]:
+        """Set the connection's pragmas for one write transaction, and back."""
+        try:
             if waited > 0.1:  # then another process gets only the rest of the patience
                 self.pragma("busy_timeout", max(int((PATIENCE_SECONDS - waited) * 1_000), 1))
             if not lasting:
                 self.pragma("synchronous", "NORMAL")
                 self.pragma("ignore_check_constraints", 1)
-            with self.atomic():
-                yield
+            yield
         finally:
             if waited > 0.1:
                 self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
@@ -130,7 +138,6 @@ class Database(peewee.SqliteDatabase):
                 self.pragma("ignore_check_constraints", 0)
                 self.pragma("synchronous", self._synchronous)
                 self._log_grown.set()
-            self._turn.release()
 
     def insert_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows, many a statement: 10,000 in 40 ms, one by one 53, in a loop of models 700."""

@@ -51,6 +51,9 @@ class ChatSlots:
             self._sessions.add(session_id)
             self._of_user[user_id] += 1
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     def __contains__(self, session_id: str) -> bool:
         with self._lock:
             return session_id in self._sessions
@@ -227,6 +230,11 @@ class Chats:
     def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, most: int):
         self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
         self._slots, self._saver = ChatSlots(most), DraftSaver()
+
+    @property
+    def under_way(self) -> int:
+        """How many chats there are."""
+        return len(self._slots)
 
     def begin(
         self,

@@ -144,6 +144,7 @@ def settings(tmp_path: Path, empty_database: Path) -> dict[str, Any]:
 def app(settings: dict[str, Any]) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
+    assert not app.extensions["services"].chats.under_way, "a test has left a chat open"
     app.extensions["services"].outgoing.close()
     if not db.is_closed():
         db.close()

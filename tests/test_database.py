@@ -216,3 +216,15 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="cannot be used"):
         database.open_database(path)
     db.close()
+
+
+def test_a_write_on_a_lost_connection_frees_the_line(app: Flask) -> None:
+    db.close()
+    for _ in range(2):
+        with pytest.raises(peewee.InterfaceError), db.writing(lasting=False):
+            pass
+    freed: list[bool] = []
+    other = threading.Thread(target=lambda: freed.append(db._turn.acquire(timeout=1)))
+    other.start()
+    other.join()
+    assert freed == [True]
