@@ -53,16 +53,23 @@ INSERT INTO search (rowid, owner, text)
 SELECT m.seq, replace(s.user_id, '-', ''), m.content FROM messages m JOIN sessions s ON s.id = m.session_id
 WHERE m.session_id = ? AND m.seq > ? AND m.seq <= ?
 """
-FORGET_TITLE = """
-INSERT INTO search (search, rowid, owner, text)
-SELECT 'delete', -t.seq, replace(s.user_id, '-', ''), t.title
-FROM titles t JOIN sessions s ON s.id = t.session_id WHERE t.session_id = ?
-"""
-INDEX_TITLE = """
-INSERT INTO search (rowid, owner, text)
-SELECT -t.seq, replace(s.user_id, '-', ''), t.title
-FROM titles t JOIN sessions s ON s.id = t.session_id WHERE t.session_id = ?
-"""
+# Of the titles that wait, the first few by their session: what was indexed of them goes, what they are now comes.
+WAITING = "(SELECT session_id FROM search_pending WHERE what = 'title' ORDER BY session_id LIMIT 64)"
+INDEX_TITLES = (
+    f"""
+    INSERT INTO search (search, rowid, owner, text)
+    SELECT 'delete', -t.seq, replace(s.user_id, '-', ''), t.title
+    FROM titles t JOIN sessions s ON s.id = t.session_id WHERE t.session_id IN {WAITING}
+    """,  # noqa: S608
+    f"DELETE FROM titles WHERE session_id IN {WAITING}",  # noqa: S608
+    f"INSERT INTO titles (session_id, title) SELECT id, title FROM sessions WHERE id IN {WAITING} AND title > ''",  # noqa: S608
+    f"""
+    INSERT INTO search (rowid, owner, text)
+    SELECT -t.seq, replace(s.user_id, '-', ''), t.title
+    FROM titles t JOIN sessions s ON s.id = t.session_id WHERE t.session_id IN {WAITING}
+    """,  # noqa: S608
+    f"DELETE FROM search_pending WHERE what = 'title' AND session_id IN {WAITING}",  # noqa: S608
+)
 FIND_MESSAGES = """
 SELECT m.session_id, m.seq FROM (
     SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid > 0 ORDER BY rowid DESC LIMIT ?
@@ -181,25 +188,20 @@ def _index_some() -> None:
         db.execute_sql(INDEX, (seq, end))
         db.execute_sql("UPDATE search_progress SET seq = ?", (end,))
         return
-    pending = db.execute_sql("SELECT session_id, what, done FROM search_pending LIMIT ?", (AT_ONCE,)).fetchall()
-    for session_id, what, done in pending:
-        if what == "messages":
-            (end,) = db.execute_sql(NEXT_OF_SESSION, (session_id, done, seq, AT_ONCE)).fetchone()
-            if end is not None:
-                db.execute_sql(INDEX_OF_SESSION, (session_id, done, end))
-                db.execute_sql(
-                    "UPDATE search_pending SET done = ? WHERE session_id = ? AND what = 'messages'", (end, session_id)
-                )
-                return
+    given = db.execute_sql("SELECT session_id, done FROM search_pending WHERE what = 'messages' LIMIT 1").fetchone()
+    if given:
+        session_id, done = given
+        (end,) = db.execute_sql(NEXT_OF_SESSION, (session_id, done, seq, AT_ONCE)).fetchone()
+        if end is None:
+            db.execute_sql("DELETE FROM search_pending WHERE session_id = ? AND what = 'messages'", (session_id,))
         else:
-            db.execute_sql(FORGET_TITLE, (session_id,))
-            db.execute_sql("DELETE FROM titles WHERE session_id = ?", (session_id,))
+            db.execute_sql(INDEX_OF_SESSION, (session_id, done, end))
             db.execute_sql(
-                "INSERT INTO titles (session_id, title) SELECT id, title FROM sessions WHERE id = ? AND title > ''",
-                (session_id,),
+                "UPDATE search_pending SET done = ? WHERE session_id = ? AND what = 'messages'", (end, session_id)
             )
-            db.execute_sql(INDEX_TITLE, (session_id,))
-        db.execute_sql("DELETE FROM search_pending WHERE session_id = ? AND what = ?", (session_id, what))
+        return
+    for statement in INDEX_TITLES:
+        db.execute_sql(statement)
 
 
 def keep_up() -> None:
