@@ -123,13 +123,12 @@ def anything(session: dict[str, Any]) -> None:
 class PageState(NamedTuple):
     """Where a page of sessions ends: what came last by the list's order, and what is known of the pages so far.
 
-    ``newest`` is the ``updated_at`` of the first session of all, ``start`` an id that is newer
-    than those of all sessions there were then, ``gaps`` the rowids of those that have come, in their
-    order, each as its distance from the one before: that is short, and a cursor goes into a URL.
+    ``start`` is an id that is newer than those of all sessions there were at the first page,
+    ``gaps`` the rowids of those that have come, in their order, each as its distance from the one
+    before: that is short, and a cursor goes into a URL.
     """
 
     below: tuple[str, str, str]
-    newest: str
     start: str
     gaps: tuple[int, ...]
 
@@ -189,7 +188,9 @@ class Session(Table):
     _moved = Compiled(
         lambda: (
             Session.select(*Session._columns(), SQL("rowid"))
-            .where(Session.user == param("user_id"), Session.updated_at >= param("newest"), Session.id < param("start"))
+            .where(
+                Session.user == param("user_id"), Session.updated_at >= param("updated_at"), Session.id < param("start")
+            )
             .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
         )
     )
@@ -241,7 +242,7 @@ class Session(Table):
         All that were there at the first page come once. Those that move up meanwhile would slip
         past the key that the pages go down by: they come at the end, if they have not come before.
         """
-        place = place or PageState(("~", "", ""), "~", new_id(), ())
+        place = place or PageState(("~", "", ""), new_id(), ())
         seen = set(accumulate(place.gaps))
         with db.reading():
             values = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
@@ -249,7 +250,7 @@ class Session(Table):
             known = {*seen, *(row[-1] for row in below)}
             found: Any = below
             if len(below) <= limit:
-                moved = Session._moved(user_id=user_id, newest=place.newest, start=place.start)
+                moved = Session._moved(user_id=user_id, updated_at=place.below[0], start=place.start)
                 found = below + list(islice((row for row in moved if row[-1] not in known), limit + 1 - len(below)))
         items = [dict(zip(Session.KEYS, row, strict=False)) for row in found[:limit]]
         if len(found) <= limit:
@@ -257,7 +258,6 @@ class Session(Table):
         last = items[min(len(below), limit) - 1] if below else None
         return items, PageState(
             (last["updated_at"], last["created_at"], last["id"]) if last else place.below,
-            min(place.newest, items[0]["updated_at"]),
             place.start,
             tuple(
                 after - before for before, after in pairwise([0, *sorted({*seen, *(row[-1] for row in found[:limit])})])

@@ -166,7 +166,7 @@ def take_time() -> None:
 
 
 def waits_in(pool: str) -> Callable[[View], View]:
-    """Mark a view that takes long or waits for something: the server gives it a thread of this pool."""
+    """Mark a view that takes long or waits for something: the server gives it a thread of this pool of its own."""
 
     def mark(view: View) -> View:
         view.pool = pool  # type: ignore[attr-defined]  # for server.py
