@@ -14,7 +14,8 @@ from flask import Flask
 
 import errors
 from database import Database, db
-from server import Answer, Writer
+from server.batching import Writer
+from server.http import Answer
 from tests.conftest import Caller, rows
 from tests.served import Served, make_user
 

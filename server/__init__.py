@@ -1,0 +1,44 @@
+"""Serving with waitress: what it lacks for us is added here, and nothing else is in here.
+
+- Its own refusals are JSON, like all others.
+- A body over the limit gets its answer from the app, and the client gets to read it.
+- Clients that stall are cut off.
+- SIGTERM and Ctrl-C finish what was accepted and then end the process, with 0.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import click
+from flask import Flask
+
+from database import db
+from models import Draft, Session, User, WebhookRun
+from server.loop import Service
+from services import search
+
+
+def serve(app: Flask) -> None:
+    """Serve the app and print one line that says where."""
+    db.prepare()
+    for table in (Session, Draft, WebhookRun):
+        table.recover()
+    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up)):
+        threading.Thread(target=work, name=name, daemon=True).start()
+    app.extensions["services"].start()
+    service = Service(app)
+    beside = Path(sys.executable).with_name("flask")  # the one that has our packages
+    flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
+    hint = "" if User.select().exists() else f"; no user yet, make one with: {flask} users add NAME"
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
+    gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
+    click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
+    service.run()
+    app.extensions["services"].outgoing.close()
+    db.tidy_up()

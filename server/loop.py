@@ -1,0 +1,142 @@
+"""The listening sockets, the event loop, and its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from config import StartError
+from server.dispatch import Dispatcher
+from server.http import Channel, replaying
+from services import webhooks
+
+# What was accepted has this long to finish when the process is told to stop.
+DRAIN_SECONDS = 15.0
+# Beside those of all chats that may be under way, for refusing more.
+SPARE_THREADS = 4
+# Each waits for a webhook, ten seconds at most; one user takes half of them at most.
+WEBHOOK_THREADS = 2 * webhooks.MOST_OF_ONE_USER
+# Each hashes a password; more at once than there are processors is no gain.
+LOGIN_THREADS = 2
+# Each sends or takes in all of a user's sessions.
+TRANSFER_THREADS = 4
+# How often connections are looked through for stalled ones.
+LOOK_SECONDS = 5.0
+
+
+class Server(TcpWSGIServer):
+    """One listening socket."""
+
+    channel_class = Channel
+    accepting: bool
+    loop_thread = threading.get_ident()
+
+    def pull_trigger(self) -> None:
+        if threading.get_ident() != self.loop_thread:  # the loop need not wake itself
+            super().pull_trigger()
+
+    def close_stalled(self) -> None:
+        """Close the connections of clients that keep them waiting, and let go who writes to them."""
+        for channel in list(self.active_channels.values()):
+            if channel.stalled():
+                channel.handle_close()
+
+    def stop_accepting(self) -> None:
+        """Take in the connections that the kernel has accepted for us, and no more."""
+        if self.accepting:
+            taken = -1
+            while taken != len(self.active_channels):
+                taken = len(self.active_channels)
+                self.handle_accept()
+            self.accepting = False
+            self.del_channel()
+            self.socket.close()
+
+
+class Service:
+    """The listening sockets, their connections and what serves them."""
+
+    def __init__(self, app: Flask):
+        config = app.config
+        adjustments = Adjustments(
+            host=config["PARLEY_HOST"],
+            port=config["PARLEY_PORT"],
+            ident="parley",
+            # One byte over what the app itself refuses, so that it is the app that does.
+            max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
+            connection_limit=1_000,
+            asyncore_use_poll=True,
+            recv_bytes=262_144,  # a large import in fewer pieces
+            outbuf_high_watermark=1_048_576,  # what a stream may be ahead of its client
+            # Reads on while a request is served, which is how a client's leaving is noticed.
+            channel_request_lookahead=1,
+            clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
+        )
+        self._sockets: dict[int, Any] = {}
+        chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
+        calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
+        threads = {"patient": config["PARLEY_THREADS"], "streams": chats, "webhooks": calls}
+        threads |= {"logins": LOGIN_THREADS, "transfers": TRANSFER_THREADS}
+        self._dispatcher = Dispatcher(app, threads)
+        try:
+            self._servers = [
+                Server(replaying(app), self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
+                for sockinfo in adjustments.listen
+            ]
+        except OSError as error:
+            raise StartError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
+        self._stopping = False
+
+    @property
+    def address(self) -> str:
+        """The URL that it listens at."""
+        host, port = self._servers[0].effective_host, self._servers[0].effective_port
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then finish what was accepted."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        next_look = 0.0
+        while not self._stopping:
+            self._turn(LOOK_SECONDS)
+            if time.monotonic() > next_look:
+                next_look = time.monotonic() + LOOK_SECONDS
+                for server in self._servers:
+                    server.close_stalled()
+        self._drain()
+        self._dispatcher.shutdown()
+        wasyncore.close_all(self._sockets)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        self._servers[0].trigger.pull_trigger()
+        signal.signal(number, signal.SIG_DFL)  # told twice, it ends at once
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+        self._dispatcher.serve_ready()
+
+    def _drain(self) -> None:
+        for server in self._servers:
+            server.stop_accepting()
+        self._turn(0)  # what has been sent by now was accepted
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            channels = [channel for server in self._servers for channel in list(server.active_channels.values())]
+            if not any(channel.busy for channel in channels):
+                return
+            for channel in channels:
+                if not channel.busy:
+                    channel.will_close = True
+            self._turn(0.05)
+        for server in self._servers:
+            for channel in list(server.active_channels.values()):
+                channel.handle_close()
