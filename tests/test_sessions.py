@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -124,6 +125,7 @@ class TestList:
 
     def test_has_the_one_that_moved_last_first(self, owner: Caller) -> None:
         first, second, third = (owner.session(title)["id"] for title in "abc")
+        time.sleep(0.002)  # in the same millisecond it would be a tie
         owner.patch(f"/api/sessions/{first}", {"title": "moved"})
         assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [first, third, second]
 
