@@ -19,7 +19,7 @@ from database import db
 from models import Login, Session, User
 from schemas import NewUser
 from services import transfer
-from values import new_id, now
+from values import new_id, now, printable
 
 users = AppGroup("users", help="Make, list and remove users.")
 password_option = click.option(
@@ -43,10 +43,21 @@ def _checked(**given: str) -> dict[str, str]:
 
 
 def _find(name: str) -> User:
-    user: User | None = User.get_or_none(User.name_key == User.key(name))
+    """Return the user with this name, exact or spelled as it is listed."""
+    given = name.encode(errors="replace").decode()
+    user: User | None = User.get_or_none(User.name_key == User.key(name)) if given == name else None
+    user = user or next((user for user in User.select() if _escaped(user.username) == name), None)
     if user is None:
-        raise click.ClickException(f"There is no user {name!r}.")
+        raise click.ClickException(f"There is no user '{_escaped(name)}'.")
     return user
+
+
+def _escaped(name: str) -> str:
+    r"""Return a name as it is shown: an older one may have characters that are not to be seen, or forge lines.
+
+    ``\\`` stands for a backslash, so that no two names are shown alike.
+    """
+    return printable(name.replace("\\", "\\\\"))
 
 
 @users.command("add")
@@ -55,7 +66,7 @@ def _find(name: str) -> User:
 def add_user(name: str, password: str) -> None:
     """Make a user."""
     data = _checked(username=name, password=password)
-    username = User.normalized(data["username"])
+    username = data["username"]
     password_hash = auth.hash_password(data["password"])
     try:
         with db.writing():
@@ -67,15 +78,15 @@ def add_user(name: str, password: str) -> None:
                 created_at=now(),
             ).execute()
     except IntegrityError:
-        raise click.ClickException(f"There is a user {username!r} already.") from None
-    click.echo(f"Made the user {username}.")
+        raise click.ClickException(f"There is a user '{_escaped(username)}' already.") from None
+    click.echo(f"Made the user {_escaped(username)}.")
 
 
 @users.command("list")
 def list_users() -> None:
     """List the users, with the time at which each was made."""
     for user in User.select().order_by(User.name_key):
-        click.echo(f"{user.created_at}  {user.username}")
+        click.echo(f"{user.created_at}  {_escaped(user.username)}")
 
 
 @users.command("passwd")
@@ -88,7 +99,7 @@ def change_password(name: str, password: str) -> None:
     with db.writing():
         User.update(password_hash=password_hash).where(User.id == user.id).execute()
         Login.delete().where(Login.user == user.id).execute()
-    click.echo(f"Changed the password of {user.username}.")
+    click.echo(f"Changed the password of {_escaped(user.username)}.")
 
 
 @users.command("remove")
@@ -98,10 +109,10 @@ def remove_user(name: str, yes: bool) -> None:
     """Remove a user with all their logins, sessions and messages."""
     user = _find(name)
     if not yes:
-        click.confirm(f"Remove {user.username} with all their sessions and messages?", abort=True)
+        click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
     with db.writing():
         User.delete().where(User.id == user.id).execute()
-    click.echo(f"Removed the user {user.username}.")
+    click.echo(f"Removed the user {_escaped(user.username)}.")
 
 
 @users.command("token")

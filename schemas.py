@@ -51,6 +51,14 @@ class Trimmed(Text):
         return super()._deserialize(value, attr, data, **kwargs).strip(BLANK)
 
 
+class Username(Text):
+    """The name of a new user."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return str(_valid(values.normalize_username, text)) if text else text
+
+
 class Time(fields.String):
     """A time in any form of ISO 8601, loaded as it is stored."""
 
@@ -254,7 +262,7 @@ class NewPassword(Base):
 
 
 class NewUser(Base):
-    username = Trimmed(required=True, validate=Length(1, values.USERNAME_LENGTH))
+    username = Username(required=True, validate=Length(1, values.USERNAME_LENGTH))
     password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
 
 
