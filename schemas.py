@@ -14,7 +14,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, vali
 from marshmallow.validate import Equal, Length, OneOf, Range
 
 import values
-from errors import ApiError
+from errors import STATUS, ApiError
 
 # What ECMAScript's trim() takes off, and so what the clients' own does (ECMA-262, 22.1.3.32).
 BLANK = (
@@ -95,7 +95,9 @@ class Page(Base):
         validate=Range(1, values.PAGE_LENGTH[1]),
         metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},
     )
-    cursor = fields.String(load_default=None, metadata={"description": "`next_cursor` of the page before."})
+    cursor = fields.String(
+        load_default=None, metadata={"description": "`next_cursor` of the page before.", "pattern": "^[A-Za-z0-9_.-]+$"}
+    )
 
 
 class SessionPage(Page):
@@ -429,5 +431,5 @@ class Status(Schema):
 
 
 class Error(Schema):
-    error = fields.String(required=True)
+    error = fields.String(required=True, validate=OneOf(tuple(STATUS)))
     details = fields.Raw()
