@@ -38,9 +38,7 @@ def build(app: Flask) -> dict[str, Any]:
         view = app.view_functions[rule.endpoint]
         if hasattr(view, "returned"):
             operations = {
-                method.lower(): _operation(rule, view, method)
-                for method in sorted(rule.methods or ())
-                if method in METHODS
+                method.lower(): _operation(rule, view) for method in sorted(rule.methods or ()) if method in METHODS
             }
             spec.path(re.sub(r"<(\w+)>", r"{\1}", rule.rule), operations=operations)
     document: dict[str, Any] = spec.to_dict()
@@ -99,7 +97,7 @@ def _without_null(schema: dict[str, Any]) -> None:
         del schema["default"]
 
 
-def _operation(rule: Rule, view: Any, method: str) -> dict[str, Any]:
+def _operation(rule: Rule, view: Any) -> dict[str, Any]:
     kinds = tokens_of(view) if rule.rule.startswith("/api/") else ()
     refusals = {400, 431, 500, 503} | set(getattr(view, "refusals", ()))
     if kinds or rule.endpoint in THROTTLED:
@@ -112,8 +110,8 @@ def _operation(rule: Rule, view: Any, method: str) -> dict[str, Any]:
         refusals |= {429}
     if hasattr(view, "retried"):
         refusals |= {409}
-    if method != "GET":
-        refusals |= {507}
+    if rule.rule.startswith("/api/"):
+        refusals |= {507}  # reading writes, too: the search index
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "summary": (view.__doc__ or "").partition("\n")[0],

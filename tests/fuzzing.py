@@ -1,4 +1,4 @@
-"""Runs schemathesis over the description: what it calls valid is taken, what it does not is refused, as it says."""
+"""Runs schemathesis against a server: what its description calls valid is taken, and all else is refused as it says."""
 
 from __future__ import annotations
 
@@ -7,77 +7,116 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
-from schemathesis import engine
-from schemathesis import Case, Response
+from schemathesis import Case, Response, engine
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events
+from schemathesis.generation.meta import StatefulPhaseData
 from schemathesis.openapi.checks import AllowHeaderMismatch, RejectedPositiveData, UnsupportedMethodResponse
 
+from tests.served import Served
+
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# These use up the token that they are called with.
+# What these have done, the token that they were called with does not survive.
 ENDING = {"log_out": "access_token", "change_password": "access_token", "refresh": "refresh_token"}
 
 
-def cursor_of_no_list(failure: Failure, case: Case, response: Response) -> bool:
+def refused_cursor(failure: Failure, case: Case[Any], response: Response) -> bool:
     """A cursor is signed, and not for a search: a made-up one is refused, and no schema can tell."""
     return isinstance(failure, RejectedPositiveData) and set(response.json().get("details", ())) == {"cursor"}
 
 
-def import_as_an_id(failure: Failure, case: Case, response: Response) -> bool:
+def import_as_an_id(failure: Failure, case: Case[Any], response: Response) -> bool:
     """``/api/sessions/import`` with another method than POST is, to the router, an id that no session has."""
-    return (
-        isinstance(failure, UnsupportedMethodResponse | AllowHeaderMismatch)
-        and case.operation.path == "/api/sessions/import"
-    )
+    of_methods = isinstance(failure, UnsupportedMethodResponse | AllowHeaderMismatch)
+    return of_methods and case.operation.path == "/api/sessions/import"
 
 
-EXCUSES = (cursor_of_no_list, import_as_an_id)
+EXCUSES = (refused_cursor, import_as_an_id)
 
 
-def fuzz(
-    url: str, log_in: Callable[[], dict[str, str]], phases: dict[str, dict[str, Any]], seed: int
-) -> tuple[Counter[str], list[str]]:
-    """Return how many requests each phase sent to a server, and what did not agree with its description."""
-    settings = tomllib.loads(CONFIG.read_text()) | {"seed": seed}
-    settings["phases"] = {
-        name: {"enabled": name in phases, **settings["phases"].get(name, {}), **phases.get(name, {})}
-        for name in ("examples", "coverage", "fuzzing", "stateful")
-    }
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=SchemathesisConfig.from_dict(settings))
-    common = log_in()
+class Fuzzer:
+    """One run against a server.
 
-    @schema.auth(refresh_interval=None)
-    class Tokens:
-        def get(self, case: Any, context: Any) -> str:
-            kind = ENDING.get(case.operation.definition.raw["operationId"])
-            return log_in()[kind] if kind else common["access_token"]
+    ``log_in`` returns a pair of tokens of the user who calls. ``other`` is another user's token, for what
+    would take away the sessions that are needed.
+    """
 
-        def set(self, case: Any, data: str, context: Any) -> None:
-            case.headers["Authorization"] = f"Bearer {data}"
+    def __init__(self, server: Served, log_in: Callable[[], dict[str, str]], other: str):
+        self.server, self.log_in, self.other = server, log_in, other
+        self.token = log_in()["access_token"]
+        self.session_id = self.new_session()
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.problems: dict[str, str] = {}
 
-    @schema.hook
-    def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-        return not any(excuse(failure, case, response) for excuse in EXCUSES)
+    def new_session(self) -> str:
+        status, session, _ = self.server.request("POST", "/api/sessions", {}, self.token)
+        assert status == 201
+        return str(session["id"])
 
-    calls: Counter[str] = Counter()
-    problems: dict[str, str] = {}
-    for event in engine.from_schema(schema).execute():
-        if isinstance(event, events.ScenarioFinished):
-            calls[event.phase.value] += len(event.recorder.interactions)
-            for case_id, checks in event.recorder.checks.items():
-                for check in checks:
-                    if check.failure_info:
-                        failure = check.failure_info.failure
-                        label = event.recorder.cases[case_id].value.operation.label
-                        key = f"{label}, {check.name}: {failure.title}: {failure.message[:100]}"
-                        problems.setdefault(
-                            key, f"{key} {failure.message[100:1000]}\n{check.failure_info.code_sample[:2000]}"
-                        )
-        elif isinstance(event, events.NonFatalError):
-            problems[event.label] = f"{event.label}: {event.value!r}"
-        elif isinstance(event, events.FatalError):
-            raise event.exception
-    return calls, list(problems.values())
+    def run(self, description: dict[str, Any], phases: dict[str, dict[str, Any]], seed: int) -> None:
+        """Send what these phases make up of a description, and collect what does not agree with it."""
+        settings = tomllib.loads(CONFIG.read_text()) | {"seed": seed, "base-url": self.server.url}
+        settings["phases"] = {
+            name: phases.get(name, {}) | {"enabled": name in phases}
+            for name in ("examples", "coverage", "fuzzing", "stateful")
+        }
+        schema = schemathesis.openapi.from_dict(description, config=SchemathesisConfig.from_dict(settings))
+        self._hook_into(schema)
+        for event in engine.from_schema(schema).execute():
+            if isinstance(event, events.ScenarioFinished):
+                self._note(event)
+            elif isinstance(event, events.NonFatalError):
+                self.problems[event.label] = f"{event.label}: {event.value!r}"
+            elif isinstance(event, events.FatalError):
+                raise event.exception
+
+    def _hook_into(self, schema: Any) -> None:
+        @schema.auth(refresh_interval=None)
+        class Tokens:
+            def get(self_, case: Case[Any], context: Any) -> str:  # noqa: N805  # the Fuzzer is self here
+                operation = case.operation.definition.raw["operationId"]
+                if operation in ENDING:
+                    return self.log_in()[ENDING[operation]]
+                return self.other if operation == "delete_sessions" else self.token
+
+            def set(self_, case: Case[Any], token: str, context: Any) -> None:  # noqa: N805
+                case.headers["Authorization"] = f"Bearer {token}"
+
+        @schema.hook
+        def map_case(context: Any, case: Case[Any]) -> Case[Any]:
+            if case.meta and not isinstance(case.meta.phase.data, StatefulPhaseData):
+                self._let_succeed(case)
+            return case
+
+        @schema.hook
+        def filter_failure(context: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
+            return not any(excuse(failure, case, response) for excuse in EXCUSES)
+
+    def _let_succeed(self, case: Case[Any]) -> None:
+        """Replace valid parameters that mean nothing by ones that do: most valid requests would be 404 or 409."""
+        assert case.meta
+        if not case.meta.is_negative_at(ParameterLocation.PATH):
+            known = {"session_id": self.session_id, "name": "restart"}
+            if case.method == "DELETE" and "session_id" in case.path_parameters:
+                known["session_id"] = self.new_session()
+            case.path_parameters.update({name: known[name] for name in case.path_parameters if name in known})
+        if "Idempotency-Key" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
+            case.headers["Idempotency-Key"] = f"{uuid4()}{case.headers['Idempotency-Key']}"[:255]
+
+    def _note(self, event: events.ScenarioFinished) -> None:
+        recorder = event.recorder
+        for case_id, interaction in recorder.interactions.items():
+            if interaction.response:
+                self.answers[recorder.cases[case_id].value.operation.label, interaction.response.status_code] += 1
+        for case_id, checks in recorder.checks.items():
+            for check in checks:
+                if found := check.failure_info:
+                    label = recorder.cases[case_id].value.operation.label
+                    title = f"{check.name}, {label}: {found.failure.title}: {found.failure.message[:100]}"
+                    details = f"{title}{found.failure.message[100:2_000]}\n{found.code_sample[:2_000]}"
+                    self.problems.setdefault(title, details)

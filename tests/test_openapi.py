@@ -12,6 +12,7 @@ from jsonschema import ValidationError
 from openapi_spec_validator import validate
 
 import openapi
+from errors import STATUS
 from tests import described
 from tests.conftest import PASSWORD, Caller, Upstream, message
 from tests.receiver import SECRET
@@ -63,6 +64,45 @@ def test_operations_say_what_they_do(path: str, method: str, operation: dict[str
     assert bool(operation["security"]) is (path.startswith("/api/") and path != "/api/auth/login")
 
 
+def test_errors_say_their_codes() -> None:
+    responses = described.DOCUMENT["components"]["responses"].values()
+    contents = [response["content"]["application/json"]["schema"] for response in responses if "content" in response]
+    codes = [code for content in contents for code in content["properties"]["error"]["enum"]]
+    assert set(STATUS) - set(codes) == {"method_not_allowed", "not_implemented"}  # no operation has these
+    assert len(codes) == len(set(codes))
+    assert described.component("Error").is_valid({"error": "rate_limited"})
+    assert not described.component("Error").is_valid({"error": "rate_limit"})
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "invalid"),
+    [
+        ("NewSession", [{}, {"title": " "}, {"title": "x" * 120}, {"more": 1}], [{"title": ""}, {"title": "x" * 121}]),
+        ("NewSession", [], [{"title": None}, {"title": "a\0b"}, [], 1]),
+        ("NewTitle", [{"title": f"\ufeff {'x' * 120}\n"}, {"title": "🚀" * 120}], [{"title": "x" * 121}, {}]),
+        ("NewTitle", [{"title": "a\n\u2028b"}], [{"title": " \u3000\n"}, {"title": f" {'x' * 60} {'x' * 60} "}]),
+        ("NewSystemPrompt", [{}, {"system_prompt": None}, {"system_prompt": ""}], [{"system_prompt": "x" * 8_001}]),
+        ("NewMessage", [message(metadata={"a": [{"b": None}, 1e300]})], [message(metadata=None), message(metadata=[])]),
+        ("NewMessage", [message(role="system")], [message(metadata={"a": ["\0"]}), message(metadata={"\0": 1})]),
+        ("NewMessage", [message("x" * 50_000)], [message(""), message("x" * 50_001), message(role="tool"), {}]),
+    ],
+)
+def test_bodies_are_what_the_service_takes(owner: Caller, name: str, valid: list[Any], invalid: list[Any]) -> None:
+    path = f"/api/sessions/{owner.session()['id']}"
+    method, path = {
+        "NewSession": ("POST", "/api/sessions"),
+        "NewTitle": ("PATCH", path),
+        "NewSystemPrompt": ("PATCH", f"{path}/system-prompt"),
+        "NewMessage": ("POST", f"{path}/messages"),
+    }[name]
+    for body in valid:
+        assert described.component(name).is_valid(body)
+        assert owner(method, path, body).status_code < 300
+    for body in invalid:
+        assert not described.component(name).is_valid(body)
+        assert owner(method, path, body).status_code == 400
+
+
 def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> None:
     described.seen.clear()
     pair = nobody.post("/api/auth/login", {"username": "owner", "password": PASSWORD}).get_json()
@@ -108,7 +148,7 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
 
 def test_the_check_itself_finds_a_difference() -> None:
     session = {"id": "x", "title": None, "system_prompt": None, "created_at": "2026", "updated_at": "2026", "more": 1}
-    problems = described.validator("#/components/schemas/SessionOut").iter_errors(session)
+    problems = described.component("SessionOut").iter_errors(session)
     assert {problem.validator for problem in problems} >= {"pattern", "additionalProperties"}
     with pytest.raises(ValidationError):
-        described.validator("#/components/schemas/SessionOut").validate({})
+        described.component("SessionOut").validate({})
