@@ -216,7 +216,7 @@ class TestOlderNames:
         add_user(app, "alice")
         for command in (("passwd", "--password", PASSWORD), ("remove", "--yes"), ("token",)):
             result = run(app, "users", command[0], name, *command[1:])
-            assert (result.exit_code, result.output) == (1, f"Error: There is no user '{printable(name)}'.\n")
+            assert (result.exit_code, f"Error: There is no user '{printable(name)}'" in result.output) == (1, True)
         assert rows("SELECT username FROM users") == [("alice",)]
 
 
