@@ -608,8 +608,8 @@ class WebhookRun(Row):
 
     @staticmethod
     def finish(run: dict[str, Any], **outcome: Any) -> dict[str, Any]:
-        """Write down how a run has ended, and return it as it is sent."""
-        run = run | outcome | {"finished_at": now()}
+        """Write down how a run has ended, and when, and return it as it is sent."""
+        run = run | outcome
         with db.writing():
             WebhookRun._finish(**run)
         return run | {"request": orjson.Fragment(run["request"])}
@@ -675,16 +675,21 @@ class Draft(Table):
             }
 
     @staticmethod
-    def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:
-        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it."""
+    def finish(
+        user_id: str, session_id: str, content: str, metadata: str, error: str | None = None
+    ) -> dict[str, Any] | None:
+        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it.
+
+        ``error`` is the code that the chat ended with, for whoever sends the request again.
+        """
         with db.writing():
             draft = Draft._one(session_id=session_id).fetchone()
             if not draft:
                 raise Missing("session")
             Draft._delete(session_id=session_id)
             answer = Message.add(user_id, session_id, "assistant", content, metadata) if content else None
-            if answer and draft[2]:
-                Retry.answered(user_id, draft[2], answer["id"])
+            if draft[2]:
+                Retry.answered(user_id, draft[2], answer and answer["id"], error)
             return answer
 
     @staticmethod
@@ -701,7 +706,7 @@ class Draft(Table):
         if left:
             content, model, _ = left
             metadata = orjson.dumps({"model": model, "finish_reason": "interrupted"}).decode()
-            Draft.finish(user_id, session_id, content, metadata)
+            Draft.finish(user_id, session_id, content, metadata, "upstream_error")
 
 
 class Retry(Table):
@@ -739,11 +744,11 @@ class Retry(Table):
         return row and str(row[1])
 
     @staticmethod
-    def answered(user_id: str, question_id: str, answer_id: str) -> None:
-        """Note the answer to a question that was asked under a key, if it was."""
-        asked, answered = (
-            orjson.dumps(made).decode() for made in ({"id": question_id}, {"id": question_id, "answer_id": answer_id})
-        )
+    def answered(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
+        """Note the answer to a question that was asked under a key, if it was, or the code of what went wrong."""
+        ending = {"answer_id": answer_id, "error": error}
+        made = {"id": question_id} | {key: value for key, value in ending.items() if value}
+        asked, answered = orjson.dumps({"id": question_id}).decode(), orjson.dumps(made).decode()
         Retry.update(answer=answered).where(Retry.user == user_id, Retry.answer == asked).execute()
 
     @staticmethod
