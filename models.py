@@ -643,7 +643,7 @@ class Draft(Table):
     )
     _save = Compiled(
         lambda: Draft.update({Draft.content: param("content"), Draft.model: param("model")}).where(
-            Draft.session == param("session_id")
+            Draft.session == param("session_id"), Draft.question_id == param("question_id")
         )
     )
     _delete = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
@@ -662,17 +662,13 @@ class Draft(Table):
         return message
 
     @staticmethod
-    def keep(drafts: Sequence[tuple[str, str, str | None]]) -> set[str]:
+    def keep(drafts: Sequence[dict[str, Any]]) -> set[str]:
         """Keep what has come so far, for the case that the process ends here; return the sessions that are gone.
 
-        ``drafts`` are ``(session_id, content, model)``.
+        ``drafts`` have ``session_id``, ``question_id``, ``content`` and ``model``.
         """
         with db.writing(lasting=False):
-            return {
-                session_id
-                for session_id, content, model in drafts
-                if not Draft._save(session_id=session_id, content=content, model=model).rowcount
-            }
+            return {draft["session_id"] for draft in drafts if not Draft._save(**draft).rowcount}
 
     @staticmethod
     def finish(
@@ -689,7 +685,7 @@ class Draft(Table):
             Draft._delete(session_id=session_id)
             answer = Message.add(user_id, session_id, "assistant", content, metadata) if content else None
             if draft[2]:
-                Retry.answered(user_id, draft[2], answer and answer["id"], error)
+                Retry.answered(user_id, draft[2], answer["id"] if answer else None, error)
             return answer
 
     @staticmethod

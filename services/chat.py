@@ -91,22 +91,24 @@ class DraftSaver:
         while True:
             time.sleep(SAVE_SECONDS)
             with self._lock:
-                if not self._chats:
+                chats = list(self._chats)
+                if not chats:
                     self._thread = None
                     break
-                self._save()
+            self._save(chats)
         if not db.is_closed():
             db.close()
 
-    def _save(self) -> None:
+    @staticmethod
+    def _save(chats: list[Chat]) -> None:
         try:
             db.prepare()
-            unwanted = Draft.keep([chat.draft for chat in self._chats])
+            unwanted = Draft.keep([chat.draft for chat in chats])
         except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
             log.warning("drafts could not be kept: %s", error)
         else:
-            for chat in self._chats:
-                chat.unwanted = chat.draft[0] in unwanted
+            for chat in chats:
+                chat.unwanted = chat.session_id in unwanted
 
 
 class Chat:
@@ -123,7 +125,7 @@ class Chat:
     ):
         slots.take(user_id, session_id)
         self._slots, self._saver, self._pending = slots, saver, pending
-        self._user_id, self._session_id = user_id, session_id
+        self._user_id, self.session_id = user_id, session_id
         self._gone = gone
         self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
@@ -138,9 +140,9 @@ class Chat:
 
     def begin(self, content: str, metadata: str, then: Look, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
         """Store the user's message, and only then ask the model."""
-        self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata, then))
+        self.messages.append(Draft.begin(self._user_id, self.session_id, content, metadata, then))
         self._saver.add(self)
-        parts = prompt.assemble(self._user_id, self._session_id)
+        parts = prompt.assemble(self._user_id, self.session_id)
         self._reply.model = llm.model
         self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
         self._call.add_done_callback(lambda _: self._incoming.put(None))
@@ -186,7 +188,7 @@ class Chat:
             self._interrupted = True
             self._end()
         elif self._stored is None:
-            self._slots.free(self._user_id, self._session_id)
+            self._slots.free(self._user_id, self.session_id)
 
     def _deltas(self) -> Iterator[list[str]]:
         """Yield what has come, several pieces where they are there, and now and then none."""
@@ -210,9 +212,16 @@ class Chat:
             return taken
 
     @property
-    def draft(self) -> tuple[str, str, str | None]:
-        """The session, the text so far and the model."""
-        return self._session_id, "".join(self._pieces), self._reply.model
+    def draft(self) -> dict[str, Any]:
+        """What there is of the answer."""
+        content = "".join(self._pieces)
+        question_id = self.messages[0]["id"]
+        return {
+            "session_id": self.session_id,
+            "question_id": question_id,
+            "content": content,
+            "model": self._reply.model,
+        }
 
     def _store(self) -> Iterator[None]:
         """End the chat and await that its answer is stored, for a while: yield now and then until it is.
@@ -239,7 +248,7 @@ class Chat:
         self._saver.remove(self)
         self._stored = self._pending.run(self._finish_draft())
         # Before that no other chat may begin here: it would take the draft for one that was left.
-        self._stored.add_done_callback(lambda _: self._slots.free(self._user_id, self._session_id))
+        self._stored.add_done_callback(lambda _: self._slots.free(self._user_id, self.session_id))
         return self._stored
 
     def _finish_draft(self) -> Callable[[], dict[str, Any] | None]:
@@ -251,7 +260,7 @@ class Chat:
         metadata |= {"usage": reply.usage} if reply.usage else {}
         metadata |= {"duration_ms": round((time.monotonic() - self._began) * 1_000)}
         content, stored_metadata = "".join(self._pieces), metadata_text(metadata)
-        return partial(Draft.finish, self._user_id, self._session_id, content, stored_metadata, self.error)
+        return partial(Draft.finish, self._user_id, self.session_id, content, stored_metadata, self.error)
 
 
 class Chats:

@@ -11,15 +11,20 @@ and whole; a test has the official client speak to it. The message is a list of 
     html                a web page instead
     redirect            to elsewhere
     gzip                a stream that is compressed
+    header NAME: VALUE  the stream has this header
     bom                 a stream that begins with a byte order mark and the text "first "
     line N              one line of N bytes
     raw TEXT            TEXT as it stands, as the data of an event
+    bytes HEX           these bytes as they stand
     error               an error within the stream
     break               the connection ends without a word
     end                 the stream ends without the finish and [DONE]
     no-usage            do not tell the usage
+    linger SECONDS      a pause between [DONE] and the end of the stream
+    hang-up             close the connection after the stream, without a word of that before
 
-Any other message is answered with itself, a word a delta. GET /calls tells what was asked.
+Any other message is answered with itself, a word a delta. GET /calls tells what was asked. As a
+forward proxy, it answers in place of whoever is asked.
 """
 
 from __future__ import annotations
@@ -48,6 +53,10 @@ COMMANDS = frozenset(
         "redirect",
         "line",
         "raw",
+        "bytes",
+        "header",
+        "linger",
+        "hang-up",
         "error",
         "break",
         "end",
@@ -72,6 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         call = {
             "path": self.path,
             "authorization": self.headers.get("Authorization"),
+            "cookie": self.headers.get("Cookie"),
+            "connection": self.client_address,
             "asked": asked,
             "began": time.time(),
             "left": None,
@@ -107,11 +118,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.whole(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html")
         if name == "redirect":
             return self.whole(307, b"", "text/plain", Location="/v1/elsewhere")
+        headers = {"Content-Type": "text/event-stream; charset=utf-8", "Transfer-Encoding": "chunked"}
+        headers |= {"Content-Encoding": "gzip"} if name == "gzip" else {}
+        headers |= dict(line.removeprefix("header ").split(": ") for line in script if line.startswith("header "))
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.send_header("Transfer-Encoding", "chunked")
-        if name == "gzip":
-            self.send_header("Content-Encoding", "gzip")
+        for header, value in headers.items():
+            self.send_header(header, value)
         self.end_headers()
         if name == "bom":
             self.send(b"\xef\xbb\xbf")
@@ -135,6 +147,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send(b"data: " + b"x" * int(given) + b"\n\n")
             elif name == "raw":
                 self.send(f"data: {given}\n\n".encode())
+            elif name == "bytes":
+                self.send(bytes.fromhex(given))
             elif name == "error":
                 self.event({"error": {"message": "overloaded", "type": "server_error"}})
             elif name == "break":
@@ -146,6 +160,10 @@ class Handler(BaseHTTPRequestHandler):
         if usage and "no-usage" not in script:
             self.event(self.stamp() | {"object": "chat.completion.chunk", "choices": [], "usage": USAGE})
         self.send(b"data: [DONE]\n\n")
+        for line in script:
+            if line.startswith("linger "):
+                self.wait(float(line.removeprefix("linger ")))
+        self.close_connection = "hang-up" in script
         return self.send(b"")
 
     def stamp(self) -> dict[str, Any]:
