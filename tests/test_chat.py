@@ -163,6 +163,7 @@ def test_what_goes_wrong_upstream(owner: Caller, script: list[str], code: str, k
 
 def test_an_upstream_that_is_not_there(owner: Caller, upstream: Upstream, app: Flask) -> None:
     llm = app.extensions["services"].llm
+    llm.warm_up()  # which may take longer than this test waits for an answer
     llm._url = "http://127.0.0.1:9/v1/chat/completions"
     session = owner.session()
     assert events(ask(owner, session, "x").data)[-1] == ("error", {"error": "upstream_error"})

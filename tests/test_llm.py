@@ -163,10 +163,17 @@ class TestConnections:
             time.sleep(0.05)
         assert upstream.calls()[asked]["left"]  # and it is not read for ever
 
-    def test_one_that_has_just_been_closed_is_no_error(self, owner: Caller) -> None:
-        session = owner.session()
-        for _ in range(30):  # as fast as it goes: some meet the closing
-            assert events(ask(owner, session, "say x", "hang-up").data)[-1] == ("done", {})
+    def test_one_that_is_closed_when_it_is_used_again_is_no_error(self, owner: Caller, upstream: Upstream) -> None:
+        asked = len(upstream.calls())
+        for _ in range(3):
+            assert events(ask(owner, owner.session(), "say x", "drop-next").data)[-1] == ("done", {})
+            time.sleep(0.1)
+        assert len({tuple(call["connection"]) for call in upstream.calls()[asked:]}) == 3
+
+    def test_who_does_not_answer_on_a_new_one_is_not_asked_again(self, owner: Caller, upstream: Upstream) -> None:
+        asked = len(upstream.calls())
+        assert events(ask(owner, owner.session(), "slam").data)[-1] == ("error", {"error": "upstream_error"})
+        assert len(upstream.calls()) == asked + 1
 
     def test_no_cookie_comes_back(self, owner: Caller, other: Caller, upstream: Upstream) -> None:
         asked = len(upstream.calls())

@@ -21,7 +21,8 @@ and whole; a test has the official client speak to it. The message is a list of 
     end                 the stream ends without the finish and [DONE]
     no-usage            do not tell the usage
     linger SECONDS      a pause between [DONE] and the end of the stream
-    hang-up             close the connection after the stream, without a word of that before
+    drop-next           close the connection when the next request comes on it, as one that has waited too long
+    slam                close the connection instead of an answer
 
 Any other message is answered with itself, a word a delta. GET /calls tells what was asked. As a
 forward proxy, it answers in place of whoever is asked.
@@ -56,7 +57,8 @@ COMMANDS = frozenset(
         "bytes",
         "header",
         "linger",
-        "hang-up",
+        "drop-next",
+        "slam",
         "error",
         "break",
         "end",
@@ -72,11 +74,15 @@ class Left(Exception):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     calls: list[dict[str, Any]] = []
+    dropping = False
 
     def do_GET(self) -> None:
         self.whole(200, json.dumps(self.calls).encode())
 
     def do_POST(self) -> None:
+        if self.dropping:
+            self.close_connection = True
+            return
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         call = {
             "path": self.path,
@@ -114,6 +120,8 @@ class Handler(BaseHTTPRequestHandler):
         if name == "status":
             error = {"error": {"message": "no", "type": "test", "param": None, "code": None}}
             return self.whole(int(given), json.dumps(error).encode())
+        if name == "slam":
+            raise Left
         if name == "html":
             return self.whole(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html")
         if name == "redirect":
@@ -163,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
         for line in script:
             if line.startswith("linger "):
                 self.wait(float(line.removeprefix("linger ")))
-        self.close_connection = "hang-up" in script
+        self.dropping = "drop-next" in script
         return self.send(b"")
 
     def stamp(self) -> dict[str, Any]:
