@@ -93,7 +93,13 @@ SETTINGS = (
         None,
         "Folder of Markdown (runbooks, say); the sections that fit a question best go into the prompt.",
     ),
-    Setting("PARLEY_DOCS_CHARS", "int", 8_000, "Most characters of those sections in a prompt.", Range(100, 1_000_000)),
+    Setting(
+        "PARLEY_DOCS_CHARS",
+        "int",
+        8_000,
+        "Most characters of those sections in a prompt, with all that is put round them.",
+        Range(100, 1_000_000),
+    ),
     Setting("PARLEY_ACTIONS_FILE", "str", None, "TOML file of the webhook actions that users may fire."),
     Setting(
         "PARLEY_LLM_BASE_URL",

@@ -608,8 +608,8 @@ class WebhookRun(Row):
 
     @staticmethod
     def finish(run: dict[str, Any], **outcome: Any) -> dict[str, Any]:
-        """Write down how a run has ended, and return it as it is sent."""
-        run = run | outcome | {"finished_at": now()}
+        """Write down how a run has ended, and when, and return it as it is sent."""
+        run = run | outcome
         with db.writing():
             WebhookRun._finish(**run)
         return run | {"request": orjson.Fragment(run["request"])}
@@ -643,7 +643,7 @@ class Draft(Table):
     )
     _save = Compiled(
         lambda: Draft.update({Draft.content: param("content"), Draft.model: param("model")}).where(
-            Draft.session == param("session_id")
+            Draft.session == param("session_id"), Draft.question_id == param("question_id")
         )
     )
     _delete = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
@@ -662,29 +662,30 @@ class Draft(Table):
         return message
 
     @staticmethod
-    def keep(drafts: Sequence[tuple[str, str, str | None]]) -> set[str]:
+    def keep(drafts: Sequence[dict[str, Any]]) -> set[str]:
         """Keep what has come so far, for the case that the process ends here; return the sessions that are gone.
 
-        ``drafts`` are ``(session_id, content, model)``.
+        ``drafts`` have ``session_id``, ``question_id``, ``content`` and ``model``.
         """
         with db.writing(lasting=False):
-            return {
-                session_id
-                for session_id, content, model in drafts
-                if not Draft._save(session_id=session_id, content=content, model=model).rowcount
-            }
+            return {draft["session_id"] for draft in drafts if not Draft._save(**draft).rowcount}
 
     @staticmethod
-    def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:
-        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it."""
+    def finish(
+        user_id: str, session_id: str, content: str, metadata: str, error: str | None = None
+    ) -> dict[str, Any] | None:
+        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it.
+
+        ``error`` is the code that the chat ended with, for whoever sends the request again.
+        """
         with db.writing():
             draft = Draft._one(session_id=session_id).fetchone()
             if not draft:
                 raise Missing("session")
             Draft._delete(session_id=session_id)
             answer = Message.add(user_id, session_id, "assistant", content, metadata) if content else None
-            if answer and draft[2]:
-                Retry.answered(user_id, draft[2], answer["id"])
+            if draft[2]:
+                Retry.answered(user_id, draft[2], answer["id"] if answer else None, error)
             return answer
 
     @staticmethod
@@ -701,7 +702,7 @@ class Draft(Table):
         if left:
             content, model, _ = left
             metadata = orjson.dumps({"model": model, "finish_reason": "interrupted"}).decode()
-            Draft.finish(user_id, session_id, content, metadata)
+            Draft.finish(user_id, session_id, content, metadata, "upstream_error")
 
 
 class Retry(Table):
@@ -739,11 +740,11 @@ class Retry(Table):
         return row and str(row[1])
 
     @staticmethod
-    def answered(user_id: str, question_id: str, answer_id: str) -> None:
-        """Note the answer to a question that was asked under a key, if it was."""
-        asked, answered = (
-            orjson.dumps(made).decode() for made in ({"id": question_id}, {"id": question_id, "answer_id": answer_id})
-        )
+    def answered(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
+        """Note the answer to a question that was asked under a key, if it was, or the code of what went wrong."""
+        ending = {"answer_id": answer_id, "error": error}
+        made = {"id": question_id} | {key: value for key, value in ending.items() if value}
+        asked, answered = orjson.dumps({"id": question_id}).decode(), orjson.dumps(made).decode()
         Retry.update(answer=answered).where(Retry.user == user_id, Retry.answer == asked).execute()
 
     @staticmethod

@@ -40,5 +40,5 @@ def serve(app: Flask) -> None:
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
     service.run()
-    app.extensions["services"].outgoing.close()
+    app.extensions["services"].close()
     db.tidy_up()

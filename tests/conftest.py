@@ -145,7 +145,7 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
     assert not app.extensions["services"].chats.under_way, "a test has left a chat open"
-    app.extensions["services"].outgoing.close()
+    app.extensions["services"].close()
     if not db.is_closed():
         db.close()
 
