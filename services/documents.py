@@ -40,16 +40,13 @@ def sessions(user_id: str) -> Document:
 
 
 def _list_pieces(user_id: str) -> Iterator[bytes]:
-    yield b'{"items":['
-    separator, place = b"", None
-    while True:
+    items, place = Session.page(user_id, LIST_SESSIONS, None, LIST_CHARACTERS)
+    yield b'{"items":[' + orjson.dumps(items)[1:-1]
+    while place:
         db.prepare()
         items, place = Session.page(user_id, LIST_SESSIONS, place, LIST_CHARACTERS)
         if items:
-            yield separator + orjson.dumps(items)[1:-1]
-            separator = b","
-        if place is None:
-            break
+            yield b"," + orjson.dumps(items)[1:-1]
     yield b"]}"
 
 
