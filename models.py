@@ -767,6 +767,10 @@ class Draft(Table):
             Draft.finish(user_id, session_id, content, metadata)
 
 
+class KeyTaken(Exception):
+    """Another request with this key has been committed since it was looked for."""
+
+
 class Retry(Table):
     """What a request with an Idempotency-Key has made, as JSON, and what it asked for, as a hash; kept for a day."""
 
@@ -789,7 +793,7 @@ class Retry(Table):
     _insert = Compiled(
         lambda: Retry.insert(
             {getattr(Retry, name): param(name) for name in ("user_id", "key", "fingerprint", "answer", "created_at")}
-        )
+        ).on_conflict_ignore()
     )
     _sweep = Compiled(lambda: Retry.delete().where(Retry.created_at <= param("oldest")))
 
@@ -811,10 +815,17 @@ class Retry(Table):
 
     @staticmethod
     def keep(user_id: str, key: str, fingerprint: str, answer: str) -> None:
-        """Keep what is being made under a key, and let go of what is too old."""
+        """Keep what is being made under a key, and let go of what is too old.
+
+        Raises:
+            KeyTaken: where something has been made under it already.
+
+        """
         with db.writing():
             Retry._sweep(oldest=ago(hours=RETRY_HOURS))
-            Retry._insert(user_id=user_id, key=key, fingerprint=fingerprint, answer=answer, created_at=now())
+            row = {"user_id": user_id, "key": key, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
+            if not Retry._insert(**row).rowcount:
+                raise KeyTaken
 
 
 # The list of a user's sessions comes out of this index in its order, with no sorting.
