@@ -19,6 +19,7 @@ from database import db
 from models import Login, Session, User
 from schemas import NewUser
 from services import transfer
+from store import deletion
 from values import new_id, now
 
 users = AppGroup("users", help="Make, list and remove users.")
@@ -74,7 +75,7 @@ def add_user(name: str, password: str) -> None:
 @users.command("list")
 def list_users() -> None:
     """List the users, with the time at which each was made."""
-    for user in User.select().order_by(User.name_key):
+    for user in User.existing().order_by(User.name_key):
         click.echo(f"{user.created_at}  {user.username}")
 
 
@@ -99,8 +100,8 @@ def remove_user(name: str, yes: bool) -> None:
     user = _find(name)
     if not yes:
         click.confirm(f"Remove {user.username} with all their sessions and messages?", abort=True)
-    with db.writing():
-        User.delete().where(User.id == user.id).execute()
+    deletion.delete_user(user.id)
+    deletion.erase()
     click.echo(f"Removed the user {user.username}.")
 
 

@@ -56,6 +56,7 @@ RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams"
 CODE_OF_SQLITE = {
     "SQLITE_FULL": "disk_full",
     "SQLITE_CONSTRAINT_FOREIGNKEY": "token_revoked",  # only an owner can be gone: removed meanwhile
+    "SQLITE_CONSTRAINT_NOTNULL": "token_revoked",  # a user who is being removed has no generation
     "SQLITE_CONSTRAINT_PRIMARYKEY": "conflict",  # only an Idempotency-Key is the client's own choice
     "SQLITE_BUSY": "database_busy",
     "SQLITE_LOCKED": "database_busy",

@@ -22,20 +22,22 @@ from database import db
 from models import Draft, Session, User, WebhookRun
 from server.loop import Service
 from services import search
+from store import deletion
 
 
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     db.prepare()
+    db.reserve.set_aside()
     for table in (Session, Draft, WebhookRun):
         table.recover()
-    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up)):
+    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
     beside = Path(sys.executable).with_name("flask")  # the one that has our packages
     flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
-    hint = "" if User.select().exists() else f"; no user yet, make one with: {flask} users add NAME"
+    hint = "" if User.existing().exists() else f"; no user yet, make one with: {flask} users add NAME"
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")

@@ -60,17 +60,24 @@ class Writer:
             errors.log.warning("no commit for %d requests at once: %s", len(tasks), error)
             code = errors.database_code(error)
             # Busy, say: it would be again, after as long a wait for each.
-            refusal = None if code == "internal_error" else errors.ApiError(code)
+            # On a full disk what frees room gets through, alone.
+            refusal = None if code in ("internal_error", "disk_full") else errors.ApiError(code)
         else:
             for task, answer in zip(tasks, answers, strict=True):
                 task.request.answer = answer
+                if answer is None:
+                    task.request.get_body_stream().seek(0)
             return
         for task in tasks:
             task.request.refusal = refusal
             task.request.get_body_stream().seek(0)
 
-    def _answer(self, task: Task) -> Answer:
-        answer = Answer.of(self._app, task.get_environment())
+    def _answer(self, task: Task) -> Answer | None:
+        """Return the answer of the app, None where it would keep others waiting: it is served once more, and moved."""
+        try:
+            answer = Answer.of(self._app, task.get_environment())
+        except errors.HandOver:
+            return None
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer

@@ -73,12 +73,14 @@ INDEX_TITLES = (
 FIND_MESSAGES = """
 SELECT m.session_id, m.seq FROM (
     SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid > 0 ORDER BY rowid DESC LIMIT ?
-) found JOIN messages m ON m.seq = found.seq
+) found JOIN messages m ON m.seq = found.seq JOIN sessions s ON s.id = m.session_id
+WHERE s.generation = (SELECT generation FROM users WHERE id = s.user_id)
 """
 FIND_TITLES = """
 SELECT t.session_id, t.title FROM (
     SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid < 0 ORDER BY rowid LIMIT ?
-) found JOIN titles t ON t.seq = -found.seq
+) found JOIN titles t ON t.seq = -found.seq JOIN sessions s ON s.id = t.session_id
+WHERE s.generation = (SELECT generation FROM users WHERE id = s.user_id)
 """
 
 log = logging.getLogger("parley")

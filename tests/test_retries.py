@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -240,3 +241,24 @@ class TestChat:
         stream.close()
         again = ask(owner, path, {"content": "say x\nwait 30"}, Accept="application/json")
         assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")  # it never came to its end
+
+
+@pytest.mark.parametrize(("path", "body"), ROUTES[:4])
+def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: Caller, path: str, body: Any) -> None:
+    path = path.format(id=owner.session()["id"])
+    before = count()
+
+    def twin() -> Any:
+        answer = ask(Caller(app.test_client(), owner.token), path, body)
+        db.close()
+        return answer.status_code, answer.get_json()
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.writing():
+            first = ask(owner, path, body)
+            second = pool.submit(twin)
+            time.sleep(0.2)  # it does not see the first one, and waits for the lock to do the work itself
+        assert second.result(timeout=10) == (first.status_code, first.get_json())
+    assert first.status_code == 201
+    made = {table: number - before[table] for table, number in count().items()}
+    assert sum(made.values()) == (4 if "import" in path else 1)

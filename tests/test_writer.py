@@ -72,9 +72,9 @@ class Channel:
         self.requests = [Request()]
 
 
-def full(*arguments: Any) -> None:
-    error = peewee.OperationalError("database or disk is full")
-    error.sqlite_errorname = "SQLITE_FULL"  # type: ignore[attr-defined]
+def busy(*arguments: Any) -> None:
+    error = peewee.OperationalError("database is locked")
+    error.sqlite_errorname = "SQLITE_BUSY"  # type: ignore[attr-defined]
     raise error
 
 
@@ -82,8 +82,8 @@ def full(*arguments: Any) -> None:
     ("trouble", "refusal"),
     [
         (lambda patch: None, None),
-        (lambda patch: patch.setattr(Database, "commit", full), "disk_full"),
-        (lambda patch: patch.setattr(Database, "writing", full), "disk_full"),
+        (lambda patch: patch.setattr(Database, "commit", busy), "database_busy"),
+        (lambda patch: patch.setattr(Database, "writing", busy), "database_busy"),
     ],
 )
 def test_without_its_commit_nothing_is_answered(
