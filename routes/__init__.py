@@ -160,7 +160,11 @@ def refuses(*statuses: int) -> Callable[[View], View]:
 
 
 def take_time() -> None:
-    """Go on only where this keeps nobody else waiting."""
+    """Go on only where this keeps nobody else waiting: in the loop or in a group of writes, start again in a pool.
+
+    To be called before anything is done. What the request has in a transaction of its own is undone, and
+    it waits without the group's: that commits first.
+    """
     if not request.environ.get("parley.may_wait", True):
         raise HandOver
 

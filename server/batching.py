@@ -64,13 +64,20 @@ class Writer:
         else:
             for task, answer in zip(tasks, answers, strict=True):
                 task.request.answer = answer
+                if answer is None:
+                    task.request.get_body_stream().seek(0)
             return
         for task in tasks:
             task.request.refusal = refusal
             task.request.get_body_stream().seek(0)
 
-    def _answer(self, task: Task) -> Answer:
-        answer = Answer.of(self._app, task.get_environment())
+    def _answer(self, task: Task) -> Answer | None:
+        """Return the answer to a request, None where it would wait (HandOver): it has done nothing yet, and
+        is served once the others have their commit."""
+        try:
+            answer = Answer.of(self._app, task.get_environment())
+        except errors.HandOver:
+            answer = None
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer

@@ -80,6 +80,7 @@ class Dispatcher:
             channel.service()
         except errors.HandOver as handed_over:
             channel.requests[0].begun = handed_over.begun
+            channel.requests[0].get_body_stream().seek(0)
             self._hand_over(channel, "patient")
 
     def _hand_over(self, channel: Channel, pool: str) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import peewee
 import pytest
 from flask import Flask
+from flask import request as flask_request
 
 import errors
 from database import Database, db
+from routes import take_time
 from server.batching import Writer
-from server.http import Answer
+from server.http import Answer, Task
 from tests.conftest import Caller, rows
 from tests.served import Served, make_user
 
@@ -126,5 +128,36 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
     with pytest.raises(peewee.OperationalError) as raised:
         write()
     assert "the transaction is gone" in {str(error) for error in errors._chain(raised.value)}
+    assert rows("SELECT username FROM users") == [("owner",)]
+    writer.queue.put(None)
+
+
+def test_one_that_would_wait_is_moved_out_of_the_group(owner: Caller, app: Flask, monkeypatch: Any) -> None:
+    seen: list[bool] = []
+
+    @app.post("/api/waits")
+    def waits() -> str:
+        with db.writing():
+            rows("UPDATE users SET username = 'changed'")
+            seen.append(flask_request.environ["parley.may_wait"])
+            take_time()
+        return "never"
+
+    writer = Writer(app, lambda channel: None)
+    headers = {"Authorization": f"Bearer {owner.token}"}
+    paths = iter(["/api/sessions", "/api/waits", "/api/sessions"])
+
+    def environment(task: Any) -> dict[str, Any]:
+        made = app.test_request_context(next(paths), method="POST", headers=headers).request.environ
+        return made | {"parley.may_wait": False}
+
+    monkeypatch.setattr(Task, "get_environment", environment)
+    channels: Any = [Channel(), Channel(), Channel()]
+    writer._answer_together(channels)
+    answers = [channel.requests[0].answer for channel in channels]
+    assert [answer and answer.status for answer in answers] == ["201 CREATED", None, "201 CREATED"]
+    assert seen == [False]
+    assert channels[1].requests[0].rewound == 1
+    assert len(rows("SELECT * FROM sessions")) == 2
     assert rows("SELECT username FROM users") == [("owner",)]
     writer.queue.put(None)
