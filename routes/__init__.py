@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
+from werkzeug.routing import BaseConverter
 
 from errors import ApiError, HandOver
 from values import parse_json
@@ -176,6 +177,12 @@ def waits_in(pool: str) -> Callable[[View], View]:
     return mark
 
 
+class SessionIdConverter(BaseConverter):
+    """A session's id at the end of a path. What is a path of its own there takes other methods, and says so."""
+
+    regex = r"(?!import\Z)[^/]+"
+
+
 def set_headers(response: Response) -> Response:
     """Set what every answer has: how a browser is to take it, and who may keep it."""
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -191,6 +198,7 @@ def init_app(app: Flask) -> None:
     """Register the blueprints."""
     from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
+    app.url_map.converters["session"] = SessionIdConverter
     app.after_request(set_headers)
     retries.init_app(app)
     for module in (auth, sessions, chat, actions, transfer, operations, docs):
