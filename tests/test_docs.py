@@ -170,7 +170,10 @@ def test_only_the_needed_files_go_into_the_image() -> None:
     """The image gets what .dockerignore lets through: all of the modules, and nothing else."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     modules = {path.name for path in ROOT.glob("*.py")}
-    folders = {f"{folder}/*.py" for folder in ("migrations", "routes", "server", "services", "services/importers")}
+    folders = {
+        f"{folder}/*.py"
+        for folder in ("migrations", "routes", "server", "services", "services/importers", "services/search")
+    }
     assert allowed == modules | folders | {"openapi.json", "requirements.txt"}
 
 
