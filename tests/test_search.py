@@ -91,6 +91,55 @@ def test_words(owner: Caller, question: str, hit: bool) -> None:
     assert bool(find(owner, question)) is hit
 
 
+# A text, and what a person would pick out of it.
+CORPUS = {
+    "Zoë's résumé is naïve; Ångström, Łódź, smørrebrød": "Zoe résumé resume naive ANGSTROM lodz smorrebrod",
+    "İstanbul'da ışık, ọ̀rọ̀ àti x̂ŷ": "İstanbul istanbul ışık isik ọ̀rọ̀ oro x̂ŷ xy",
+    "Die Straße, GROẞE Füße; Schlüssel": "strasse Straße STRASSE große grosse fusse Schlüssel",
+    "Очередь платежей переполнена: Ёлкин": "очередь ПЛАТЕЖЕЙ елкин Ёлкин",
+    "Ο Σίσυφος και οι πληρωμές": "σισυφος ΣΊΣΥΦΟΣ Σίσυφος πληρωμες πληρωμές",
+    "مُحَمَّد يعمل في القاهرة، محـــمود": "محمد مُحَمَّد القاهرة محمود محـــمود",
+    "שָׁלוֹם לכולם, התור מלא": "שלום שָׁלוֹם התור מלא",
+    "भुगतान की क़तार भरी हुई है": "भुगतान क़तार भरी",
+    "สวัสดีชาวโลก คิวเต็มแล้ว": "สวัสดี ชาวโลก โลก คิวเต็ม คิว แล้ว",
+    "ຄິວເຕັມແລ້ວ": "ຄິວ ເຕັມ",
+    "ជំរាបសួរ​ពិភពលោក": "ពិភពលោក ជំរាបសួរ",
+    "我在北京工作，支付队列已满": "北京 京 工作 我 支付队列 队列 已满 我在北京工作",
+    "東京タワーでキューがいっぱい": "東京 タワー 東京タワー キュー いっぱい が",
+    "ﾊﾞｽ停 データベース": "バス ﾊﾞｽ データベース ベース",
+    "우리는 서울에서 일한다": "서울 서울에서 일한다 우리 울",
+    "deploy🚀 done ✅ok 😀😀 👍🏽 👩‍💻 ❤️": "deploy 🚀 deploy🚀 done ✅ ok ✅ok 😀 😀😀 👍 👍🏽 👩‍💻 👩 ❤ ❤️",
+    "flags 🇩🇪🇫🇷 and 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏳️‍🌈": "🇩🇪 🇫🇷 🇩🇪🇫🇷 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏳️‍🌈 🌈",
+    "20°C, 5€ each: Windows® and Java™ at 3 × 4 → 12": "20 20°C C ° 5€ 5 Windows windows® Java × → 12",
+    "│queue│full│\n├─────┼────┤\n│ 17 │ 3 │": "queue full │queue│full│ │ 17",
+    "foo.bar.baz(snake_case, kebab-case, camelCase)": "foo foo.bar.baz bar.baz snake_case snake kebab-case camelcase",
+    "C++ and C# on .NET; a+b": "C++ C# .net net a+b",
+    "ERR_404 from 10.0.0.1:8080 in /var/log/x.log": "ERR_404 404 err 10.0.0.1 10.0.0.1:8080 /var/log/x.log x.log log",
+    "mail root@db-7.example.com, see https://example.com/a?b=c#d": "root root@db-7.example.com db-7 example.com"
+    " https://example.com/a?b=c#d a?b=c",
+    "2026-01-31T09:30:00.000Z v1.2.3 sha256:9f86d081884c": "2026-01-31 09:30:00 v1.2.3 1.2.3 9f86d081884c sha256",
+    "Ｆｕｌｌ　ｗｉｄｔｈ ½ Ⅷ ﬁle H₂O": "full width ½ viii file H2O h₂o",
+    "blob " + "A1b2" * 2_000: "blob " + "A1b2" * 2_000,
+}
+CORPUS["all of it\n" * 300 + "\n".join(CORPUS)] = " ".join(" ".join(CORPUS.values()).split()[:-2])
+
+
+def test_every_text_is_found_by_each_word_and_by_itself(owner: Caller) -> None:
+    ids = {text: owner.imported(message(text))["id"] for text in CORPUS}
+    for text, words in CORPUS.items():
+        for question in (*words.split(), words, text, text.upper(), f"  {text[:10_000]} "):
+            items = {item["id"]: item["match"] for item in find(owner, question[:10_000], "&limit=200")}
+            assert ids[text] in items, (text, question)
+            match = items[ids[text]]
+            assert "<mark>" in match, (text, question)
+            plain = unescape(re.sub("</?mark>", "", match)).strip("…")
+            assert plain in text
+            if question in words.split():
+                assert any(
+                    set(terms(marked)) & set(terms(question)) for marked in re.findall("<mark>(.*?)</mark>", match)
+                )
+
+
 @pytest.mark.parametrize(
     "question",
     ['"', '""', "*", "queue*", '"queue', "NEAR(", "NEAR(queue, 2)", "AND", "OR NOT", "queue AND (", "owner:x",
@@ -144,9 +193,32 @@ def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
     assert len({item["id"] for item in find(owner, "zebra", "&limit=200")}) == 25
 
 
-def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller) -> None:
+@pytest.mark.parametrize(
+    ("sessions", "texts", "limit"),
+    [
+        (230, ["zebra"] * 10, 200),
+        (230, ["zebra"] * 10, 20),
+        (30, ["zebra " + "a long message " * 3_300], 20),
+        (12, ["zebra " * 8_000], 10),
+        (25, ["nothing", "a zebr", "zebra"], 200),  # fewer than asked for: all there are
+    ],
+)
+def test_there_are_as_many_as_asked_for(owner: Caller, sessions: int, texts: list[str], limit: int) -> None:
+    for _ in range(sessions):
+        owner.imported(*map(message, texts))
+    owner.imported(message("lion"), title="zebra")
+    for question in ("zebra", "zeb", "zebra zebra", "ZEBRA"):
+        items = find(owner, question, f"&limit={limit}")
+        assert len({item["id"] for item in items}) == len(items) == min(limit, sessions + 1)
+        assert all("<mark>zebra</mark>" in item["match"] for item in items)
+    assert find(owner, "zebra", f"&limit={limit}")[0]["title"] == "zebra"  # a title counts more
+
+
+def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     owner.imported(message("zebra"), title="old")
     owner.imported(*[message("zebra")] * 2_400, title="much")
+    assert set(found(owner, "zebra")) == {"old", "much"}
+    monkeypatch.setattr(search, "LOOKED_AT", 100)
     assert set(found(owner, "zebra")) == {"old", "much"}
 
 
@@ -203,9 +275,8 @@ def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch
     monkeypatch.setattr(database.Database, "writing", writing)
     session = owner.imported(*(message(f"zebra {number}") for number in range(450)), title="long")
     assert rows("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
-    index._index_batch()
-    index._index_batch()
-    assert rows("SELECT done FROM search_pending WHERE what = 'messages'") == [(256,)]
+    while rows("SELECT done FROM search_pending WHERE what = 'messages'") == [(0,)]:
+        index._index_batch()
     owner.post(f"/api/sessions/{session['id']}/messages", message("one more zebra"))
     assert found(owner, "zebra") == ["long"]
     whole()

@@ -2,7 +2,8 @@
 
 All three use this module, so that a text is always found by what it consists of. A term is
 
-- a word: letters, digits and the marks that belong to them, without case, accents or points;
+- a word: letters and the marks that belong to them, without case, accents or points;
+- a number: digits, in any script (so that 404 is in ERR404, and 09:30 in T09:30Z);
 - two neighbouring characters of a script that is written without spaces, such as Chinese or Thai,
   and the last one of such a run by itself;
 - a symbol, such as an emoji;
@@ -38,17 +39,20 @@ _TERM = re.compile(
     rf"[{RUN}]+"
     rf"|(?P<symbol>{EDGE}.{EDGE})(?P=symbol)*"  # a ruled line is one term
     rf"|(?<=[^\s+#])(?:\+\+|#)"
-    rf"|[^\s+#{RUN}]{{1,{MAX_TERM_LENGTH}}}",
+    rf"|\d{{1,{MAX_TERM_LENGTH}}}"
+    rf"|[^\s\d+#{RUN}]{{1,{MAX_TERM_LENGTH}}}",
     re.DOTALL,
 )
-_ASCII_TERM = re.compile(rf"(?<=[^\s+#])(?:\+\+|#)|[^\s+#]{{1,{MAX_TERM_LENGTH}}}")  # the same, in half the time
+_ASCII_TERM = re.compile(
+    rf"[a-z]{{1,{MAX_TERM_LENGTH}}}|[0-9]{{1,{MAX_TERM_LENGTH}}}|(?<=[a-z0-9])(?:\+\+|#)"
+)  # the same, in half the time
 
 # Letters with a stroke or without a dot: accents to the reader, letters of their own to Unicode.
 STROKES = {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t"}
 # Of no meaning to the eye, without being of a category that says so: Arabic tatweel, fillers, selectors.
 INVISIBLE = re.compile("[\u0640\u034f\u115f\u1160\u3164\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]").match
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]").match
-HALF_WIDTH_VOICED = re.compile("[\uff9e\uff9f]")
+VOICED = re.compile("[\u3099\u309a\uff9e\uff9f]")  # Kana's marks; of half width they are composed only in NFKC
 CACHED_CHARACTERS = 65_536
 
 
@@ -88,23 +92,29 @@ def _fold_character(character: str) -> str:
     spells = any(part.isalnum() for part in parts)
     if not spells and _is_symbol(character) and not parts.isascii():
         return f"{EDGE}{character}{EDGE}"
-    parts = unicodedata.normalize("NFKD", parts.casefold())
+    kept = "".join(part for part in parts if not _is_dropped(part))  # before case: that of ᾳ would be αι
+    parts = unicodedata.normalize("NFKD", kept.casefold())
     folded = unicodedata.normalize("NFC", "".join(map(_fold_part, parts)))
     # ™, ℃ and the ¹ of a footnote must not hide the word that they follow; the ₂ of H₂O is a part of it.
     apart = _is_symbol(character) or (category == "No" and "<sub>" not in unicodedata.decomposition(character))
     return f" {folded} " if apart and spells else folded
 
 
+def _is_dropped(part: str) -> bool:
+    """Return whether a part of a character is an accent, a point of Hebrew or Arabic, or invisible."""
+    category = unicodedata.category(part)
+    if category == "Mn":  # others are vowels, or change the consonant: Indic scripts, Thai, Kana
+        combining = unicodedata.combining(part)
+        return combining >= 200 or combining == 1 or 10 <= combining <= 36 or bool(INVISIBLE(part))
+    return category in ("Cf", "Me") or bool(INVISIBLE(part))
+
+
 def _fold_part(part: str) -> str:
     category = unicodedata.category(part)
+    if _is_dropped(part):
+        return ""
     if category == "Nd":
         return str(unicodedata.decimal(part))
-    if category in ("Cf", "Me") or INVISIBLE(part):
-        return ""
-    if category == "Mn":
-        # Accents, Hebrew and Arabic points. Others are vowels or change the consonant: Indic, Thai, Kana.
-        combining = unicodedata.combining(part)
-        return "" if combining >= 200 or combining == 1 or 10 <= combining <= 36 else part
     if category[0] in "LNM":
         return STROKES.get(part, part)
     if _is_symbol(part) and not part.isascii() and part != "⁄":
@@ -120,10 +130,13 @@ def _is_symbol(character: str) -> bool:
 _FOLDED = _Folded()
 
 
+def _fold(text: str) -> str:
+    return text.translate(_FOLDED)
+
+
 def terms(text: str) -> list[str]:
     """Return the terms of a text in their order."""
-    folded = "".join(map(_compose, _clusters(text))) if _is_decomposed(text) else text
-    folded = folded.translate(_FOLDED)
+    folded = _fold("".join(map(_compose, _clusters(text))) if _is_decomposed(text) else text)
     if folded.isascii() and EDGE not in folded:
         return _ASCII_TERM.findall(folded)
     return [term for term, _, _ in _split(folded)]
@@ -132,7 +145,7 @@ def terms(text: str) -> list[str]:
 def locate(text: str) -> list[Term]:
     """Return the terms of a text in their order, with their places in the text."""
     if text.isascii():
-        return [Term(*found) for found in _split(text.translate(_FOLDED))]
+        return [Term(*found) for found in _split(_fold(text))]
     folded, starts, ends = [], [], []
     position = 0
     for cluster in _clusters(text) if _is_decomposed(text) else text:
@@ -186,13 +199,13 @@ def _split(folded: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _is_decomposed(text: str) -> bool:
-    return not text.isascii() and bool(not unicodedata.is_normalized("NFC", text) or HALF_WIDTH_VOICED.search(text))
+    return not text.isascii() and bool(not unicodedata.is_normalized("NFC", text) or VOICED.search(text))
 
 
 def _compose(cluster: str) -> str:
     if len(cluster) == 1:
         return cluster
-    return unicodedata.normalize("NFKC" if HALF_WIDTH_VOICED.search(cluster) else "NFC", cluster)
+    return unicodedata.normalize("NFKC" if VOICED.search(cluster) else "NFC", cluster)
 
 
 def _clusters(text: str) -> Iterator[str]:
@@ -200,9 +213,7 @@ def _clusters(text: str) -> Iterator[str]:
     start = 0
     for place, character in enumerate(islice(text, 1, None), 1):
         if not (
-            unicodedata.category(character)[0] == "M"
-            or "\u1160" <= character <= "\u11ff"
-            or HALF_WIDTH_VOICED.match(character)
+            unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff" or VOICED.match(character)
         ):
             yield text[start:place]
             start = place
