@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.search.snippets import count, snippet
-from services.search.terms import MAX_QUERY_TERMS, _fold, _split, locate, phrases, terms
+from services.search.snippets import snippet
+from services.search.terms import MAX_QUERY_TERMS, _fold, _split, count, locate, phrases, terms
 
 # What clients write, and what drew attention elsewhere: letters with marks, joiners, flags, runs, symbols, code.
 PIECES = (

@@ -13,8 +13,8 @@ from database import db
 from models import Session
 from services.search import index
 from services.search.index import catch_up, keep_up
-from services.search.snippets import count, snippet
-from services.search.terms import Phrase, phrases
+from services.search.snippets import snippet
+from services.search.terms import Phrase, count, opened, phrases
 
 __all__ = ["catch_up", "find", "keep_up"]
 
@@ -48,8 +48,9 @@ def find(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
     with db.reading():
         limit = min(limit, index.count_sessions(user_id, limit))
         hits = _hits(user_id, wanted, limit)
-        if len({hit.session_id for hit in hits}) < limit:  # a beginning is the slower to look for
-            wanted[-1] = wanted[-1]._replace(open=True)
+        begun = [*wanted[:-1], opened(wanted[-1])]
+        if begun != wanted and len({hit.session_id for hit in hits}) < limit:  # a beginning is the slower to look for
+            wanted = begun
             hits = _hits(user_id, wanted, limit)
         best: dict[str, Hit] = {}
         for hit in sorted(hits, key=_scorer(hits), reverse=True):

@@ -6,7 +6,7 @@ import html
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from services.search.terms import Phrase, Term, locate, terms
+from services.search.terms import Phrase, Term, count, locate, terms
 
 SNIPPET_CHARACTERS = 200
 BEFORE_CHARACTERS = 60  # of them, before the first mark
@@ -41,11 +41,6 @@ def snippet(text: str, wanted: Sequence[Phrase]) -> str:
             place = mark_end
     pieces.append(_escaped(block[place:right]))
     return f"{'…' if start + left else ''}{''.join(pieces)}{'…' if start + right < len(text) else ''}"
-
-
-def count(joined: str, phrase: Phrase) -> int:
-    """Return how often a phrase is in terms that have a space before and after each."""
-    return joined.count(f" {' '.join(phrase.terms)}{'' if phrase.open else ' '}")
 
 
 def _escaped(text: str) -> str:

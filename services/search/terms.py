@@ -163,9 +163,8 @@ def locate(text: str) -> list[Term]:
 def phrases(query: str) -> list[Phrase]:
     """Return what a text must have to fit a query: the pieces between its spaces, in full.
 
-    The last phrase is the only one that a user may still be typing, so that it is ``open`` is for
-    the caller to say; one that ends in a single character of a run is always open, since in a text
-    that is the beginning of a term.
+    One that ends in a single character of a run is ``open``, since in a text that is the beginning
+    of a term. The last one may be open because it is still being typed: see ``opened``.
     """
     found: dict[Phrase, None] = {}
     left = MAX_QUERY_TERMS
@@ -183,6 +182,18 @@ def phrases(query: str) -> list[Phrase]:
         if not left:
             break
     return list(found)
+
+
+def opened(phrase: Phrase) -> Phrase:
+    """Return a phrase whose last word or number may be only the beginning of one."""
+    last = phrase.terms[-1]
+    is_word = unicodedata.category(last[-1])[0] in "LNM" and not _IS_RUN(last[0])
+    return phrase._replace(open=phrase.open or is_word)
+
+
+def count(joined: str, phrase: Phrase) -> int:
+    """Return how often a phrase is in terms that have a space before and after each."""
+    return joined.count(f" {' '.join(phrase.terms)}{'' if phrase.open else ' '}")
 
 
 def _split(folded: str) -> Iterator[tuple[str, int, int]]:
