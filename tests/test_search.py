@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import database
+import models
 from database import db
 from services import search
 from services.search import index
@@ -296,3 +299,123 @@ def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> No
     database.open_database(tmp_path / "copy.db")
     whole()
     assert len(find(owner, "zebra")) == len(find(owner, "lion")) == 4
+
+
+def test_a_short_beginning_is_found_however_far_back(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for in some of the newest texts first, and then in all."""
+    owner.imported(message("xylophone 北京 old"), title="xy")
+    owner.imported(*[message(f"nothing {number}") for number in range(20)], title="new")
+    for scanned in (1, 2, 20, 21, 22, 1_000):
+        monkeypatch.setattr(index, "MAX_SCANNED", scanned)
+        for question in ("x", "xy", "old x", "北", "北 old", "京 xy"):
+            (item,) = find(owner, question)
+            assert item["title"] == "xy"
+        assert set(found(owner, "n")) == {"new"}
+
+
+def test_a_session_that_loses_its_owner_goes_in_steps(owner: Caller, other: Caller) -> None:
+    """Nobody finds it from then on, and nothing of it stays."""
+    session = owner.imported(*(message(f"zebra {number}") for number in range(20)), title="lion")
+    kept = owner.imported(message("zebra"), title="kept")
+    search.catch_up(10)
+    rows("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
+    assert found(owner, "zebra") == ["kept"]
+    rows("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
+    assert found(owner, "zebra") == ["kept"]
+    rows("DELETE FROM sessions WHERE user_id IS NULL")
+    whole()
+    rows("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, kept["id"])
+    assert (found(owner, "zebra"), found(other, "zebra"), found(other, "kept")) == ([], ["kept"], ["kept"])
+    whole()
+
+
+def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
+    owner: Caller, other: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are read and split outside the transaction that stores them: others write in between."""
+    chance = random.Random(1)
+    monkeypatch.setattr(index, "BATCH_ROWS", 7)
+    monkeypatch.setattr(models, "BATCH", 10)
+    read = index._read
+
+    def act() -> None:
+        caller = chance.choice((owner, other))
+        sessions = caller.get("/api/sessions").get_json()["items"]
+        path = f"/api/sessions/{chance.choice(sessions)['id']}" if sessions else ""
+        kind = chance.randrange(6)
+        if kind == 0 or not sessions:
+            caller.imported(*[message("zebra 北京")] * chance.choice((1, 5, 25)), title=chance.choice(("", "lion")))
+        elif kind == 1:
+            caller.delete(path)
+        elif kind == 2:
+            caller.patch(path, {"title": f"tiger {chance.random()}"})
+        elif kind == 3:
+            newest = rows("SELECT session_id FROM messages ORDER BY seq DESC LIMIT 1")
+            rows("DELETE FROM sessions WHERE id = ?", newest[0][0] if newest else "")
+        else:
+            caller.post(f"{path}/messages", message(f"zebra {chance.random()}"))
+
+    def reading(*values: Any) -> Any:
+        found = read(*values)
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            act()
+        return found
+
+    for _ in range(12):
+        monkeypatch.setattr(index, "_read", reading)
+        for _ in range(12):
+            act()
+            if chance.random() < 0.7:
+                index._index_batch()
+        monkeypatch.setattr(index, "_read", read)
+        whole()
+
+
+def test_a_broken_index_hurts_nothing_but_the_search(owner: Caller) -> None:
+    session = owner.imported(message("a zebra"), title="lion")
+    gone = owner.imported(message("a zebra"))
+    assert len(find(owner, "zebra")) == 2
+    rows("UPDATE search_data SET block = x'00112233445566778899'")
+    db.close()
+    db.connect()
+    path = f"/api/sessions/{session['id']}"
+    assert owner.post(f"{path}/messages", message("a zebra")).status_code == 201
+    assert owner.patch(path, {"title": "tiger"}).status_code == 200
+    assert owner.delete(f"/api/sessions/{gone['id']}").status_code == 204
+    owner.imported(message("a zebra"))
+    search.catch_up(1)
+    assert owner.get("/api/sessions?q=zebra").status_code in (200, 500, 503)
+    assert owner.get(path).get_json()["title"] == "tiger"
+    assert owner.delete("/api/sessions").get_json() == {"deleted": 2}
+
+
+def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> None:
+    """A database from before, with texts that were indexed and such that were not, one without an owner."""
+    db.close()
+    old = tmp_path / "old"
+    shutil.copytree(database.MIGRATIONS, old / "migrations", ignore=shutil.ignore_patterns("__*", "000[789]_*", "001*"))
+    path = old / "parley.db"
+    path.touch()
+    before = database.Database(path)
+    db.initialize(before)
+    before.connect()
+    database.migrate(before, old / "migrations")
+    time = "2026-01-01T00:00:00.000Z"
+    rows("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", time)
+    for session, user in (("a", "u-1"), ("b", None), ("c", "u-1")):
+        rows("INSERT INTO sessions (id, user_id, title, created_at, updated_at) VALUES (?, ?, 'lion', ?, ?)",
+             session, user, time, time)  # fmt: skip
+        rows("INSERT INTO messages (id, session_id, role, content, metadata, created_at) "
+             "VALUES (?, ?, 'user', '我在北京 deploy🚀', '{}', ?)", session, session, time)  # fmt: skip
+    rows("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
+    rows("UPDATE search_progress SET seq = 1")
+    before.close()
+    database.open_database(path)
+    whole()
+    for question in ("北京", "deploy", "🚀", "lion"):
+        assert {item["id"] for item in search.find("u-1", question, 20)} == {"a", "c"}
+    rows("UPDATE sessions SET user_id = 'u-1' WHERE id = 'b'")
+    assert {item["id"] for item in search.find("u-1", "京", 20)} == {"a", "b", "c"}
+    rows("DELETE FROM users")
+    whole()
+    assert rows("SELECT count(*) FROM search") == [(0,)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,3 +153,35 @@ def test_a_snippet_is_a_piece_of_the_text_with_its_marks(text: str, filler: int)
             plain = plain.replace(escaped, character)
         assert plain.removeprefix("…").removesuffix("…") in whole or plain in whole
         assert len(plain) < 300
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a ",
+        "\u0301",
+        "a\u0301",
+        "─",
+        "─ ",
+        "👩\u200d",
+        "🚀x",
+        "北",
+        "กั",
+        "+",
+        "c++",
+        "1a",
+        "\x1f",
+        "ﾊﾞ",
+        "\u1100\u1161",
+        "ﷺ",
+    ],
+)
+def test_the_longest_texts_take_no_longer_than_they_are_long(piece: str) -> None:
+    text = (piece * 50_000)[:50_000]
+    began = time.process_time()
+    terms(text), locate(text)
+    wanted = phrases(text[:10_000])
+    if wanted:
+        snippet(text, wanted)
+    assert time.process_time() - began < 3

@@ -156,7 +156,7 @@ def keep_up() -> None:
         time.sleep(PAUSE_SECONDS)
         with suppress(ApiError, peewee.PeeweeException):  # the database is not there; others will say so
             db.prepare()
-            catch_up(60.0, rest=1.0)
+            catch_up(60.0, rest=0.25)
 
 
 def _index_batch() -> None:

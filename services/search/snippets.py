@@ -13,7 +13,7 @@ BEFORE_CHARACTERS = 60  # of them, before the first mark
 # A long text is looked through in blocks. Each begins some characters before the end of the one
 # before it, so that a phrase is whole in one of them.
 BLOCK_CHARACTERS, OVERLAP_CHARACTERS = 2_000, 500
-TRIED_STARTS = 100
+TRIED_STARTS, MAX_WIDENED = 100, 32
 JOINER = "\u200d"
 
 Span = tuple[int, int]
@@ -97,11 +97,10 @@ def _spans(located: Sequence[Term], phrase: Phrase) -> Iterator[Span]:
 def _widened(text: str, span: Span) -> Span:
     """Return a span that divides no character that the eye takes for one."""
     start, end = span
-    while start > 0 and (text[start - 1] == JOINER or text[start] == JOINER):
+    first, last = max(start - MAX_WIDENED, 0), min(end + MAX_WIDENED, len(text))
+    while start > first and JOINER in text[start - 1 : start + 1]:
         start -= 1
-    while end < len(text) and (
-        text[end] == JOINER or text[end - 1] == JOINER or unicodedata.category(text[end])[0] == "M"
-    ):
+    while end < last and (JOINER in text[end - 1 : end + 1] or unicodedata.category(text[end])[0] == "M"):
         end += 1
     return start, end
 
