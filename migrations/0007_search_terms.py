@@ -33,6 +33,7 @@ CREATE TABLE search_pending (
     done INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (session_id, what)
 ) WITHOUT ROWID;
+CREATE INDEX search_pending_what ON search_pending (what);
 CREATE TABLE search_deleted (seq INTEGER PRIMARY KEY);
 CREATE VIRTUAL TABLE search USING fts5 (terms, columnsize = 0, tokenize = "ascii tokenchars '=+#'");
 INSERT INTO search_progress VALUES (1, 0);

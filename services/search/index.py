@@ -21,7 +21,7 @@ from services.search.terms import Phrase, terms
 
 # What is indexed in one transaction: 2 to 10 ms of it, and of the longest texts 30.
 BATCH_ROWS, BATCH_CHARACTERS = 128, 50_000
-BATCH_DELETED = 512
+BATCH_DELETED, DELETE_SECONDS = 512, 0.01
 PAUSE_SECONDS = 0.5
 SHORT, MAX_SCANNED = 2, 20_000
 
@@ -44,7 +44,7 @@ FROM search_pending p JOIN sessions s ON s.id = p.session_id LEFT JOIN titles t 
 WHERE p.what = 'title' LIMIT ?
 """
 # What fits by the index, the newest first; then what it is part of.
-FITTING = "SELECT rowid AS number, terms FROM search WHERE search MATCH :match AND {rowids} LIMIT :most OFFSET :skipped"
+FITTING = "SELECT rowid AS number{terms} FROM search WHERE search MATCH :match AND {rowids} LIMIT :most OFFSET :skipped"
 TITLES = "rowid < 0 AND rowid > -:before ORDER BY rowid"
 MESSAGES = "rowid > 0 AND rowid < :before ORDER BY rowid DESC"
 OF_TITLES = "titles t ON t.seq = -number CROSS JOIN sessions s ON s.id = t.session_id"
@@ -72,8 +72,7 @@ def _find(rowids: str, joined: str, user_id: str, wanted: Sequence[Phrase]) -> I
     500,000 messages. A short one is looked for in the terms of the rows that have all the rest, in
     some thousands of them first.
     """
-    fitting = FITTING.format(rowids=rowids)
-    sql = FIND.format(fitting=fitting, joined=joined)
+    fitting = FITTING.format(terms="", rowids=rowids)
     values = {"user_id": user_id, "before": EVERYTHING, "most": -1, "skipped": 0}
     short = [phrase for phrase in wanted if phrase.open and len(phrase.terms[-1]) <= SHORT]
     if short:
@@ -81,12 +80,13 @@ def _find(rowids: str, joined: str, user_id: str, wanted: Sequence[Phrase]) -> I
         scanned = values | {"match": _match(user_id, rest), "most": MAX_SCANNED}
         scanned |= {f"short{number}": f" {' '.join(phrase.terms)}" for number, phrase in enumerate(short)}
         tests = "".join(f" AND instr(terms, :short{number})" for number in range(len(short)))
-        yield from _rows(f"{sql}{tests}", scanned)
+        with_terms = FITTING.format(terms=", terms", rowids=rowids)
+        yield from _rows(FIND.format(fitting=with_terms, joined=joined) + tests, scanned)
         left = list(_rows(fitting, scanned | {"most": 1, "skipped": MAX_SCANNED - 1}))
         if not left:
             return
         values["before"] = abs(left[0][0])
-    yield from _rows(sql, values | {"match": _match(user_id, wanted)})
+    yield from _rows(FIND.format(fitting=fitting, joined=joined), values | {"match": _match(user_id, wanted)})
 
 
 def _match(user_id: str, wanted: Iterable[Phrase]) -> str:
@@ -226,10 +226,12 @@ def _store(rows: Iterable[tuple[int, str]]) -> None:
 
 def _take_out_deleted() -> None:
     with db.writing(lasting=False):
-        deleted = db.execute_sql("SELECT seq FROM search_deleted LIMIT ?", (BATCH_DELETED,)).fetchall()
-        for row in deleted:
+        deadline = time.monotonic() + DELETE_SECONDS
+        for row in db.execute_sql("SELECT seq FROM search_deleted LIMIT ?", (BATCH_DELETED,)).fetchall():
             db.execute_sql("DELETE FROM search WHERE rowid = ?", row)
             db.execute_sql("DELETE FROM search_deleted WHERE seq = ?", row)
+            if time.monotonic() > deadline:
+                break
 
 
 def _index_titles() -> None:
