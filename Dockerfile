@@ -21,8 +21,8 @@ COPY . .
 # container may have no place to write to but /data and /tmp.
 RUN chmod -R a+rX . \
     && python -m compileall -q . \
-    && groupadd --system --gid 10001 parley \
-    && useradd --system --uid 10001 --gid 10001 --no-create-home parley \
+    && groupadd --gid 10001 parley \
+    && useradd --uid 10001 --gid 10001 --no-create-home parley \
     && install -d -o parley -g parley -m 0700 /data
 
 USER 10001:10001

@@ -70,8 +70,20 @@ class Buildah:
     def build(self, context: Path) -> tuple[Path, dict[str, Any]]:
         """Return where the image is mounted, and its configuration."""
         volumes = [option for path in MACHINE for option in ("--volume", f"{path}:{path}:ro")]
-        self("build", "--quiet", "--pull-never", "--isolation", "chroot", *volumes, "--tag", "parley", context)
-        config = json.loads(self("inspect", "--type", "image", "parley"))["OCIv1"]["config"]
+        self(
+            "build",
+            "--quiet",
+            "--pull-never",
+            "--isolation",
+            "chroot",
+            "--format",
+            "docker",
+            *volumes,
+            "--tag",
+            "parley",
+            context,
+        )
+        config = json.loads(self("inspect", "--type", "image", "parley"))["Docker"]["config"]
         return Path(self("mount", self("from", "--pull-never", "parley"))), config
 
 
@@ -128,6 +140,9 @@ def try_image(image: Path, config: dict[str, Any], folder: Path) -> None:
         url = said.split()[3].rstrip(",")
         with urlopen(f"{url}/readyz", timeout=10) as answer:
             assert answer.status == 200
+        health = inside(image, data, config, *config["Healthcheck"]["Test"][1:])
+        port = url.rpartition(":")[2]
+        subprocess.run(["PARLEY_PORT=" + port if part == "PARLEY_PORT=0" else part for part in health], check=True)
         hint = shlex.split(said.partition("make one with: ")[2].replace("NAME", "alice"))
         print(run(*inside(image, data, config, *hint, "--password", PASSWORD)))
         body = json.dumps({"username": "alice", "password": PASSWORD}).encode()
