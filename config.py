@@ -156,7 +156,6 @@ SETTINGS = (
     Setting("PARLEY_LOG_FORMAT", "str", "text", "`text` or `json`.", OneOf(("text", "json"))),
 )
 
-
 COMMAND_SETTINGS = frozenset(
     (
         "PARLEY_DATA_DIR",
@@ -228,10 +227,13 @@ def read_env_file() -> None:
         raise StartError(f"{error.filename} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise StartError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
-    for name, value in given.items():  # the other form of a setting wins too where it is from the environment
-        other = name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
-        if name.startswith(PREFIX) and other in os.environ and other not in given and os.environ.get(name) == value:
-            del os.environ[name]
+    for setting in SETTINGS:  # of the two forms of one, that of the environment wins too
+        forms = {setting.name, setting.name + FILE_SUFFIX}
+        ours = forms & given.keys()
+        if len(ours) == 1 and forms <= os.environ.keys():
+            (name,) = ours
+            if os.environ[name] == given[name]:
+                del os.environ[name]
 
 
 def _refuse_other_files() -> None:
