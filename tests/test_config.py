@@ -103,7 +103,8 @@ class TestEnvFile:
         (checkout / ".env").write_text(f"PARLEY_DATA_DIR=there\nPARLEY_JWT_SECRET_KEY='other {KEY}'\n")
         assert started(checkout, PARLEY_JWT_SECRET_KEY_FILE=str(secret_file)) == (f"there {KEY}",) * 2
 
-    @pytest.mark.parametrize("name", [".env", pytest.param(".flaskenv", marks=pytest.mark.drill)])
+    @pytest.mark.drill
+    @pytest.mark.parametrize("name", [".env", ".flaskenv"])
     def test_a_file_that_flask_alone_would_read_is_refused(self, checkout: Path, name: str) -> None:
         above = checkout.parent / name
         above.write_text(f"PARLEY_DATA_DIR=elsewhere\nPARLEY_JWT_SECRET_KEY='{KEY}'\n")
@@ -112,6 +113,7 @@ class TestEnvFile:
         above.write_text("EDITOR=vi\n")
         assert started(checkout, PARLEY_JWT_SECRET_KEY=KEY, PARLEY_DATA_DIR="here") == (f"here {KEY}",) * 2
 
+    @pytest.mark.drill
     def test_none_is_read_where_flask_is_told_so(self, checkout: Path) -> None:
         (checkout / ".env").write_text("PARLEY_DATA_DIR=there\n")
         variables = {"FLASK_SKIP_DOTENV": "1", "PARLEY_JWT_SECRET_KEY": KEY}
@@ -154,8 +156,6 @@ class TestCommands:
         empty = run("users", "list")
         assert f"No user yet in {tmp_path / 'data/parley.db'}" in empty.stderr
         assert f"--app {ROOT / 'app.py'} users add NAME" in empty.stderr
-        assert run("users", "add", "alice", "--password", "correct horse").returncode == 0
-        assert run("users", "list").stdout.endswith("  alice\n")
         missing = run("users", "token", "bob")
         assert f"There is no user 'bob' in {tmp_path / 'data/parley.db'}." in missing.stderr
         assert run("--version").stdout == f"Parley {VERSION}\n"
