@@ -99,7 +99,8 @@ class Missing(ApiError):
 def payload(code: str, details: Any = None) -> bytes:
     """Return the JSON body of an error."""
     body = {"error": code} if details is None else {"error": code, "details": details}
-    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # a list's errors are keyed by index
+    # A list's errors are keyed by index.
+    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def answer(error: ApiError) -> Response:

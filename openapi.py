@@ -14,8 +14,8 @@ from werkzeug.routing import Rule
 import schemas
 from auth import tokens_of
 from routes.docs import OPENAPI_FILE
+from version import VERSION
 
-VERSION = "1.0.0"
 DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
 TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import orjson
 from flask import Flask, Response, current_app, g, request
@@ -126,8 +127,7 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
                 return result
             if schema is None:
                 return Response(status=status)
-            content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
-            response = Response(content, status, mimetype="application/json")
+            response = Response(_content(result), status, mimetype="application/json")
             response.headers.update(g.headers)
             return response
 
@@ -135,6 +135,17 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
         return handler
 
     return decorate
+
+
+def _content(result: Any) -> bytes | Iterator[bytes]:
+    """Return what a view has made as it is sent. JSON ends its line, so that a terminal's prompt gets its own."""
+    if "Content-Type" in g.headers:  # of bytes that are not JSON
+        return cast(bytes | Iterator[bytes], result)
+    if isinstance(result, bytes):
+        return result + b"\n"
+    if isinstance(result, Iterator):
+        return chain(result, (b"\n",))
+    return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def may_return(schema: type[Schema], status: int) -> Callable[[View], View]:

@@ -139,7 +139,8 @@ def export_session(wanted: dict[str, Any], session_id: str) -> documents.Documen
 def import_session(wanted: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
     """Import an export document as a new session, or rehearse that."""
     if wanted["dry_run"]:
-        return Response(orjson.dumps({"imported_messages": len(data["messages"])}), mimetype="application/json")
+        counted = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(counted, mimetype="application/json")
     given, messages = data["session"], data["messages"]
     return imported(Session.take_in(g.user_id, given, messages, kept), data)
 

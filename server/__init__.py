@@ -22,15 +22,12 @@ what was large. What of waitress is leaned on is listed in tests/test_waitress.p
 from __future__ import annotations
 
 import gc
-import os
-import shutil
-import sys
 import threading
-from pathlib import Path
 
-import click
 from flask import Flask
 
+import cli
+import log
 from database import db
 from models import Draft, Session, User, WebhookRun
 from server.lock import take_lock
@@ -50,12 +47,10 @@ def serve(app: Flask) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
-    beside = Path(sys.executable).with_name("flask")  # the one that has our packages
-    flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
-    hint = "" if User.existing().exists() else f"; no user yet, make one with: {flask} users add NAME"
+    hint = "" if User.existing().exists() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
-    click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
+    log.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])
     service.run()
     app.extensions["services"].close()
     db.tidy_up()

@@ -52,7 +52,9 @@ class Services:
 
 
 def services() -> Services:
-    """Return the services of the current app."""
+    """Return the services of the current app. Those of a command are made when it asks for them."""
+    if "services" not in current_app.extensions:
+        init_app(current_app)
     return cast(Services, current_app.extensions["services"])
 
 

@@ -51,7 +51,7 @@ class ActionIn(Schema):
 
 @dataclass(frozen=True)
 class Action:
-    """One action: ``signer`` holds its secret, ``check`` yields what is wrong with an input."""
+    """One action: ``signer`` holds the secret of ``secret_env``, ``check`` yields what is wrong with an input."""
 
     name: str
     description: str
@@ -60,6 +60,7 @@ class Action:
     timeout: float
     signer: Webhook = field(repr=False)
     check: Callable[[Any], Iterator[Any]]
+    secret_env: str = ""
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -163,8 +164,9 @@ def _action(table: dict[str, Any], environ: Mapping[str, str]) -> Action:
         check = _checker(schema)
     except Exception as error:  # whatever a schema may do to those who read it
         raise ValidationError({"parameters": [str(error)[:MESSAGE_LENGTH]]}) from None
-    signer = _signer(given["secret_env"], environ)
-    return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check)
+    name = given["secret_env"]
+    signer = _signer(name, environ)
+    return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check, name)
 
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], Iterator[Any]]:

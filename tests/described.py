@@ -37,6 +37,8 @@ def validator(reference: str) -> Draft202012Validator:
 
 
 def check(method: str, path: str, answer: TestResponse) -> None:
+    if answer.mimetype == "application/json" and not (answer.is_streamed and answer.direct_passthrough):
+        assert answer.data.endswith(b"\n"), f"{method} {path} leaves a terminal's prompt behind its answer"
     found = find(method, path.partition("?")[0])
     if found is None or answer.status_code in (405, 500, 507) or (answer.is_streamed and answer.direct_passthrough):
         return
