@@ -1,5 +1,9 @@
 FROM python:3.13-slim
 
+LABEL org.opencontainers.image.title="Parley" \
+    org.opencontainers.image.description="A lightweight Flask microservice that keeps chat sessions." \
+    org.opencontainers.image.licenses="MIT"
+
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PARLEY_HOST=0.0.0.0 \
@@ -13,12 +17,15 @@ RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
 
 COPY . .
 
-# Compiled once here, since the running container may have no place to write to but /data and /tmp.
-RUN python -m compileall -q . \
-    && useradd --system --uid 10001 --no-create-home parley \
+# Readable for all, whatever the umask of the checkout was. Compiled once here, since the running
+# container may have no place to write to but /data and /tmp.
+RUN chmod -R a+rX . \
+    && python -m compileall -q . \
+    && groupadd --gid 10001 parley \
+    && useradd --uid 10001 --gid 10001 --no-create-home parley \
     && install -d -o parley -g parley -m 0700 /data
 
-USER parley
+USER 10001:10001
 VOLUME /data
 EXPOSE 8080
 

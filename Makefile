@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test drills check format openapi bench clean
+.PHONY: run test drills check format openapi bench image-check clean
 
 run: $(RUN_READY) ## serve, with SQLite in data/
 	$(BIN)/python app.py
@@ -32,6 +32,10 @@ openapi: $(DEV_READY) ## write openapi.json anew
 bench: $(DEV_READY) ## measure against a peer
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+image-check: ## build the image with buildah, and try it
+	@command -v buildah >/dev/null || { echo 'This needs buildah (and, without a registry, debootstrap).'; exit 1; }
+	$(PYTHON) scripts/image_check.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

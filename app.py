@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -35,17 +36,22 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
     if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
-    for module in (log, database, auth, errors, services, routes, cli):
+    for module in (log, database, auth, errors, routes, cli):
         module.init_app(app)
+    if not settings.is_command():  # which needs no actions, docs or model, and works where they are wrong
+        services.init_app(app)
+        settings.warn_of_unknown(action.secret_env for action in app.extensions["services"].actions.values())
     return app
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop; or run a command, from whatever folder."""
+    if sys.argv[1:]:
+        cli.group(create_app).main()
     try:
         server.serve(create_app())
     except ClickException as error:
-        error.show()
+        log.announce(f"Error: {error.format_message()}", settings.log_format(), logging.ERROR)
         sys.exit(error.exit_code)
 
 

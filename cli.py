@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sqlite3
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import click
 from flask import Flask
-from flask.cli import AppGroup, with_appcontext
+from flask.cli import AppGroup, FlaskGroup, with_appcontext
 from marshmallow import ValidationError
 from peewee import IntegrityError
 
@@ -19,7 +23,11 @@ from database import db
 from models import Login, Session, User
 from schemas import NewUser
 from services import transfer
+from store import deletion
 from values import new_id, now, printable
+from version import VERSION
+
+APP = Path(__file__).with_name("app.py")
 
 users = AppGroup("users", help="Make, list and remove users.")
 password_option = click.option(
@@ -46,9 +54,9 @@ def _find(name: str) -> User:
     """Return the user with this name, exact or spelled as it is listed."""
     given = name.encode(errors="replace").decode()
     user: User | None = User.get_or_none(User.name_key == User.key(name)) if given == name else None
-    user = user or next((user for user in User.select() if _escaped(user.username) == name), None)
+    user = user or next((user for user in User.existing() if _escaped(user.username) == name), None)
     if user is None:
-        raise click.ClickException(f"There is no user '{_escaped(name)}'.")
+        raise click.ClickException(f"There is no user '{_escaped(name)}' in {db.path.absolute()}.")
     return user
 
 
@@ -85,8 +93,10 @@ def add_user(name: str, password: str) -> None:
 @users.command("list")
 def list_users() -> None:
     """List the users, with the time at which each was made."""
-    for user in User.select().order_by(User.name_key):
+    for user in User.existing().order_by(User.name_key):
         click.echo(f"{user.created_at}  {_escaped(user.username)}")
+    if not User.select().exists():
+        click.echo(f"No user yet in {db.path.absolute()}; make one with: {command_line()} users add NAME", err=True)
 
 
 @users.command("passwd")
@@ -110,8 +120,8 @@ def remove_user(name: str, yes: bool) -> None:
     user = _find(name)
     if not yes:
         click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
-    with db.writing():
-        User.delete().where(User.id == user.id).execute()
+    deletion.delete_user(user.id)
+    deletion.erase()
     click.echo(f"Removed the user {_escaped(user.username)}.")
 
 
@@ -220,10 +230,42 @@ def write_openapi() -> None:
     openapi.write()
 
 
+@click.command("version")
+def show_version() -> None:
+    """Show Parley's version."""
+    click.echo(f"Parley {VERSION}")
+
+
+def group(create_app: Callable[[], Flask]) -> FlaskGroup:
+    """Return what ``python app.py`` runs where it is given a command: the same as ``flask``, but with our version."""
+    commands = FlaskGroup(create_app=create_app, load_dotenv=False, add_version_option=False, help=HELP)
+    click.version_option(VERSION, prog_name="Parley", message="%(prog)s %(version)s")(commands)
+    return commands
+
+
+def command_line() -> str:
+    """Return how ``flask`` is called here, for a hint: from this folder, with the packages of this Python."""
+    beside = Path(sys.executable).with_name("flask")
+    found = shutil.which("flask")
+    if found and (Path(found) == beside or not beside.exists()):
+        flask = "flask"
+    elif beside.exists():
+        flask = shlex.quote(os.path.relpath(beside))
+    else:
+        flask = f"{shlex.quote(sys.executable)} -m flask"
+    return flask if Path.cwd() == APP.parent else f"{flask} --app {shlex.quote(str(APP))}"
+
+
+HELP = """The commands of Parley. Without one, python app.py serves.
+
+Make a user first: users add NAME. What a command takes: COMMAND --help.
+"""
+
+
 def init_app(app: Flask) -> None:
-    """Add the commands to ``flask``."""
-    app.cli.add_command(users)
-    app.cli.add_command(backup)
-    app.cli.add_command(export_all)
-    app.cli.add_command(import_all)
-    app.cli.add_command(write_openapi)
+    """Add the commands to ``flask``, and say in its help what they are."""
+    context = click.get_current_context(silent=True)
+    if context and isinstance(root := context.find_root().command, FlaskGroup):
+        root.epilog = HELP
+    for command in (users, backup, export_all, import_all, write_openapi, show_version):
+        app.cli.add_command(command)

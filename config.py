@@ -1,20 +1,33 @@
 """Every setting once: its name, type, default, limits and meaning.
 
-Settings come from the environment; any of them may come from a file instead, named by the
-same variable with ``_FILE`` behind it (a Docker secret, say).
+Settings come from the environment, and from the file ``.env`` beside ``app.py`` where the environment
+does not have them. Any of them may come from a file instead, named by the same variable with ``_FILE``
+behind it (a Docker secret, say).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from dotenv import dotenv_values, find_dotenv
 from environs import EnvError, FileAwareEnv
+from flask.cli import FlaskGroup, ScriptInfo, load_dotenv
+from flask.helpers import get_load_dotenv
 from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range, Regexp
+
+ENV_FILE = Path(__file__).parent / ".env"
+PREFIX, FILE_SUFFIX = "PARLEY_", "_FILE"
+
+log = logging.getLogger("parley")
 
 
 class StartError(click.ClickException):
@@ -93,7 +106,13 @@ SETTINGS = (
         None,
         "Folder of Markdown (runbooks, say); the sections that fit a question best go into the prompt.",
     ),
-    Setting("PARLEY_DOCS_CHARS", "int", 8_000, "Most characters of those sections in a prompt.", Range(100, 1_000_000)),
+    Setting(
+        "PARLEY_DOCS_CHARS",
+        "int",
+        8_000,
+        "Most characters of those sections in a prompt, with all that is put round them.",
+        Range(100, 1_000_000),
+    ),
     Setting("PARLEY_ACTIONS_FILE", "str", None, "TOML file of the webhook actions that users may fire."),
     Setting(
         "PARLEY_LLM_BASE_URL",
@@ -143,6 +162,27 @@ SETTINGS = (
     Setting("PARLEY_LOG_FORMAT", "str", "text", "`text` or `json`.", OneOf(("text", "json"))),
 )
 
+COMMAND_SETTINGS = frozenset(
+    (
+        "PARLEY_DATA_DIR",
+        "PARLEY_DATABASE_URL",
+        "PARLEY_JWT_SECRET_KEY",
+        "PARLEY_ACCESS_TOKEN_MINUTES",
+        "PARLEY_REFRESH_TOKEN_DAYS",
+        "PARLEY_SQLITE_SYNCHRONOUS",
+        "PARLEY_LOG_LEVEL",
+        "PARLEY_LOG_FORMAT",
+    )
+)
+"""What a command reads. The rest may be wrong: a user can be made where a model's URL is mistyped."""
+
+
+def is_command() -> bool:
+    """Return whether the app is loaded for a command, which does not serve."""
+    context = click.get_current_context(silent=True)
+    root = context and context.find_root()
+    return bool(root and isinstance(root.command, FlaskGroup) and root.invoked_subcommand != "run")
+
 
 def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return all settings by name, those in ``config`` taken as they are, the rest read.
@@ -152,10 +192,16 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     """
     given = dict(config or {})
+    read_env_file()
     env = FileAwareEnv(eager=False, strip_whitespace=True)
+    command = is_command()
     try:
         for setting in SETTINGS:
-            if setting.name not in given:
+            if setting.name in given:
+                continue
+            if command and setting.name not in COMMAND_SETTINGS:
+                given[setting.name] = setting.default
+            else:
                 parse = getattr(env, setting.kind)
                 given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
         env.seal()
@@ -164,6 +210,68 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     except ValueError as error:  # a file that a ..._FILE variable names cannot be read
         raise StartError(f"{error} {error.__cause__}") from None
     return given
+
+
+def read_env_file() -> None:
+    """Add what ``.env`` has to the environment; what the environment has already wins.
+
+    Flask does the same for its own command, but with the nearest ``.env`` and ``.flaskenv`` at or above
+    the working directory, before any of our code runs. Only Parley's own file may name its settings, or
+    ``flask`` and ``python app.py`` would use two databases. FLASK_SKIP_DOTENV=1 keeps both from reading any.
+
+    Raises:
+        StartError: where the file cannot be read, or Flask has read settings of Parley from another one.
+
+    """
+    if not get_load_dotenv():
+        return
+    try:
+        _refuse_other_files()
+        load_dotenv(ENV_FILE, load_defaults=False)
+        given = dotenv_values(ENV_FILE)
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise StartError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
+    for setting in SETTINGS:  # of the two forms of one, that of the environment wins too
+        forms = {setting.name, setting.name + FILE_SUFFIX}
+        ours = forms & given.keys()
+        if len(ours) == 1 and forms <= os.environ.keys():
+            (name,) = ours
+            if os.environ[name] == given[name]:
+                del os.environ[name]
+
+
+def _refuse_other_files() -> None:
+    context = click.get_current_context(silent=True)
+    info = context and context.find_root().obj
+    if not (isinstance(info, ScriptInfo) and info.load_dotenv_defaults):
+        return
+    for default_name in (".env", ".flaskenv"):
+        path = find_dotenv(default_name, usecwd=True)
+        if path and not (ENV_FILE.exists() and ENV_FILE.samefile(path)):
+            for name in dotenv_values(path):
+                if name.startswith(PREFIX):
+                    raise StartError(f"{path} has {name!r}, which python app.py would not see: put it into {ENV_FILE}.")
+
+
+def warn_of_unknown(secrets: Iterable[str] = ()) -> None:
+    """Log each ``PARLEY_`` variable that nothing reads, without its value; ``secrets`` are those of actions."""
+    settings = [setting.name for setting in SETTINGS]
+    known = {*settings, *(name + FILE_SUFFIX for name in settings)}
+    choices = {name.removeprefix(PREFIX): name for name in sorted(known)}  # what all have says nothing
+    for name in sorted(os.environ.keys() - known - {*secrets, "PARLEY_PASSWORD"}):
+        if name.startswith(PREFIX):
+            (nearest,) = difflib.get_close_matches(name.removeprefix(PREFIX), choices, n=1, cutoff=0)
+            log.warning("%a is not a setting; the nearest is %s", name, choices[nearest])
+
+
+def log_format() -> str:
+    """Return the format of the logs, for telling what is wrong with other settings."""
+    try:
+        return str(FileAwareEnv(strip_whitespace=True).str("PARLEY_LOG_FORMAT", "text"))
+    except ValueError:
+        return "text"
 
 
 def _explain(error: EnvError) -> str:

@@ -20,6 +20,7 @@ from playhouse.migrations import Runner
 
 from config import StartError
 from errors import ApiError
+from reserve import Reserve
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -29,6 +30,8 @@ PATIENCE_SECONDS = 5.0
 ROWS_A_STATEMENT = 50
 # The pause of keep_log_short.
 CHECKPOINT_SECONDS = 0.1
+# How long readers may keep the write-ahead log from being cut, while a writer waits for that.
+TRUNCATE_SECONDS = 0.1
 
 log = logging.getLogger("parley")
 
@@ -43,6 +46,7 @@ class Database(peewee.SqliteDatabase):
         self.path = path
         self._identity = _identity(path)
         self._synchronous = synchronous
+        self.reserve = Reserve(path)
         self._turn = threading.RLock()  # the server puts several writes into one
         self._log_grown = threading.Event()
         super().__init__(
@@ -97,7 +101,7 @@ class Database(peewee.SqliteDatabase):
             yield
 
     @contextmanager
-    def writing(self, lasting: bool = True) -> Iterator[None]:
+    def writing(self, lasting: bool = True, frees: bool = False) -> Iterator[None]:
         """Run the block as one write transaction, all of it or nothing.
 
         SQLite's own waiting is unfair (a sleep and another try), so the writers of this process
@@ -107,6 +111,9 @@ class Database(peewee.SqliteDatabase):
         write-ahead log keeps them in their order. And its rows have been looked at one by one
         already, so that SQLite need not check them again: a sixth of an import's time.
 
+        One that ``frees`` room, or is small and must get through, has the reserve where the disk is
+        full. It is set aside again before another may write.
+
         Raises:
             ApiError: ``database_busy`` after PATIENCE_SECONDS in line.
 
@@ -115,10 +122,16 @@ class Database(peewee.SqliteDatabase):
         if not self._turn.acquire(timeout=PATIENCE_SECONDS):
             raise ApiError("database_busy")
         waited = time.monotonic() - began
+        needed = frees and not self.in_transaction() and self.reserve.is_needed()
         try:
+            if needed:
+                self.reserve.give_up()
             with self._adjusted(waited, lasting), self.atomic():
                 yield
         finally:
+            if needed:
+                self._cut_log()
+                self.reserve.set_aside()
             self._turn.release()
 
     @contextmanager
@@ -162,6 +175,15 @@ class Database(peewee.SqliteDatabase):
             except (ApiError, peewee.PeeweeException) as error:
                 log.warning("the write-ahead log stays as it is: %s", error)
             time.sleep(CHECKPOINT_SECONDS)
+
+    def _cut_log(self) -> None:
+        """Bring the write-ahead log into the file and give its room back, if no reader is in the way."""
+        try:
+            self.pragma("busy_timeout", int(TRUNCATE_SECONDS * 1_000))
+            self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
+        except peewee.PeeweeException as error:
+            log.warning("the write-ahead log stays as it is: %s", error)
 
     def answers(self) -> bool:
         """Tell whether the file is in its place and can be read."""

@@ -41,6 +41,7 @@ STATUS = {
     "database_busy": 503,
     "database_unavailable": 503,
     "too_many_streams": 503,
+    "too_many_connections": 503,
     "llm_not_configured": 503,
     "upstream_timeout": 504,
     "disk_full": 507,
@@ -50,12 +51,13 @@ STATUS = {
 CODE_OF_STATUS = {status: code for code, status in reversed(STATUS.items())} | {404: "not_found"}
 
 # Seconds after which trying again may well help.
-RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5}
+RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5, "too_many_connections": 5}
 
 # SQLite's own names (https://www.sqlite.org/rescode.html), the extended ones by their beginning.
 CODE_OF_SQLITE = {
     "SQLITE_FULL": "disk_full",
     "SQLITE_CONSTRAINT_FOREIGNKEY": "token_revoked",  # only an owner can be gone: removed meanwhile
+    "SQLITE_CONSTRAINT_NOTNULL": "token_revoked",  # a user who is being removed has no generation
     "SQLITE_CONSTRAINT_PRIMARYKEY": "conflict",  # only an Idempotency-Key is the client's own choice
     "SQLITE_BUSY": "database_busy",
     "SQLITE_LOCKED": "database_busy",
@@ -80,13 +82,7 @@ class ApiError(Exception):
 
 
 class HandOver(BaseException):  # past Flask's handlers, which catch Exception
-    """A request that would keep others waiting: the server starts it again where it may take its time.
-
-    If its view has begun a stream, with that and its headers.
-    """
-
-    def __init__(self, begun: tuple[Iterator[bytes], Mapping[str, str]] | None = None):
-        self.begun = begun
+    """A request that would keep others waiting: the server starts it again where it may take its time."""
 
 
 class NotModified(Exception):
@@ -103,7 +99,8 @@ class Missing(ApiError):
 def payload(code: str, details: Any = None) -> bytes:
     """Return the JSON body of an error."""
     body = {"error": code} if details is None else {"error": code, "details": details}
-    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # a list's errors are keyed by index
+    # A list's errors are keyed by index.
+    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def answer(error: ApiError) -> Response:

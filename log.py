@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import click
 import orjson
 from flask import Flask, Response, g, has_request_context, request
 
@@ -91,6 +92,13 @@ def write(fields: dict[str, Any], started: float) -> None:
     """Log the line of a request that began when the clock of begin() said ``started``."""
     fields["ms"] = round((time.perf_counter() - started) * 1000, 1)
     access.info("request", extra={"fields": fields})
+
+
+def announce(message: str, log_format: str, level: int = logging.INFO) -> None:
+    """Write what the operator must see, whatever the log level: as it stands, or as a line of JSON."""
+    if log_format == "json":
+        message = JsonFormatter().format(access.makeRecord("parley", level, "", 0, message, (), None))
+    click.echo(message, err=level >= logging.ERROR)
 
 
 def init_app(app: Flask) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, islice, pairwise
+from functools import reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 import orjson
@@ -30,6 +31,12 @@ from values import (
 BATCH = 2_500
 # A conversation is read in pages of this many messages, so that a long one takes no more memory.
 PAGE = 128
+# A page of sessions has no more characters than about this: a system prompt may have 8,000.
+PAGE_CHARACTERS = 2_000_000
+# Of a session's keys but for its system prompt, about.
+SESSION_CHARACTERS = 200
+# The generation of a session that was deleted; an owner's own are 0 and more.
+DELETED = -1
 # How long a request may be sent again with its Idempotency-Key.
 RETRY_HOURS = 24
 
@@ -57,13 +64,18 @@ class Table(Model):
 
 
 class User(Table):
-    """Someone who can log in. ``name_key`` is the name as it is compared: without case, in NFKC."""
+    """Someone who can log in. ``name_key`` is the name as it is compared: without case, in NFKC.
+
+    The sessions of a user are those of its ``generation``. It is null while a removed user's rows
+    are being deleted.
+    """
 
     id = TextField(primary_key=True)
     username = TextField()
     name_key = TextField(unique=True)
     password_hash = TextField()
     created_at = TextField()
+    generation = IntegerField(null=True, default=0, constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "users"
@@ -78,6 +90,16 @@ class User(Table):
         """
         folded = unicodedata.normalize("NFKC", username).casefold()
         return unicodedata.normalize("NFKC", folded)
+
+    @staticmethod
+    def existing() -> Any:
+        """Return the query of all users but those that are being removed."""
+        return User.select().where(User.generation.is_null(False))
+
+    @staticmethod
+    def current() -> Any:
+        """Return the subquery of the user's generation."""
+        return User.select(User.generation).where(User.id == param("user_id"))
 
     @staticmethod
     def one(user_id: str) -> dict[str, Any]:
@@ -121,16 +143,46 @@ def anything(session: dict[str, Any]) -> None:
 
 
 class PageState(NamedTuple):
-    """Where a page of sessions ends: what came last by the list's order, and what is known of the pages so far.
+    """Where a page of sessions ends: what came last by the list's order, and the last move that is accounted for."""
 
-    ``start`` is an id that is newer than those of all sessions there were at the first page,
-    ``gaps`` the rowids of those that have come, in their order, each as its distance from the one
-    before: that is short, and a cursor goes into a URL.
+    below: Sequence[str]
+    seq: int
+
+
+class PageTooOld(Exception):
+    """The moves since a page are not known any more."""
+
+
+class Move(Table):
+    """A session's move up in its owner's list, kept for a day; a trigger writes it.
+
+    ``seq`` counts a user's moves. The newest one stays, so that no number is used twice.
     """
 
-    below: tuple[str, str, str]
-    start: str
-    gaps: tuple[int, ...]
+    user_id = TextField()
+    seq = IntegerField()
+    session_id = TextField()
+    old_updated_at = TextField()
+    new_updated_at = TextField()
+
+    class Meta:
+        table_name = "moves"
+        primary_key = CompositeKey("user_id", "seq")
+        without_rowid = True
+
+    _first = Compiled(lambda: Move.select(fn.MIN(Move.seq)).where(Move.user_id == param("user_id")))
+    _last = Compiled(lambda: Move.select(fn.MAX(Move.seq)).where(Move.user_id == param("user_id")))
+
+    @staticmethod
+    def count_since(user_id: str, seq: int) -> int:
+        """Return how many moves of a user's there have been since one."""
+        return Move.known(user_id)[1] - seq
+
+    @staticmethod
+    def known(user_id: str) -> tuple[int, int]:
+        """Return the ``seq`` of a user's first and last known move, 0 where there are none."""
+        first, last = (query(user_id=user_id).fetchone()[0] or 0 for query in (Move._first, Move._last))
+        return first, last
 
 
 class AlreadyImported(Exception):
@@ -151,6 +203,7 @@ class Session(Table):
     created_at = TextField()
     updated_at = TextField()
     origin = TextField(null=True)
+    generation = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "sessions"
@@ -163,57 +216,48 @@ class Session(Table):
 
     KEYS = ("id", "title", "system_prompt", "created_at", "updated_at")
 
-    _of_user = Compiled(
-        lambda: (
-            Session.select(*Session._columns())
-            .where(Session.user == param("user_id"))
-            .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
-        )
-    )
-    _one = Compiled(
-        lambda: Session.select(*Session._columns()).where(Session.id == param("id"), Session.user == param("user_id"))
-    )
+    @staticmethod
+    def owned(*more: Any) -> Any:
+        """Return the condition that a session is the user's, and has not been deleted."""
+        return reduce(and_, more, (Session.user == param("user_id")) & (Session.generation == User.current()))
+
+    _one = Compiled(lambda: Session.select(*Session._columns()).where(Session.owned(Session.id == param("id"))))
     _below = Compiled(
         lambda: (
-            Session.select(*Session._columns(), SQL("rowid"))
-            .where(
-                Session.user == param("user_id"),
-                Tuple(Session.updated_at, Session.created_at, Session.id)
-                < Tuple(param("updated_at"), param("created_at"), param("id")),
-            )
+            Session.select(*Session._columns())
+            .where(Session.owned(Session._place() < Session._given_place()))
             .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
-            .limit(param("limit"))
         )
     )
-    _moved = Compiled(
+    _risen = Compiled(
         lambda: (
-            Session.select(*Session._columns(), SQL("rowid"))
+            Session.select(*Session._columns(), Move.seq)
+            .join(Move, on=(Move.session_id == Session.id))
             .where(
-                Session.user == param("user_id"), Session.updated_at >= param("updated_at"), Session.id < param("start")
+                Move.user_id == param("user_id"),
+                Move.seq > param("seq"),
+                Move.old_updated_at <= param("updated_at"),  # says less than the next, but of the move alone
+                Session._place(Move.old_updated_at) < Session._given_place(),
+                Session._place(Move.new_updated_at) >= Session._given_place(),
+                Session.owned(),
             )
-            .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+            .order_by(Move.seq)
         )
     )
-    _insert = Compiled(
-        lambda: Session.insert(
-            {field: param(field.column_name) for field in (*Session._columns(), Session.user, Session.origin)}
-        )
-    )
+    _insert = Compiled(lambda: Session._insert_query(User.current()))
+    _insert_ownerless = Compiled(lambda: Session._insert_query(0))
     _update = Compiled(
         lambda: Session.update(
             {field: param(field.name) for field in (Session.title, Session.system_prompt, Session.updated_at)}
         ).where(Session.id == param("id"))
     )
-    _delete = Compiled(lambda: Session.delete().where(Session.id == param("id"), Session.user == param("user_id")))
-    _delete_all = Compiled(lambda: Session.delete().where(Session.user == param("user_id")))
-    _give = Compiled(lambda: Session.update({Session.user: param("user_id")}).where(Session.id == param("id")))
-
-    _by_origin = Compiled(
-        lambda: (
-            Session.select(Session.id)
-            .where(Session.user == param("user_id"), Session.origin == param("origin"))
-            .limit(1)
+    _give = Compiled(
+        lambda: Session.update({Session.user: param("user_id"), Session.generation: User.current()}).where(
+            Session.id == param("id"), Session.user.is_null(), Session.generation == 0
         )
+    )
+    _by_origin = Compiled(
+        lambda: Session.select(Session.id).where(Session.owned(Session.origin == param("origin"))).limit(1)
     )
 
     @staticmethod
@@ -221,9 +265,17 @@ class Session(Table):
         return [getattr(Session, key) for key in Session.KEYS]
 
     @staticmethod
-    def of_user(user_id: str) -> list[dict[str, Any]]:
-        """Return the user's sessions, the one that moved last first."""
-        return [dict(zip(Session.KEYS, row, strict=True)) for row in Session._of_user(user_id=user_id)]
+    def _insert_query(generation: Any) -> Any:
+        fields = (*Session._columns(), Session.user, Session.origin)
+        return Session.insert({field: param(field.column_name) for field in fields} | {Session.generation: generation})
+
+    @staticmethod
+    def _place(updated_at: Any = None) -> Any:
+        return Tuple(updated_at or Session.updated_at, Session.created_at, Session.id)
+
+    @staticmethod
+    def _given_place() -> Any:
+        return Tuple(param("updated_at"), param("created_at"), param("id"))
 
     @staticmethod
     def one(user_id: str, session_id: str, look: Look = anything) -> dict[str, Any]:
@@ -236,33 +288,46 @@ class Session(Table):
         return session
 
     @staticmethod
-    def page(user_id: str, limit: int, place: PageState | None) -> tuple[list[dict[str, Any]], PageState | None]:
+    def page(
+        user_id: str, limit: int, place: PageState | None, characters: int = PAGE_CHARACTERS
+    ) -> tuple[list[dict[str, Any]], PageState | None]:
         """Return some of the user's sessions and the place where the rest begins, None where there is none.
 
-        All that were there at the first page come once. Those that move up meanwhile would slip
-        past the key that the pages go down by: they come at the end, if they have not come before.
+        All that were there at the first page come once, if they are there still. The pages go down
+        the list. A session only ever moves up, so it passes by the place they have come to once at
+        most, and its move is noted: who has passed since the page before comes first in this one.
+
+        Raises:
+            PageTooOld: where moves since then have been forgotten.
+
         """
-        place = place or PageState(("~", "", ""), new_id(), ())
-        seen = set(accumulate(place.gaps))
         with db.reading():
-            values = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
-            below = Session._below(user_id=user_id, limit=limit + 1, **values).fetchall()
-            known = {*seen, *(row[-1] for row in below)}
-            found: Any = below
-            if len(below) <= limit:
-                moved = Session._moved(user_id=user_id, updated_at=place.below[0], start=place.start)
-                found = below + list(islice((row for row in moved if row[-1] not in known), limit + 1 - len(below)))
-        items = [dict(zip(Session.KEYS, row, strict=False)) for row in found[:limit]]
-        if len(found) <= limit:
-            return items, None
-        last = items[min(len(below), limit) - 1] if below else None
-        return items, PageState(
-            (last["updated_at"], last["created_at"], last["id"]) if last else place.below,
-            place.start,
-            tuple(
-                after - before for before, after in pairwise([0, *sorted({*seen, *(row[-1] for row in found[:limit])})])
-            ),
-        )
+            first, last = Move.known(user_id)
+            place = place or PageState(("~", "", ""), last)
+            if place.seq < first - 1:
+                raise PageTooOld
+            values: dict[str, Any] = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
+            risen: list[dict[str, Any]] = []
+            if place.seq < last:
+                passed = Session._risen(user_id=user_id, seq=place.seq, **values)
+                rows, characters, more = _some(passed, limit, characters)
+                risen = sorted((Session._dict(row) for row in rows), key=Session._order, reverse=True)
+                if more:
+                    return risen, PageState(place.below, rows[-1][-1])
+            rest = Session._below(user_id=user_id, **values)
+            rows, _, more = _some(rest, limit - len(risen), characters)
+        below = [Session._dict(row) for row in rows]
+        if not more:
+            return risen + below, None
+        return risen + below, PageState(Session._order(below[-1]) if below else place.below, last)
+
+    @staticmethod
+    def _dict(row: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(Session.KEYS, row, strict=False))
+
+    @staticmethod
+    def _order(session: dict[str, Any]) -> tuple[str, str, str]:
+        return session["updated_at"], session["created_at"], session["id"]
 
     @staticmethod
     def _new(title: str | None, prompt: str | None = None, created_at: str | None = None) -> dict[str, Any]:
@@ -294,20 +359,6 @@ class Session(Table):
         if session["system_prompt"] == prompt:
             return session
         return Session.change(user_id, session_id, look, system_prompt=prompt)
-
-    @staticmethod
-    def remove(user_id: str, session_id: str, look: Look = anything) -> None:
-        """Delete a session, and with it all that hangs on it, unless ``look`` raises; or raise Missing."""
-        with db.writing():
-            Session.one(user_id, session_id, look)
-            if not Session._delete(id=session_id, user_id=user_id).rowcount:
-                raise Missing("session")
-
-    @staticmethod
-    def remove_all(user_id: str) -> int:
-        """Delete every session of the user's and return how many there were."""
-        with db.writing():
-            return int(Session._delete_all(user_id=user_id).rowcount)
 
     @staticmethod
     def take_in(
@@ -343,7 +394,7 @@ class Session(Table):
                 then(session)
             return session
         with db.writing(lasting=False):
-            Session._insert(user_id=None, origin=origin, **session)
+            Session._insert_ownerless(user_id=None, origin=origin, **session)
         try:
             for start in range(0, len(messages), BATCH):
                 rows = Message.rows(session, messages[start : start + BATCH])
@@ -368,12 +419,23 @@ class Session(Table):
 
     @staticmethod
     def recover(session_id: str | None = None) -> None:
-        """Delete what imports that were cut off have left behind, or one of them."""
+        """Have deleted what imports that were cut off have left behind, or one of them."""
         with db.writing():
-            ownerless = Session.user.is_null()
-            Session.delete().where(
+            ownerless = Session.user.is_null() & (Session.generation != DELETED)
+            Session.update(generation=DELETED).where(
                 ownerless if session_id is None else ownerless & (Session.id == session_id)
             ).execute()
+
+
+def _some(cursor: Any, limit: int, characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:
+    """Read rows of sessions until there are enough; return them, the characters left, and whether there are more."""
+    rows: list[tuple[Any, ...]] = []
+    while len(rows) < limit and characters > 0 and (row := cursor.fetchone()):
+        rows.append(row)
+        characters -= SESSION_CHARACTERS + len(row[2] or "")
+    more = cursor.fetchone() is not None
+    cursor.close()
+    return rows, characters, more
 
 
 class GoneMeanwhile(Exception):
@@ -608,8 +670,8 @@ class WebhookRun(Row):
 
     @staticmethod
     def finish(run: dict[str, Any], **outcome: Any) -> dict[str, Any]:
-        """Write down how a run has ended, and return it as it is sent."""
-        run = run | outcome | {"finished_at": now()}
+        """Write down how a run has ended, and when, and return it as it is sent."""
+        run = run | outcome
         with db.writing():
             WebhookRun._finish(**run)
         return run | {"request": orjson.Fragment(run["request"])}
@@ -643,7 +705,7 @@ class Draft(Table):
     )
     _save = Compiled(
         lambda: Draft.update({Draft.content: param("content"), Draft.model: param("model")}).where(
-            Draft.session == param("session_id")
+            Draft.session == param("session_id"), Draft.question_id == param("question_id")
         )
     )
     _delete = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
@@ -662,36 +724,38 @@ class Draft(Table):
         return message
 
     @staticmethod
-    def keep(drafts: Sequence[tuple[str, str, str | None]]) -> set[str]:
+    def keep(drafts: Sequence[dict[str, Any]]) -> set[str]:
         """Keep what has come so far, for the case that the process ends here; return the sessions that are gone.
 
-        ``drafts`` are ``(session_id, content, model)``.
+        ``drafts`` have ``session_id``, ``question_id``, ``content`` and ``model``.
         """
         with db.writing(lasting=False):
-            return {
-                session_id
-                for session_id, content, model in drafts
-                if not Draft._save(session_id=session_id, content=content, model=model).rowcount
-            }
+            return {draft["session_id"] for draft in drafts if not Draft._save(**draft).rowcount}
 
     @staticmethod
-    def finish(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any] | None:
-        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it."""
+    def finish(
+        user_id: str, session_id: str, content: str, metadata: str, error: str | None = None
+    ) -> dict[str, Any] | None:
+        """Make the draft a message, where there is any text, and return that; raise Missing if nobody wants it.
+
+        ``error`` is the code that the chat ended with, for whoever sends the request again.
+        """
         with db.writing():
             draft = Draft._one(session_id=session_id).fetchone()
             if not draft:
                 raise Missing("session")
             Draft._delete(session_id=session_id)
             answer = Message.add(user_id, session_id, "assistant", content, metadata) if content else None
-            if answer and draft[2]:
-                Retry.answered(user_id, draft[2], answer["id"])
+            if draft[2]:
+                Retry.answered(user_id, draft[2], answer["id"] if answer else None, error)
             return answer
 
     @staticmethod
     def recover() -> None:
         """Finish the drafts that a process which is no more has left."""
         with db.writing():
-            left: Any = Draft.select(Session.user, Draft.session).join(Session).tuples()
+            alive = (User.id == Session.user) & (User.generation == Session.generation)
+            left: Any = Draft.select(Session.user, Draft.session).join(Session).join(User, on=alive).tuples()
             for user_id, session_id in list(left):
                 Draft._recover(user_id, session_id)
 
@@ -701,7 +765,11 @@ class Draft(Table):
         if left:
             content, model, _ = left
             metadata = orjson.dumps({"model": model, "finish_reason": "interrupted"}).decode()
-            Draft.finish(user_id, session_id, content, metadata)
+            Draft.finish(user_id, session_id, content, metadata, "upstream_error")
+
+
+class KeyTaken(Exception):
+    """Another request with this key has been committed since it was looked for."""
 
 
 class Retry(Table):
@@ -726,7 +794,7 @@ class Retry(Table):
     _insert = Compiled(
         lambda: Retry.insert(
             {getattr(Retry, name): param(name) for name in ("user_id", "key", "fingerprint", "answer", "created_at")}
-        )
+        ).on_conflict_ignore()
     )
     _sweep = Compiled(lambda: Retry.delete().where(Retry.created_at <= param("oldest")))
 
@@ -739,24 +807,33 @@ class Retry(Table):
         return row and str(row[1])
 
     @staticmethod
-    def answered(user_id: str, question_id: str, answer_id: str) -> None:
-        """Note the answer to a question that was asked under a key, if it was."""
-        asked, answered = (
-            orjson.dumps(made).decode() for made in ({"id": question_id}, {"id": question_id, "answer_id": answer_id})
-        )
+    def answered(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
+        """Note the answer to a question that was asked under a key, if it was, or the code of what went wrong."""
+        ending = {"answer_id": answer_id, "error": error}
+        made = {"id": question_id} | {key: value for key, value in ending.items() if value}
+        asked, answered = orjson.dumps({"id": question_id}).decode(), orjson.dumps(made).decode()
         Retry.update(answer=answered).where(Retry.user == user_id, Retry.answer == asked).execute()
 
     @staticmethod
     def keep(user_id: str, key: str, fingerprint: str, answer: str) -> None:
-        """Keep what is being made under a key, and let go of what is too old."""
+        """Keep what is being made under a key, and let go of what is too old.
+
+        Raises:
+            KeyTaken: where something has been made under it already.
+
+        """
         with db.writing():
             Retry._sweep(oldest=ago(hours=RETRY_HOURS))
-            Retry._insert(user_id=user_id, key=key, fingerprint=fingerprint, answer=answer, created_at=now())
+            row = {"user_id": user_id, "key": key, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
+            if not Retry._insert(**row).rowcount:
+                raise KeyTaken
 
 
 # The list of a user's sessions comes out of this index in its order, with no sorting.
-Session.add_index(Session.user, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+Session.add_index(
+    Session.user, Session.generation, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc()
+)
 # What was imported before is found by this one.
 Session.add_index(Session.user, Session.origin)
 
-TABLES = (User, Login, Session, Message, WebhookRun, Draft, Retry)
+TABLES = (User, Login, Session, Move, Message, WebhookRun, Draft, Retry)

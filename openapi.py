@@ -15,8 +15,8 @@ import errors
 import schemas
 from auth import tokens_of
 from routes.docs import OPENAPI_FILE
+from version import VERSION
 
-VERSION = "1.0.0"
 DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
 
 
@@ -40,7 +40,7 @@ def build(app: Flask) -> dict[str, Any]:
             operations = {
                 method.lower(): _operation(rule, view) for method in sorted(rule.methods or ()) if method in METHODS
             }
-            spec.path(re.sub(r"<(\w+)>", r"{\1}", rule.rule), operations=operations)
+            spec.path(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), operations=operations)
     document: dict[str, Any] = spec.to_dict()
     for name, schema in document["components"]["schemas"].items():
         if name in _OUTGOING:

@@ -426,6 +426,24 @@ class UserOut(Schema):
     created_at = Timestamp(required=True)
 
 
+class Limits(Schema):
+    title = fields.Integer(required=True, metadata={"description": "In characters, like the next two."})
+    content = fields.Integer(required=True)
+    system_prompt = fields.Integer(required=True)
+    import_bytes = fields.Integer(required=True)
+    body_bytes = fields.Integer(required=True)
+
+
+class About(Schema):
+    version = fields.String(required=True)
+    chat = fields.Boolean(required=True, metadata={"description": "Whether a model is set up."})
+    model = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null where the model's API takes its own."}
+    )
+    actions = fields.Integer(required=True, metadata={"description": "How many can be fired."})
+    limits = fields.Nested(Limits, required=True)
+
+
 class Status(Schema):
     status = fields.String(required=True, validate=OneOf(("ok",)))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import orjson
 from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
+from werkzeug.routing import BaseConverter
 
 from errors import ApiError, HandOver
 from values import parse_json
@@ -40,6 +42,7 @@ def body(
             return view(*loaded, data, **arguments)
 
         handler.body, handler.body_required = loader, required  # type: ignore[attr-defined]  # for openapi.py
+        handler.limit = limit  # type: ignore[attr-defined]  # for the server
         return handler
 
     return decorate
@@ -78,6 +81,7 @@ def reads(*types: str, limit: str) -> Callable[[View], View]:
             return view(*loaded, request.stream, **arguments)
 
         handler.reads = types  # type: ignore[attr-defined]  # for openapi.py
+        handler.limit = limit  # type: ignore[attr-defined]  # for the server
         return handler
 
     return decorate
@@ -118,18 +122,12 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
             g.headers = {}
-            if begun := request.environ.get("parley.begun"):
-                result, g.headers = begun
-            else:
-                result = view(*arguments, **named)
-            if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
-                raise HandOver((result, g.headers))  # a stream goes at the pace of its client
+            result = view(*arguments, **named)
             if isinstance(result, Response):
                 return result
             if schema is None:
                 return Response(status=status)
-            content = result if isinstance(result, bytes | Iterator) else orjson.dumps(result)
-            response = Response(content, status, mimetype="application/json")
+            response = Response(_content(result), status, mimetype="application/json")
             response.headers.update(g.headers)
             return response
 
@@ -137,6 +135,17 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
         return handler
 
     return decorate
+
+
+def _content(result: Any) -> bytes | Iterator[bytes]:
+    """Return what a view has made as it is sent. JSON ends its line, so that a terminal's prompt gets its own."""
+    if "Content-Type" in g.headers:  # of bytes that are not JSON
+        return cast(bytes | Iterator[bytes], result)
+    if isinstance(result, bytes):
+        return result + b"\n"
+    if isinstance(result, Iterator):
+        return chain(result, (b"\n",))
+    return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def may_return(schema: type[Schema], status: int) -> Callable[[View], View]:
@@ -160,7 +169,11 @@ def refuses(*statuses: int) -> Callable[[View], View]:
 
 
 def take_time() -> None:
-    """Go on only where this keeps nobody else waiting."""
+    """Go on only where this keeps nobody else waiting: in the loop or in a group of writes, start again in a pool.
+
+    To be called before anything is done. What the request has in a transaction of its own is undone, and
+    it waits without the group's: that commits first.
+    """
     if not request.environ.get("parley.may_wait", True):
         raise HandOver
 
@@ -175,10 +188,29 @@ def waits_in(pool: str) -> Callable[[View], View]:
     return mark
 
 
+class SessionIdConverter(BaseConverter):
+    """A session's id at the end of a path. What is a path of its own there takes other methods, and says so."""
+
+    regex = r"(?!import\Z)[^/]+"
+
+
+def set_headers(response: Response) -> Response:
+    """Set what every answer has: how a browser is to take it, and who may keep it."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if response.status_code == 204:
+        del response.headers["Content-Type"]  # there is no content
+    if request.path.startswith("/api/"):
+        kept = "private, no-cache" if "ETag" in response.headers else "no-store"
+        response.headers.setdefault("Cache-Control", kept)
+    return response
+
+
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
     from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
+    app.url_map.converters["session"] = SessionIdConverter
+    app.after_request(set_headers)
     retries.init_app(app)
     for module in (auth, sessions, chat, actions, transfer, operations, docs):
         app.register_blueprint(module.blueprint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, g, request
+from werkzeug.datastructures import MIMEAccept
 
 import schemas
 from errors import ApiError
@@ -17,7 +18,7 @@ blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
 EVENTS, JSON = "text/event-stream", "application/json"
 # no-transform and X-Accel-Buffering: proxies pass each event on as it comes.
-UNBUFFERED = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 @blueprint.get("/<session_id>/prompt")
@@ -48,14 +49,15 @@ def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
 
 def replay(session_id: str, made: dict[str, str]) -> dict[str, Any] | Response:
     """Answer as the chat did that has made these messages."""
-    messages = services().chats.replay(g.user_id, session_id, made)
+    messages, error = services().chats.replay(g.user_id, session_id, made)
     if not json_is_wanted():
-        return Response(replayed_events(messages), mimetype=EVENTS, headers=UNBUFFERED)
-    if len(messages) == 1:
-        raise ApiError("upstream_error", {"messages": messages})
+        return Response(replayed_events(messages, error), mimetype=EVENTS, headers=UNBUFFERED)
+    if error:
+        raise ApiError(error, {"messages": messages})
     return {"messages": messages}
 
 
 def json_is_wanted() -> bool:
-    """Tell whether the client wants JSON rather than events."""
-    return bool(request.accept_mimetypes.best_match((EVENTS, JSON)) == JSON)
+    """Return whether the client wants JSON rather than events. A type's parameters do not matter for that."""
+    accepted = MIMEAccept((kind.partition(";")[0], quality) for kind, quality in request.accept_mimetypes)
+    return accepted.best_match((EVENTS, JSON)) == JSON

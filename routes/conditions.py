@@ -12,7 +12,7 @@ from flask import g, request
 
 from errors import ApiError, NotModified
 
-FORMAT = 1  # to be raised with a change of what an answer looks like
+FORMAT = 2  # to be raised with a change of what an answer looks like
 
 
 def tag(kind: str, session: dict[str, Any]) -> str:

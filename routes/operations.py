@@ -1,13 +1,19 @@
-"""Whether the process lives and whether it can work."""
+"""Whether the process lives, whether it can work, and what it is."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from typing import Any
+
+from flask import Blueprint, current_app
 
 import schemas
+import values
+from auth import opened
 from database import db
 from errors import ApiError
 from routes import returns
+from services import services
+from version import VERSION
 
 blueprint = Blueprint("operations", __name__)
 
@@ -26,3 +32,24 @@ def readyz() -> dict[str, str]:
     if not db.answers():
         raise ApiError("database_unavailable")
     return {"status": "ok"}
+
+
+@blueprint.get("/api/about")
+@opened
+@returns(schemas.About)
+def about() -> dict[str, Any]:
+    """Get the version, what is set up here, and the limits."""
+    llm, config = services().llm, current_app.config
+    return {
+        "version": VERSION,
+        "chat": llm is not None,
+        "model": llm.model if llm else None,
+        "actions": len(services().actions),
+        "limits": {
+            "title": values.TITLE_LENGTH,
+            "content": values.CONTENT_LENGTH,
+            "system_prompt": values.PROMPT_LENGTH,
+            "import_bytes": config["PARLEY_MAX_IMPORT_BYTES"],
+            "body_bytes": config["PARLEY_MAX_BODY_BYTES"],
+        },
+    }

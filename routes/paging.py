@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from flask import current_app, g, request
 from itsdangerous import BadData, URLSafeSerializer
 
 from errors import ApiError
 from values import PAGE_LENGTH
+
+Place = TypeVar("Place")
 
 
 def _serializer() -> URLSafeSerializer:
@@ -29,8 +32,8 @@ def limit(wanted: dict[str, Any]) -> int:
     return wanted["limit"] or PAGE_LENGTH[0]
 
 
-def place(wanted: dict[str, Any]) -> Any:
-    """Return what the cursor was made of, None where there is none.
+def place(wanted: dict[str, Any], kind: Callable[[Any], Place]) -> Place | None:
+    """Return what the cursor was made of, as this kind of place, None where there is none.
 
     Raises:
         ApiError: ``validation_error``, where it is not one of this list's.
@@ -39,8 +42,8 @@ def place(wanted: dict[str, Any]) -> Any:
     if wanted["cursor"] is None:
         return None
     try:
-        return _serializer().loads(wanted["cursor"])
-    except BadData:
+        return kind(_serializer().loads(wanted["cursor"]))
+    except (BadData, TypeError):  # TypeError: it was made by an earlier version
         raise ApiError("validation_error", {"cursor": ["Not a cursor of this list."]}) from None
 
 

@@ -18,8 +18,8 @@ import orjson
 from flask import Flask, current_app, g, request
 
 from errors import ApiError
-from models import Retry
-from routes import View
+from models import KeyTaken, Retry
+from routes import View, take_time
 
 HEADER = "Idempotency-Key"
 PATIENCE_SECONDS = 10.0
@@ -31,7 +31,9 @@ def retried(replay: Callable[..., Any], patience: float = PATIENCE_SECONDS) -> C
     """Let a view do its work once a key. It hands ``kept`` or ``kept_id`` to whoever does the work.
 
     ``replay`` answers in its stead from then on; it gets what was kept, and then what the view would.
-    A request whose twin is under way waits for it, so many seconds at most.
+    A request whose twin is under way waits for it, so many seconds at most, and in a thread that it
+    keeps from nobody else. Who decides is the database: a twin in another process, or one whose
+    transaction is not committed yet, is only found when this one's own work is to be kept.
     """
 
     def decorate(view: View) -> View:
@@ -44,12 +46,20 @@ def retried(replay: Callable[..., Any], patience: float = PATIENCE_SECONDS) -> C
                 raise ApiError("validation_error", {HEADER: ["Not 1 to 255 printable characters of ASCII."]})
             digest = hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + g.body_digest)
             mine = (g.user_id, key, digest.hexdigest())
-            with current_app.extensions["turns"].take(*mine, patience):
+            turns = current_app.extensions["turns"]
+            if patience and turns.is_taken(*mine):
+                take_time()
+            with turns.take(*mine, patience):
                 made = Retry.find(*mine)
-                if made is not None:
-                    return replay(orjson.loads(made), *loaded, **arguments)
-                g.keep = partial(Retry.keep, *mine)
-                return view(*loaded, **arguments)
+                if made is None:
+                    g.keep = partial(Retry.keep, *mine)
+                    try:
+                        return view(*loaded, **arguments)
+                    except KeyTaken:
+                        made = Retry.find(*mine)
+                if made is None:
+                    raise ApiError("conflict")
+                return replay(orjson.loads(made), *loaded, **arguments)
 
         handler.retried = True  # type: ignore[attr-defined]  # for openapi.py
         return cast(View, handler)
@@ -74,6 +84,11 @@ class Turns:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._taken: dict[tuple[str, str], str] = {}
+
+    def is_taken(self, user_id: str, key: str, fingerprint: str) -> bool:
+        """Return whether the same request is under way."""
+        with self._condition:
+            return self._taken.get((user_id, key)) == fingerprint
 
     @contextmanager
     def take(self, user_id: str, key: str, fingerprint: str, patience: float) -> Iterator[None]:

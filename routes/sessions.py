@@ -8,14 +8,18 @@ import orjson
 from flask import Blueprint, Response, g
 
 import schemas
-from models import Message, PageState, Session
+from errors import ApiError
+from models import Message, Move, PageState, PageTooOld, Session
 from routes import body, may_return, paging, query, refuses, returns, take_time, waits_in
 from routes.conditions import tagged, unless_known, unmoved
 from routes.retries import kept, kept_id, retried
 from services import documents, markdown, search
+from store import deletion
 from values import FOUND_LENGTH
 
 MARKDOWN = "text/markdown"
+# Reading through so many moves takes 4 ms.
+MANY_MOVES = 20_000
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
@@ -23,15 +27,20 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 @blueprint.get("")
 @returns(schemas.SessionList)
 @query(schemas.SessionPage)
-def list_sessions(wanted: dict[str, Any]) -> dict[str, Any]:
+def list_sessions(wanted: dict[str, Any]) -> dict[str, Any] | documents.Document:
     """List the caller's sessions, the one that moved last first; or a page of them, or what a search finds."""
     if wanted["q"] is not None:
         take_time()
         return {"items": search.find(g.user_id, wanted["q"], wanted["limit"] or FOUND_LENGTH)}
     if not paging.is_asked(wanted):
-        return {"items": Session.of_user(g.user_id)}
-    place = paging.place(wanted)
-    items, place = Session.page(g.user_id, paging.limit(wanted), place and PageState(*place))
+        return documents.sessions(g.user_id)
+    place = paging.place(wanted, PageState._make)
+    if place and Move.count_since(g.user_id, place.seq) > MANY_MOVES:
+        take_time()
+    try:
+        items, place = Session.page(g.user_id, paging.limit(wanted), place)
+    except PageTooOld:
+        raise ApiError("validation_error", {"cursor": ["Too old: begin again with the first page."]}) from None
     return {"items": items, "next_cursor": paging.cursor(place)}
 
 
@@ -44,7 +53,7 @@ def create_session(data: dict[str, Any]) -> dict[str, Any]:
     return Session.add(g.user_id, data.get("title"), kept)
 
 
-@blueprint.get("/<session_id>")
+@blueprint.get("/<session:session_id>")
 @returns(schemas.Conversation)
 @refuses(304)
 def get_session(session_id: str) -> documents.Document:
@@ -52,7 +61,7 @@ def get_session(session_id: str) -> documents.Document:
     return documents.conversation(g.user_id, session_id, unless_known("session"))
 
 
-@blueprint.patch("/<session_id>")
+@blueprint.patch("/<session:session_id>")
 @refuses(412)
 @returns(schemas.SessionOut)
 @body(schemas.NewTitle)
@@ -74,19 +83,19 @@ def set_system_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     return tagged(Session.set_prompt(g.user_id, session_id, prompt, unmoved))
 
 
-@blueprint.delete("/<session_id>")
+@blueprint.delete("/<session:session_id>")
 @refuses(412)
 @returns(None, 204)
 def delete_session(session_id: str) -> None:
     """Delete a session with its messages and webhook runs."""
-    Session.remove(g.user_id, session_id, unmoved)
+    deletion.delete_session(g.user_id, session_id, unmoved)
 
 
 @blueprint.delete("")
 @returns(schemas.Deleted)
 def delete_sessions() -> dict[str, Any]:
     """Delete every session of the caller."""
-    return {"deleted": Session.remove_all(g.user_id)}
+    return {"deleted": deletion.delete_sessions(g.user_id)}
 
 
 @blueprint.post("/<session_id>/messages")
@@ -103,7 +112,7 @@ def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @query(schemas.Page)
 def list_messages(wanted: dict[str, Any], session_id: str) -> bytes:
     """List a page of a session's messages, oldest first."""
-    items, end = documents.messages(g.user_id, session_id, paging.limit(wanted), paging.place(wanted) or 0)
+    items, end = documents.messages(g.user_id, session_id, paging.limit(wanted), paging.place(wanted, int) or 0)
     return b'{"items":[%s],"next_cursor":%s}' % (items, orjson.dumps(paging.cursor(end)))
 
 
@@ -130,7 +139,8 @@ def export_session(wanted: dict[str, Any], session_id: str) -> documents.Documen
 def import_session(wanted: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
     """Import an export document as a new session, or rehearse that."""
     if wanted["dry_run"]:
-        return Response(orjson.dumps({"imported_messages": len(data["messages"])}), mimetype="application/json")
+        counted = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(counted, mimetype="application/json")
     given, messages = data["session"], data["messages"]
     return imported(Session.take_in(g.user_id, given, messages, kept), data)
 

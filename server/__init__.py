@@ -1,7 +1,20 @@
-"""Serving with waitress: what it lacks for us is added here, and nothing else is in here.
+"""Serving with waitress, and what it lacks for us.
 
-- Its own refusals are JSON, like all others.
-- A body over the limit gets its answer from the app, and the client gets to read it.
+The way of a request:
+
+    loop        accepts connections, polls, and drives all of the rest
+    channel     one connection: bytes in, bytes out, never faster than its client
+    parser      a head and a body, by the letter of RFC 9112
+    routing     whose request it is, which pool it needs, whether its body is wanted
+    dispatch    where it is served: by the loop, by the writer (batching), or in a pool
+    task        what the app answers: whole, or in parts
+    unread      what clients have yet to take of that
+
+In fair everybody gets a line of their own; lock keeps a second server off; memory gives back
+what was large. What of waitress is leaned on is listed in tests/test_waitress.py.
+
+- The server's own refusals are JSON, like all others.
+- A body that is not wanted gets its answer from the app, and the client gets to read it.
 - Clients that stall are cut off.
 - SIGTERM and Ctrl-C finish what was accepted and then end the process, with 0.
 """
@@ -9,36 +22,35 @@
 from __future__ import annotations
 
 import gc
-import os
-import shutil
-import sys
 import threading
-from pathlib import Path
 
-import click
 from flask import Flask
 
+import cli
+import log
 from database import db
 from models import Draft, Session, User, WebhookRun
+from server.lock import take_lock
 from server.loop import Service
 from services import search
+from store import deletion
 
 
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
+    take_lock(db.path)
     db.prepare()
+    db.reserve.set_aside()
     for table in (Session, Draft, WebhookRun):
         table.recover()
-    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up)):
+    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
-    beside = Path(sys.executable).with_name("flask")  # the one that has our packages
-    flask = "flask" if shutil.which("flask") == str(beside) else os.path.relpath(beside)
-    hint = "" if User.select().exists() else f"; no user yet, make one with: {flask} users add NAME"
+    hint = "" if User.existing().exists() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
-    click.echo(f"Parley listens on {service.address}, database {db.path}{hint}")
+    log.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])
     service.run()
-    app.extensions["services"].outgoing.close()
+    app.extensions["services"].close()
     db.tidy_up()

@@ -12,6 +12,7 @@ from services import actions
 from services.chat import Chats
 from services.llm import Llm
 from services.outgoing import Outgoing
+from services.pending import PendingWrites
 from services.prompt import Prompt
 from services.retrieval import Retrieval
 from services.webhooks import Webhooks
@@ -22,6 +23,7 @@ class Services:
     """The services of one app."""
 
     outgoing: Outgoing
+    pending: PendingWrites
     docs: Retrieval | None
     actions: actions.Actions
     webhooks: Webhooks
@@ -30,7 +32,12 @@ class Services:
     chats: Chats
 
     def start(self) -> None:
-        """Make ready what the settings ask for, so that the first request need not wait for it."""
+        """Make ready what the settings ask for, so that the first request need not wait for it.
+
+        Raises:
+            config.StartError: the environment names a proxy that cannot be used.
+
+        """
         if self.docs:
             self.docs.refresh()
         if self.llm:
@@ -38,9 +45,16 @@ class Services:
         if self.actions:
             self.webhooks.warm_up()
 
+    def close(self) -> None:
+        """Close all connections, and see to it that all is written."""
+        self.outgoing.close()
+        self.pending.close()
+
 
 def services() -> Services:
-    """Return the services of the current app."""
+    """Return the services of the current app. Those of a command are made when it asks for them."""
+    if "services" not in current_app.extensions:
+        init_app(current_app)
     return cast(Services, current_app.extensions["services"])
 
 
@@ -52,10 +66,11 @@ def init_app(app: Flask) -> None:
 
     """
     config = app.config
-    outgoing = Outgoing()
+    outgoing, pending = Outgoing(), PendingWrites()
     docs = Retrieval(Path(config["PARLEY_DOCS_DIR"])) if config["PARLEY_DOCS_DIR"] else None
     offered = actions.load(config["PARLEY_ACTIONS_FILE"])
+    webhooks = Webhooks(offered, outgoing, pending)
     llm = Llm(config, outgoing) if config["PARLEY_LLM_BASE_URL"] else None
     prompt = Prompt(config, docs, offered)
-    chats = Chats(llm, prompt, outgoing, config["PARLEY_MAX_STREAMS"])
-    app.extensions["services"] = Services(outgoing, docs, offered, Webhooks(offered, outgoing), llm, prompt, chats)
+    chats = Chats(llm, prompt, outgoing, pending, config["PARLEY_MAX_STREAMS"])
+    app.extensions["services"] = Services(outgoing, pending, docs, offered, webhooks, llm, prompt, chats)

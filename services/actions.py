@@ -8,7 +8,7 @@ import tomllib
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,12 @@ MESSAGE_LENGTH = 300
 EXPLAINED_PROBLEMS = 20  # the most of one input that are told
 
 
+def webhook_url(value: str) -> str:
+    """Check the URL of a webhook. It may have a query: many carry a signature there, so it is shown nowhere."""
+    http_url(value.replace("?", "/"))  # what a query may hold, a path may
+    return value
+
+
 class ActionIn(Schema):
     """One ``[[actions]]`` table of the file."""
 
@@ -37,7 +43,7 @@ class ActionIn(Schema):
         required=True, validate=Regexp(r"[A-Za-z0-9_.-]{1,64}\Z", error="Not a name: A-Z a-z 0-9 _ . -")
     )
     description = fields.String(required=True, validate=Length(1, 2_000))
-    url = fields.String(required=True, validate=(Length(1), http_url))
+    url = fields.String(required=True, validate=(Length(1), webhook_url))
     secret_env = fields.String(required=True, validate=Length(1))
     timeout = fields.Float(load_default=LONGEST_TIMEOUT, validate=Range(0, LONGEST_TIMEOUT, min_inclusive=False))
     parameters = fields.Dict(load_default=lambda: {"type": "object"})
@@ -45,15 +51,16 @@ class ActionIn(Schema):
 
 @dataclass(frozen=True)
 class Action:
-    """One action: ``signer`` holds its secret, ``check`` yields what is wrong with an input."""
+    """One action: ``signer`` holds the secret of ``secret_env``, ``check`` yields what is wrong with an input."""
 
     name: str
     description: str
     parameters: dict[str, Any]
-    url: str
+    url: str = field(repr=False)
     timeout: float
-    signer: Webhook
+    signer: Webhook = field(repr=False)
     check: Callable[[Any], Iterator[Any]]
+    secret_env: str = ""
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -157,8 +164,9 @@ def _action(table: dict[str, Any], environ: Mapping[str, str]) -> Action:
         check = _checker(schema)
     except Exception as error:  # whatever a schema may do to those who read it
         raise ValidationError({"parameters": [str(error)[:MESSAGE_LENGTH]]}) from None
-    signer = _signer(given["secret_env"], environ)
-    return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check)
+    name = given["secret_env"]
+    signer = _signer(name, environ)
+    return Action(given["name"], given["description"], schema, given["url"], given["timeout"], signer, check, name)
 
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], Iterator[Any]]:

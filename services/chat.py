@@ -7,8 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -21,13 +22,16 @@ from errors import ApiError
 from models import Draft, Look, Message, Session, anything
 from services.llm import Llm, Reply
 from services.outgoing import Outgoing
+from services.pending import PendingWrite, PendingWrites
 from services.prompt import Prompt
 from values import metadata_text
 
 MOST_OF_ONE_USER = 3
 LOOK_SECONDS = 0.25  # how often a chat looks whether its client is still there
 KEEP_ALIVE_SECONDS = 10.0
+STORE_SECONDS = 10.0  # how long the end of an answer is kept back until it is stored, where the first try fails
 SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
+COMMENT = b": still there\n\n"
 
 log = logging.getLogger("parley")
 
@@ -53,10 +57,6 @@ class ChatSlots:
 
     def __len__(self) -> int:
         return len(self._sessions)
-
-    def __contains__(self, session_id: str) -> bool:
-        with self._lock:
-            return session_id in self._sessions
 
     def free(self, user_id: str, session_id: str) -> None:
         """Give a place back."""
@@ -91,30 +91,41 @@ class DraftSaver:
         while True:
             time.sleep(SAVE_SECONDS)
             with self._lock:
-                if not self._chats:
+                chats = list(self._chats)
+                if not chats:
                     self._thread = None
                     break
-                self._save()
+            self._save(chats)
         if not db.is_closed():
             db.close()
 
-    def _save(self) -> None:
+    @staticmethod
+    def _save(chats: list[Chat]) -> None:
         try:
             db.prepare()
-            unwanted = Draft.keep([chat.draft for chat in self._chats])
+            unwanted = Draft.keep([chat.draft for chat in chats])
         except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
             log.warning("drafts could not be kept: %s", error)
         else:
-            for chat in self._chats:
-                chat.unwanted = chat.draft[0] in unwanted
+            for chat in chats:
+                chat.unwanted = chat.session_id in unwanted
 
 
 class Chat:
     """One answer on its way. Who has begun one must close it."""
 
-    def __init__(self, slots: ChatSlots, saver: DraftSaver, user_id: str, session_id: str, gone: Callable[[], bool]):
+    def __init__(
+        self,
+        slots: ChatSlots,
+        saver: DraftSaver,
+        pending: PendingWrites,
+        user_id: str,
+        session_id: str,
+        gone: Callable[[], bool],
+    ):
         slots.take(user_id, session_id)
-        self._slots, self._saver, self._user_id, self._session_id = slots, saver, user_id, session_id
+        self._slots, self._saver, self._pending = slots, saver, pending
+        self._user_id, self.session_id = user_id, session_id
         self._gone = gone
         self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
@@ -122,16 +133,16 @@ class Chat:
         self._reply = Reply()
         self._pieces: list[str] = []
         self._interrupted = False
-        self._ended = False
+        self._stored: PendingWrite | None = None  # None until the chat ends
         self.unwanted = False
         self.error: str | None = None
         self.messages: list[dict[str, Any]] = []
 
     def begin(self, content: str, metadata: str, then: Look, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
         """Store the user's message, and only then ask the model."""
-        self.messages.append(Draft.begin(self._user_id, self._session_id, content, metadata, then))
+        self.messages.append(Draft.begin(self._user_id, self.session_id, content, metadata, then))
         self._saver.add(self)
-        parts = prompt.assemble(self._user_id, self._session_id)
+        parts = prompt.assemble(self._user_id, self.session_id)
         self._reply.model = llm.model
         self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
         self._call.add_done_callback(lambda _: self._incoming.put(None))
@@ -144,11 +155,17 @@ class Chat:
             if texts:
                 yield b"".join([_event("delta", {"content": text}) for text in texts])
             elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
-                yield b": still there\n\n"
+                yield COMMENT
             else:
                 continue
             spoke = time.monotonic()
-        self._end()
+        if time.monotonic() - spoke > KEEP_ALIVE_SECONDS / 2:
+            yield COMMENT  # the first try to store the answer may take as long again
+            spoke = time.monotonic()
+        for _ in self._store():
+            if time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
+                yield COMMENT
+                spoke = time.monotonic()
         if self.error:
             yield _event("error", {"error": self.error})
         else:
@@ -159,15 +176,19 @@ class Chat:
         with closing(self):
             for _ in self._deltas():
                 pass
-            self._end()
+            for _ in self._store():
+                pass
         if self.error:
             raise ApiError(self.error, {"messages": self.messages})
         return {"messages": self.messages}
 
     def close(self) -> None:
-        """End the chat, if it has not ended: then its client has left."""
-        self._interrupted = self._interrupted or not self._ended
-        self._end()
+        """End the chat, if it has not ended: then its client has left, or it has not even begun."""
+        if self._stored is None and self.messages:
+            self._interrupted = True
+            self._end()
+        elif self._stored is None:
+            self._slots.free(self._user_id, self.session_id)
 
     def _deltas(self) -> Iterator[list[str]]:
         """Yield what has come, several pieces where they are there, and now and then none."""
@@ -191,44 +212,62 @@ class Chat:
             return taken
 
     @property
-    def draft(self) -> tuple[str, str, str | None]:
-        """The session, the text so far and the model."""
-        return self._session_id, "".join(self._pieces), self._reply.model
+    def draft(self) -> dict[str, Any]:
+        """What there is of the answer."""
+        content = "".join(self._pieces)
+        question_id = self.messages[0]["id"]
+        return {
+            "session_id": self.session_id,
+            "question_id": question_id,
+            "content": content,
+            "model": self._reply.model,
+        }
 
-    def _end(self) -> None:
-        """Let go of the model, and make a message of what has come; once."""
-        if self._ended:
-            return
-        self._ended = True
+    def _store(self) -> Iterator[None]:
+        """End the chat and await that its answer is stored, for a while: yield now and then until it is.
+
+        One that is not stored by then is told to be an error. It will be stored as soon as it can be.
+        """
+        stored = self._end()
+        deadline = time.monotonic() + STORE_SECONDS
+        while not (stored.done() or self._interrupted or time.monotonic() > deadline):
+            yield
+            wait([stored], LOOK_SECONDS)
+            self._interrupted = self._gone()
+        if not stored.done():
+            self.error = stored.waits_for
+        elif failure := stored.exception():
+            self.error = failure.code if isinstance(failure, ApiError) else errors.database_code(failure)
+        elif answer := stored.result():
+            self.messages.append(answer)
+
+    def _end(self) -> PendingWrite:
+        """Let go of the model, and make a message of what has come; to be called once."""
         if self._call:
             self._call.cancel()
         self._saver.remove(self)
-        try:
-            if self.messages:
-                self._store()
-        except (ApiError, peewee.PeeweeException) as error:
-            self.error = error.code if isinstance(error, ApiError) else errors.database_code(error)
-            log.error("an answer could not be stored: %s: %s", self.error, error)
-        finally:
-            self._slots.free(self._user_id, self._session_id)
+        self._stored = self._pending.run(self._finish_draft())
+        # Before that no other chat may begin here: it would take the draft for one that was left.
+        self._stored.add_done_callback(lambda _: self._slots.free(self._user_id, self.session_id))
+        return self._stored
 
-    def _store(self) -> None:
+    def _finish_draft(self) -> Callable[[], dict[str, Any] | None]:
+        """Return the write that makes a message of the draft as it is now."""
         reply = self._reply
-        self.error = reply.error
+        self.error = reply.error or ("upstream_error" if self._interrupted else None)
         reason = "interrupted" if self._interrupted else "error" if self.error else reply.finish_reason
         metadata: dict[str, Any] = {"model": reply.model, "finish_reason": reason}
         metadata |= {"usage": reply.usage} if reply.usage else {}
         metadata |= {"duration_ms": round((time.monotonic() - self._began) * 1_000)}
-        db.prepare()
-        answer = Draft.finish(self._user_id, self._session_id, "".join(self._pieces), metadata_text(metadata))
-        self.messages += [answer] if answer else []
+        content, stored_metadata = "".join(self._pieces), metadata_text(metadata)
+        return partial(Draft.finish, self._user_id, self.session_id, content, stored_metadata, self.error)
 
 
 class Chats:
     """Begins chats, with all that they need."""
 
-    def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, most: int):
-        self._llm, self._prompt, self._outgoing = llm, prompt, outgoing
+    def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, pending: PendingWrites, most: int):
+        self._llm, self._prompt, self._outgoing, self._pending = llm, prompt, outgoing, pending
         self._slots, self._saver = ChatSlots(most), DraftSaver()
 
     @property
@@ -256,7 +295,7 @@ class Chats:
         Session.one(user_id, session_id)
         if self._llm is None:
             raise ApiError("llm_not_configured")
-        chat = Chat(self._slots, self._saver, user_id, session_id, gone)
+        chat = Chat(self._slots, self._saver, self._pending, user_id, session_id, gone)
         try:
             chat.begin(content, metadata, then, self._prompt, self._llm, self._outgoing)
         except BaseException:
@@ -264,24 +303,34 @@ class Chats:
             raise
         return chat
 
-    def replay(self, user_id: str, session_id: str, made: dict[str, str]) -> list[dict[str, Any]]:
-        """Return a question that was asked before and its answer, if it got one; ``made`` has their ids.
+    @staticmethod
+    def replay(user_id: str, session_id: str, made: dict[str, str]) -> tuple[list[dict[str, Any]], str | None]:
+        """Return a question that was asked before, its answer, if it got one, and the code that it ended with.
+
+        ``made`` has their ids, and the code. One that was interrupted, by its client or by the end of
+        the process, has not come to its end: that of an upstream error.
 
         Raises:
             ApiError: ``session_not_found``, or ``conflict`` where the answer is still to come.
 
         """
-        messages = [Message.shown(user_id, session_id, message_id) for message_id in made.values()]
-        if len(messages) == 1 and session_id in self._slots:
+        if not made.keys() & {"answer_id", "error"}:
+            Session.one(user_id, session_id)
             raise ApiError("conflict")
-        return messages
+        ids = (made[key] for key in ("id", "answer_id") if key in made)
+        return [Message.shown(user_id, session_id, message_id) for message_id in ids], made.get("error")
 
 
-def replayed_events(messages: list[dict[str, Any]]) -> Iterator[bytes]:
+def replayed_events(messages: list[dict[str, Any]], error: str | None) -> Iterator[bytes]:
     """Yield what is stored of a chat as the events that end one."""
-    for each in messages:
-        yield _event("message", each)
-    yield _event("done", {}) if len(messages) > 1 else _event("error", {"error": "upstream_error"})
+    question, *answer = messages
+    yield _event("message", question)
+    if error:
+        for each in answer:
+            yield _event("delta", {"content": each["content"]})
+        yield _event("error", {"error": error})
+    else:
+        yield _event("message", answer[0]) + _event("done", {})
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

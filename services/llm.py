@@ -7,9 +7,11 @@ events, a ``chat.completion.chunk`` each, and ``[DONE]`` at the end.
 from __future__ import annotations
 
 import asyncio
+import codecs
+import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +20,16 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from services.outgoing import Outgoing
+from services.outgoing import Outgoing, environment_proxy
+from services.sse import MEDIA_TYPE, EventDecoder, is_event_stream
 from values import CONTENT_LENGTH, clean_text, metadata_text
 
 if TYPE_CHECKING:
     import httpx
 
-LINE_LENGTH = 262_144  # characters of one event at most; a delta has some hundred
-STREAM_LENGTH = 67_108_864  # characters of the whole stream at most, with all that is not kept
+EVENT_LENGTH = 262_144  # characters of one event at most; a delta has some hundred
+STREAM_BYTES = 67_108_864  # of the whole stream at most, with all that is not kept
+REST_SECONDS = 0.25  # how long the end of a stream is awaited after [DONE], so that its connection can be used again
 NAME_LENGTH = 200
 REFUSAL_BYTES, REFUSAL_SECONDS = 4_096, 1.0  # looked at of a refusal, for its reason
 USAGE_LENGTH = 4_096
@@ -51,7 +55,7 @@ class Llm:
     """The model that the settings name."""
 
     def __init__(self, config: Mapping[str, Any], outgoing: Outgoing):
-        self.model: str | None = config["PARLEY_LLM_MODEL"] or None
+        self.model: str | None = (config["PARLEY_LLM_MODEL"] or "").strip() or None
         self._url = config["PARLEY_LLM_BASE_URL"].rstrip("/") + "/chat/completions"
         self._host = urlsplit(self._url).netloc.rpartition("@")[2]
         self._key: str | None = config["PARLEY_LLM_API_KEY"]
@@ -60,31 +64,43 @@ class Llm:
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
-        return self._outgoing.client()
+        return self._outgoing.client(environment_proxy(self._url))
 
     def warm_up(self) -> None:
-        """Make the client now, for which the first question would have to wait."""
+        """Make the client now, for which the first question would have to wait.
+
+        Raises:
+            StartError: the environment names a proxy that cannot be used.
+
+        """
         _ = self._client
 
     async def answer(self, messages: list[dict[str, str]], reply: Reply, put: Callable[[str], object]) -> None:
         """Ask the model. Its text goes to ``put`` as it comes, the rest into ``reply``; nothing is raised."""
         import httpx
-        from httpx_sse import SSEError
 
+        text = Utf16Joiner()
         length = 0
+
+        def put_next(piece: str) -> None:
+            nonlocal length
+            if piece and length < CONTENT_LENGTH:
+                put(clean_text(piece, CONTENT_LENGTH - length))
+            length += len(piece)
+
         try:
-            async with asyncio.timeout(self._seconds), aclosing(self._texts(messages, reply)) as texts:
-                async for text in texts:
-                    put(clean_text(text, CONTENT_LENGTH - length))
-                    length += len(text)
+            async with asyncio.timeout(self._seconds), aclosing(self._deltas(messages, reply)) as deltas:
+                async for delta in deltas:
+                    put_next(text.join(delta))
                     if length > CONTENT_LENGTH:
                         reply.finish_reason = "length"
                         break
+            put_next(text.end())
             if not (length and reply.finish_reason):
                 raise UpstreamError("the stream broke off" if length else "the answer is empty")
         except (TimeoutError, httpx.TimeoutException) as error:
             self._failed(reply, "upstream_timeout", error)
-        except (httpx.HTTPError, httpx.InvalidURL, SSEError, UpstreamError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UpstreamError, ValueError) as error:
             self._failed(reply, "upstream_error", error)
         except Exception:
             log.exception("upstream_error")
@@ -95,45 +111,119 @@ class Llm:
         said = f"{type(error).__name__}: {error}"
         log.warning("%s: %s: %s", code, self._host, said.replace(self._key, "***") if self._key else said)
 
-    async def _texts(self, messages: list[dict[str, str]], reply: Reply) -> AsyncGenerator[str, None]:
+    async def _deltas(self, messages: list[dict[str, str]], reply: Reply) -> AsyncGenerator[str, None]:
+        """Yield the pieces of the answer, which may hold halves of surrogate pairs; note the rest in ``reply``."""
+        response = await self._send(messages)
+        parts = cast(AsyncGenerator[bytes, None], response.aiter_raw())
+        done = False
+        try:
+            if response.status_code != 200:
+                raise UpstreamError(f"status {response.status_code} {await _reason(parts)}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":  # a few bytes may be a gigabyte
+                raise UpstreamError("it is compressed, which was not asked for")
+            if not is_event_stream(response.headers.get("Content-Type", "")):
+                raise UpstreamError("it is not an event stream")
+            async with aclosing(_events(parts)) as events:
+                async for data in events:
+                    if done := data == "[DONE]":
+                        reply.finish_reason = reply.finish_reason or "stop"
+                        return
+                    if delta := _delta(_parse(data), reply):
+                        yield delta
+        finally:
+            if done:  # nobody waits for that
+                self._outgoing.run_in_background(_read_rest(response, parts))
+            else:
+                await parts.aclose()
+                await response.aclose()
+
+    async def _send(self, messages: list[dict[str, str]]) -> httpx.Response:
+        """Send the question and return the response, whose body has yet to come.
+
+        A kept connection may be one that the server was about to close. Then it has not looked at
+        the question, which is sent again, until that is over a new connection.
+        """
+        import httpx
+
         question: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         if self.model:
             question["model"] = self.model
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        headers = {"Content-Type": "application/json", "Accept": MEDIA_TYPE, "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        request = self._client.stream("POST", self._url, content=orjson.dumps(question), headers=headers)
-        async with request as response, aclosing(_events(response)) as events:
-            if response.status_code != 200:
-                raise UpstreamError(f"status {response.status_code} {await _reason(response)}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":  # a few bytes may be a gigabyte
-                raise UpstreamError("it is compressed, which was not asked for")
-            async for data in events:
-                if data == "[DONE]":
-                    reply.finish_reason = reply.finish_reason or "stop"
-                    return
-                if data and (text := _text(orjson.loads(data), reply)):
-                    yield text
+        connected = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal connected
+            connected = connected or event == "connection.connect_tcp.started"
+
+        while True:
+            request = self._client.build_request(
+                "POST", self._url, content=orjson.dumps(question), headers=headers, extensions={"trace": trace}
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                if connected:
+                    raise
 
 
-def _text(chunk: Any, reply: Reply) -> str:
-    """Return the text of a chunk, and note in ``reply`` what else it says."""
+class Utf16Joiner:
+    """Joins text that comes in pieces, where JSON's escapes may have put half of a surrogate pair into each.
+
+    What stays half becomes U+FFFD.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
+
+    def join(self, piece: str) -> str:
+        """Return what is known of the text by now, from where the last piece ended."""
+        return self._decoder.decode(piece.encode("utf-16-le", "surrogatepass"))
+
+    def end(self) -> str:
+        """Return what the last piece was the first half of, if it was."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _parse(data: str) -> Any:
+    """Parse JSON that may have half of a surrogate pair in a string."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if "\\u" not in data:
+            raise
+    try:
+        return json.loads(data)  # which takes halves
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _delta(chunk: Any, reply: Reply) -> str:
+    """Return the text of a chunk, and note in ``reply`` what else it says. Of several choices the first counts."""
+    texts = []
     try:
         if chunk.get("error"):
             raise UpstreamError("it reports an error")
-        if type(model := chunk.get("model")) is str:
-            reply.model = clean_text(model, NAME_LENGTH)
+        reply.model = _name(chunk.get("model")) or reply.model
         reply.usage = _usage(chunk.get("usage")) or reply.usage
-        for choice in chunk.get("choices") or ():  # empty, or null, where only the usage is told
-            if type(reason := choice.get("finish_reason")) is str:
-                reply.finish_reason = clean_text(reason, NAME_LENGTH)
-            text = (choice.get("delta") or {}).get("content") or ""
-            if type(text) is not str:
-                raise TypeError("the content is not a string")
-            return text
+        # Empty, or null, where only the usage is told.
+        for position, choice in enumerate(chunk.get("choices") or ()):
+            index = choice.get("index")
+            if (position if index is None else index) == 0:
+                reply.finish_reason = _name(choice.get("finish_reason")) or reply.finish_reason
+                texts.append((choice.get("delta") or {}).get("content") or "")
+        return "".join(texts)
     except (AttributeError, TypeError) as error:
         raise UpstreamError(f"not a chat completion chunk: {error}") from None
-    return ""
+
+
+def _name(given: Any) -> str | None:
+    """Return a name as it is stored, None for what is none or blank."""
+    if type(given) is not str:
+        return None
+    text = Utf16Joiner()
+    return clean_text(text.join(given.strip()) + text.end(), NAME_LENGTH) or None
 
 
 def _usage(given: Any) -> dict[str, Any] | None:
@@ -143,11 +233,11 @@ def _usage(given: Any) -> dict[str, Any] | None:
         return None
 
 
-async def _reason(response: httpx.Response) -> str:
+async def _reason(parts: AsyncGenerator[bytes, None]) -> str:
     """Return what names a refusal. Its whole text may repeat the question, and so is not for the log."""
     try:
-        async with asyncio.timeout(REFUSAL_SECONDS), aclosing(cast(Any, response.aiter_raw(REFUSAL_BYTES))) as parts:
-            error = orjson.loads(await anext(parts, b""))["error"]
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            error = orjson.loads((await _read(parts, REFUSAL_BYTES))[:REFUSAL_BYTES])["error"]
             return " ".join(
                 name for name in (error["type"], error["code"]) if re.fullmatch(r"[\w.-]{1,64}", name or "")
             )
@@ -155,31 +245,37 @@ async def _reason(response: httpx.Response) -> str:
         return ""
 
 
-async def _events(response: httpx.Response) -> AsyncGenerator[str, None]:
-    """Yield the data of each event, whatever its size within the limits."""
-    from httpx_sse import EventSource
+async def _read(parts: AsyncIterator[bytes], enough: int) -> bytes:
+    read = b""
+    async for part in parts:
+        read += part
+        if len(read) >= enough:
+            break
+    return read
 
-    source = EventSource(cast("httpx.Response", _Bounded(response)))
-    async with aclosing(source.aiter_sse()) as events:
-        async for event in events:
-            yield event.data
+
+async def _events(parts: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
+    """Yield the data of each event, within the limits of what an answer may need."""
+    decoder = EventDecoder(EVENT_LENGTH)
+    total = 0
+    async for part in parts:
+        total += len(part)
+        if total > STREAM_BYTES:
+            raise UpstreamError("the stream is too long")
+        for event in decoder.decode(part):
+            yield event
 
 
-class _Bounded:
-    """What httpx-sse reads of a response, without end where the response has none: so with limits."""
+async def _read_rest(response: httpx.Response, parts: AsyncGenerator[bytes, None]) -> None:
+    """Read on to the end, if that is near: only then is the connection kept for the next question."""
+    import httpx
 
-    def __init__(self, response: httpx.Response):
-        self._response = response
-        self.headers = response.headers
-
-    async def aiter_text(self) -> AsyncGenerator[str, None]:
-        line = total = 0
-        async with aclosing(cast(Any, self._response.aiter_text())) as texts:
-            async for text in texts:
-                text = text if total else text.removeprefix("\ufeff")  # one may stand at the beginning
-                end = text.rfind("\n")
-                line = line + len(text) if end < 0 else len(text) - end
-                total += len(text)
-                if line > LINE_LENGTH or total > STREAM_LENGTH:
-                    raise UpstreamError("a line or the whole is too long")
-                yield text
+    try:
+        async with asyncio.timeout(REST_SECONDS):
+            async for _ in parts:
+                pass
+    except (TimeoutError, httpx.HTTPError):
+        pass
+    finally:
+        await parts.aclose()
+        await response.aclose()

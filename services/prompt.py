@@ -12,6 +12,8 @@ from models import Message, Session
 from services.actions import Actions
 from services.retrieval import Retrieval
 
+INTRODUCTION = "Documentation that may help:"
+
 Part = dict[str, str]
 """A message as the model gets it: ``role`` and ``content``."""
 
@@ -49,14 +51,14 @@ class Prompt:
         return parts[::-1]
 
     def _documentation(self, question: str) -> str:
-        told, left = [], self._docs_budget
+        """Return the sections that fit a question, with all that is round them within the budget."""
+        text = INTRODUCTION
         for section in self._docs.best(question) if self._docs else ():
-            head = f"[{section.file}{': ' if section.heading else ''}{section.heading}]\n"
-            if len(head) >= left:
-                break
-            told.append((head + section.text)[:left])
-            left -= len(told[-1])
-        return "\n\n".join(["Documentation that may help:", *told]) if told else ""
+            head = f"\n\n[{section.file}{': ' if section.heading else ''}{section.heading}]\n"
+            left = self._docs_budget - len(text) - len(head)
+            if left > 0:  # no half of a heading
+                text += head + section.text[:left]
+        return text if text != INTRODUCTION else ""
 
 
 def _told(actions: Actions) -> str:

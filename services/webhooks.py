@@ -22,6 +22,7 @@ from errors import ApiError
 from models import Look, Session, WebhookRun, anything
 from services.actions import Action, Actions
 from services.outgoing import Outgoing
+from services.pending import PendingWrites
 from values import clean_text, new_id, now
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 16_384  # of a webhook's answer
 MOST_OF_ONE_USER = 32  # calls at once
+WRITE_SECONDS = 10.0  # how long a caller waits until the outcome is written, where the first try fails
 
 log = logging.getLogger("parley")
 
@@ -36,8 +38,8 @@ log = logging.getLogger("parley")
 class Webhooks:
     """Calls webhooks, and writes down each call before it goes out and when it has ended."""
 
-    def __init__(self, actions: Actions, outgoing: Outgoing):
-        self._actions, self._outgoing = actions, outgoing
+    def __init__(self, actions: Actions, outgoing: Outgoing, pending: PendingWrites):
+        self._actions, self._outgoing, self._pending = actions, outgoing, pending
         self._lock = threading.Lock()
         self._of_user: Counter[str] = Counter()
 
@@ -47,10 +49,9 @@ class Webhooks:
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
-        import httpx
-
-        # Nothing from the environment but the authorities it trusts: a proxy would get to see the calls.
-        return self._outgoing.client(trust_env=False, verify=httpx.create_ssl_context(trust_env=True))
+        # No proxy, which would get to see the calls. And each on a connection of its own: one that was
+        # kept may be closed by its receiver at that moment, and a call is never sent twice.
+        return self._outgoing.client(keep_alive=False)
 
     def fire(self, user_id: str, session_id: str, name: str, given: str, then: Look = anything) -> dict[str, Any]:
         """Fire an action from a session, with an input (JSON text); return the run, also where it has failed.
@@ -89,7 +90,15 @@ class Webhooks:
         run = WebhookRun.begin(user_id, session_id, run_id, action.name, body.decode(), then)
         began = time.monotonic()
         outcome = self._outgoing.run(self._call(action, run_id, body)).result()
-        return WebhookRun.finish(run, **outcome, duration_ms=round((time.monotonic() - began) * 1_000))
+        outcome |= {"finished_at": now(), "duration_ms": round((time.monotonic() - began) * 1_000)}
+        written = self._pending.run(lambda: WebhookRun.finish(run, **outcome))
+        try:
+            finished: dict[str, Any] = written.result(WRITE_SECONDS)
+        except TimeoutError:
+            # What is not on the disk is not acknowledged: the caller gets what whoever reads the run
+            # now would get, that it is running. Its outcome is there as soon as it can be.
+            return WebhookRun.shown(user_id, session_id, run_id)
+        return finished
 
     async def _call(self, action: Action, run_id: str, body: bytes) -> dict[str, Any]:
         """Make the call and return how it went; whatever happens to it is no error of ours."""

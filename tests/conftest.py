@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,11 @@ from models import User
 from tests import described
 from tests.served import ROOT
 from values import new_id, now
+
+# What a developer has set up is not for the tests, nor for the processes that they start.
+for name in [name for name in os.environ if name.startswith("PARLEY_")]:
+    del os.environ[name]
+os.environ["FLASK_SKIP_DOTENV"] = "1"
 
 SECRET = "a secret for tests only, long enough for each of the algorithms "
 PASSWORD = "correct horse battery"
@@ -145,7 +151,7 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
     assert not app.extensions["services"].chats.under_way, "a test has left a chat open"
-    app.extensions["services"].outgoing.close()
+    app.extensions["services"].close()
     if not db.is_closed():
         db.close()
 

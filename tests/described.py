@@ -52,6 +52,8 @@ def component(name: str) -> Draft202012Validator:
 
 
 def check(method: str, path: str, answer: TestResponse) -> None:
+    if answer.mimetype == "application/json" and not (answer.is_streamed and answer.direct_passthrough):
+        assert answer.data.endswith(b"\n"), f"{method} {path} leaves a terminal's prompt behind its answer"
     found = find(method, path.partition("?")[0])
     if found is None or answer.status_code == 405 or (answer.is_streamed and answer.direct_passthrough):
         return

@@ -19,9 +19,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         event = Webhook(SECRET).verify(body, dict(self.headers))  # raises, and so the call fails
+        self.server.connections.append(self.client_address)
         self.server.received.append((self.path, event, dict(self.headers), body.decode()))
         self.server.came.set()
-        kind, _, given = self.path.strip("/").partition("/")
+        kind, _, given = self.path.partition("?")[0].strip("/").partition("/")
         if kind == "ok":
             self.answer(200, b'{"done": true}')
         elif kind == "status":
@@ -38,6 +39,14 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"begun")
             self.server.leave.wait(float(given))
+        elif kind == "held":
+            self.server.leave.wait(30)
+            self.answer(200, b"well")
+        elif kind == "cookie":
+            self.answer(200, b"", Set_Cookie=f"{given}; Path=/")
+        elif kind == "hang-up":  # after the answer, without a word of that before
+            self.answer(200, b"well")
+            self.close_connection = True
         elif kind == "close":
             self.close_connection = True
 
@@ -58,6 +67,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.connections: list[Any] = []
         self.received: list[tuple[str, dict[str, Any], dict[str, str], str]] = []
         self.came, self.leave = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

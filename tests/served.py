@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -55,10 +56,8 @@ class Served:
     def _await_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            lines = self.log.read_text().splitlines()
-            for line in lines:
-                if line.startswith("Parley listens on "):
-                    return line.split()[3].rstrip(",;")
+            if found := re.search(r"Parley listens on ([^,]+),", self.log.read_text()):  # in a line, or in one of JSON
+                return found[1]
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)

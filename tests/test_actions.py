@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,35 @@ from flask import Flask
 from standardwebhooks import Webhook
 
 import models
+from app import create_app
 from config import StartError
 from errors import ApiError
 from services import actions, webhooks
 from tests.conftest import Caller, frozen, message, rows
-from tests.receiver import SECRET, Receiver
+from tests.receiver import SECRET, Handler, Receiver
 from tests.served import ROOT
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 ENVIRON = {"SECRET": SECRET}
 MOMENT = "2026-01-31T09:30:00.000Z"
-KINDS = ("ok", "status/500", "status/404", "redirect", "large/20000", "large/3", "odd", "slow/30", "close")
+KINDS = (
+    "cookie/who=alice",
+    "hang-up",
+    "ok",
+    "status/500",
+    "status/404",
+    "redirect",
+    "large/20000",
+    "large/3",
+    "odd",
+    "slow/30",
+    "close",
+)
 
 
 def written(path: Path, url: str) -> Path:
     tables = [
-        f'[[actions]]\nname = "{kind.replace("/", "-")}"\ndescription = "Does {kind}."\nurl = "{url}/{kind}"\n'
+        f'[[actions]]\nname = "{re.sub("[/=]", "-", kind)}"\ndescription = "Does {kind}."\nurl = "{url}/{kind}"\n'
         f'secret_env = "SECRET"\ntimeout = 0.5\n'
         for kind in KINDS
     ]
@@ -70,7 +85,7 @@ def runs(caller: Caller, session: dict[str, Any]) -> list[dict[str, Any]]:
 def test_they_are_listed_without_their_urls_and_secrets(owner: Caller, nobody: Caller) -> None:
     answer = owner.get("/api/actions")
     items = answer.get_json()["items"]
-    assert [item["name"] for item in items][:2] == ["ok", "status-500"]
+    assert [item["name"] for item in items][2:4] == ["ok", "status-500"]
     assert {tuple(item) for item in items} == {("name", "description", "parameters")}
     assert items[0]["parameters"] == {"type": "object"}
     assert b"127.0.0.1" not in answer.data
@@ -125,6 +140,73 @@ def test_how_it_went_is_in_the_run(
     assert (run["status"], run["error"]) == (status, error)
     assert (run["response_status"], run["response_body"]) == (response_status, response_body)
     assert runs(owner, session) == [run]
+
+
+def test_no_cookie_comes_back(owner: Caller, other: Caller, receiver: Receiver) -> None:
+    for caller in (owner, other, owner):
+        assert fire(caller, caller.session(), "cookie-who-alice").get_json()["status"] == "succeeded"
+    assert [headers.get("Cookie") for _, _, headers, _ in receiver.received] == [None] * 3
+
+
+def test_each_call_has_a_connection_of_its_own(owner: Caller, receiver: Receiver) -> None:
+    session = owner.session()
+    for _ in range(30):  # as fast as it goes, right behind the closing of the one before
+        assert fire(owner, session, "hang-up").get_json()["status"] == "succeeded"
+    assert len(set(receiver.connections)) == len(receiver.received) == 30
+
+
+def test_what_keeps_its_connections_for_a_moment_only(
+    owner: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.05)  # that of the handler's socket
+    session = owner.session()
+    for number in range(20):
+        time.sleep(0.045 + number % 5 * 0.003)  # just when it closes
+        assert fire(owner, session, "ok").get_json()["status"] == "succeeded"
+
+
+def test_the_query_of_a_url_is_sent_and_shown_nowhere(
+    owner: Caller,
+    receiver: Receiver,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    query = "sig=only%2Bfor?receivers&sp=/x"
+    tables = [
+        f'[[actions]]\nname = "{name}"\ndescription = "x"\nurl = "{url}?{query}"\nsecret_env = "SECRET"\n'
+        for name, url in {
+            "ok": f"{receiver.url}/ok",
+            "no": f"{receiver.url}/status/500",
+            "drop": f"{receiver.url}/close",
+            "gone": "http://127.0.0.1:9",
+            "away": f"{receiver.url}/redirect",
+        }.items()
+    ]
+    path = tmp_path / "signed.toml"
+    path.write_text("\n".join(tables))
+    app = create_app(settings | {"PARLEY_ACTIONS_FILE": str(path), "PARLEY_LOG_LEVEL": "DEBUG"})
+    for name in ("parley", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+        logging.getLogger(name).propagate = True
+    caplog.set_level(logging.DEBUG)
+    caller = Caller(app.test_client(), owner.token)
+    app.extensions["services"].start()
+    session = caller.session()
+    shown = [caller.get("/api/actions").text, repr(app.extensions["services"].actions)]
+    for name in ("ok", "no", "drop", "gone", "away"):
+        shown.append(fire(caller, session, name).text)
+    shown += [fire(caller, session, "ok", input=5).text, fire(caller, session, "nothing").text]
+    for rest in ("", "/webhook-runs", "/export", "/export?format=markdown", "/prompt?content=x"):
+        shown.append(caller.get(f"/api/sessions/{session['id']}{rest}").text)
+    shown.append(str(rows("SELECT * FROM webhook_runs")))
+    app.extensions["services"].close()
+    assert next(path for path, *_ in receiver.received) == f"/ok?{query}"
+    assert len(receiver.received) == 4
+    for text in (*shown, caplog.text):
+        assert "sig=" not in text
+        assert "receivers" not in text
 
 
 def test_they_are_listed_oldest_first(owner: Caller) -> None:
@@ -281,6 +363,12 @@ def test_a_good_file(tmp_path: Path) -> None:
         (5, 'description = ""', "line 5: description"),
         (6, 'url = "ftp://host"', "line 6: url"),
         (6, 'url = "http://"', "line 6: url"),
+        (6, 'url = "http://host/?token=not-a-secret-at-all#x"', "line 6: url"),
+        (6, 'url = "http://?token=not-a-secret-at-all"', "line 6: url"),
+        (6, 'url = "http://host/?a b=not-a-secret-at-all"', "line 6: url"),
+        (6, 'url = "http://host/?é=not-a-secret-at-all"', "line 6: url"),
+        (6, 'url = "ftp://host/?token=not-a-secret-at-all"', "line 6: url"),
+        (6, 'url = "http://host/?token=not-a-secret-at-all\n"', "line 6: url|Illegal character"),
         (6, "url = ", "line 6"),
         (7, 'secret_env = "MISSING"', "line 7: secret_env: MISSING is not in the environment"),
         (7, 'secret_env = "WRONG"', "line 7: secret_env: WRONG is not a secret"),

@@ -47,7 +47,7 @@ class TestLogin:
     )
     def test_tells_nothing_of_what_was_wrong(self, nobody: Caller, owner: Caller, username: str, password: str) -> None:
         answer = log_in(nobody, username, password)
-        assert (answer.status_code, answer.data) == (401, b'{"error":"invalid_credentials"}')
+        assert (answer.status_code, answer.data) == (401, b'{"error":"invalid_credentials"}\n')
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
     def test_checks_a_hash_for_unknown_names_too(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:

@@ -53,7 +53,7 @@ def test_an_answer_comes_as_events(owner: Caller) -> None:
     answer = owner.post(f"/api/sessions/{session['id']}/chat", {"content": "what is up", "metadata": {"tab": 1}})
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
     assert answer.headers["X-Accel-Buffering"] == "no"
-    assert "no-cache" in answer.headers["Cache-Control"]
+    assert "no-store" in answer.headers["Cache-Control"]
     came = events(answer.data)
     question, reply = stored(owner, session)
     assert came == [
@@ -77,8 +77,21 @@ def test_an_answer_comes_as_events(owner: Caller) -> None:
         ("application/json, text/event-stream;q=0.5", 201),
         ("text/event-stream", 200),
         ("application/json, text/event-stream", 200),
+        ("application/json; charset=utf-8", 201),
+        ("Application/JSON;Charset=UTF-8", 201),
+        ("application/json; indent=2; version=1", 201),
+        ("application/json; charset=utf-8; q=0.9, text/event-stream; charset=utf-8; q=0.1", 201),
+        ("application/json; charset=utf-8; Q=0.1, text/event-stream; q=0.9", 200),
+        ("text/*;q=0.5, application/json;charset=utf-8;q=0.6", 201),
+        ("*/*;q=0.1, application/json;charset=utf-8", 201),
+        ("application/json;charset=utf-8;q=0", 200),
+        ("text/html, application/json;charset=utf-8", 201),
+        ("application/json-seq", 200),
+        ("text/event-stream; charset=utf-8", 200),
+        ("application/json;charset=utf-8, text/event-stream;charset=utf-8", 200),
         ("*/*", 200),
         ("text/html", 200),
+        ("", 200),
     ],
 )
 def test_who_wants_only_json_gets_it(owner: Caller, accept: str, status: int) -> None:
@@ -121,7 +134,6 @@ def test_a_byte_order_mark_is_no_text(owner: Caller) -> None:
         (["say half", "raw []"], "upstream_error", "half"),
         (["say half", 'raw {"choices": 5}'], "upstream_error", "half"),
         (["say half", 'raw {"choices": [{"delta": {"content": 5}}]}'], "upstream_error", "half"),
-        (["say half", 'raw {"choices": [{"delta": {"content": "\\ud800"}}]}'], "upstream_error", "half"),
         (["say "], "upstream_error", None),  # all of it is nothing
         (["wait 30"], "upstream_timeout", None),
         (["say half", "wait 30"], "upstream_timeout", "half"),
@@ -151,6 +163,7 @@ def test_what_goes_wrong_upstream(owner: Caller, script: list[str], code: str, k
 
 def test_an_upstream_that_is_not_there(owner: Caller, upstream: Upstream, app: Flask) -> None:
     llm = app.extensions["services"].llm
+    llm.warm_up()  # which may take longer than this test waits for an answer
     llm._url = "http://127.0.0.1:9/v1/chat/completions"
     session = owner.session()
     assert events(ask(owner, session, "x").data)[-1] == ("error", {"error": "upstream_error"})

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import errors
 from tests import described
 from tests.conftest import Upstream
 from tests.receiver import SECRET, Receiver
-from tests.served import ROOT, Served, environment
+from tests.served import ROOT, Served, environment, make_user
 
 README = (ROOT / "README.md").read_text()
 
@@ -100,7 +101,8 @@ def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
         assert "Made the user alice." in said
         assert '"title":"Checkout is slow"' in said
         assert "Zoë" in said
-        assert said.endswith('{"deleted":1}')
+        assert said.count('"content":"Checkout takes eight seconds since noon."') == 2
+        assert said.endswith('{"deleted":1}\n')
         assert '"content":"The payment queue was full."' in (tmp_path / "incident.json").read_text()
         assert server.stop() == 0
 
@@ -122,7 +124,7 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
         )
         settings = {"LLM_BASE_URL": upstream.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
         with Served(tmp_path / "data", **settings) as server:
-            said = pasted(tmp_path, server, [*FIRST[:2], *chat, *action, *more])
+            said = pasted(tmp_path, server, [FIRST[0], *chat, *action, *more])
         assert said.count("event: delta") == 7
         assert said.index("event: message") < said.index("event: delta") < said.index("event: done")
         assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in said
@@ -131,7 +133,7 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
         assert '"next_cursor":null' in said
         first, again = re.findall(r'\{"id":"[^"]+","title":null[^}]+\}', said)[-2:]
         assert first == again
-        assert said.endswith('"counts":{"imported":0,"skipped":2,"refused":0}}')
+        assert said.endswith('"counts":{"imported":0,"skipped":2,"refused":0}}\n')
         ((_, event, headers, body),) = receiver.received
     (verification,) = blocks("## Fire an action", "## Find, page, retry, move", "python")
     names: dict[str, Any] = {}
@@ -142,10 +144,45 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
         names["verified"](body.encode() + b" ", headers, SECRET)
 
 
-def test_the_example_receiver_takes_what_is_signed() -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_the_example_model_streams_through_parley(tmp_path: Path) -> None:
+    port = free_port()
+    command, environ = [sys.executable, "examples/model.py"], os.environ | {"PORT": str(port)}
+    url = f"http://127.0.0.1:{port}/v1"
+    question = "Is  the queue\nfull?"
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL) as example:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # until it listens
+                asked = {"model": "any", "messages": [{"role": "user", "content": question}]}
+                whole = client.post(f"{url}/chat/completions", json=asked).json()
+                assert whole["choices"][0]["message"]["content"] == f"You said: {question}"
+            with Served(tmp_path / "data", LLM_BASE_URL=url) as server:
+                token = make_user(server.data)
+                session_id = server.request("POST", "/api/sessions", token=token)[1]["id"]
+                headers = {"Authorization": f"Bearer {token}"}
+                chat = f"{server.url}/api/sessions/{session_id}/chat"
+                came: list[float] = []
+                with httpx.stream("POST", chat, json={"content": question}, headers=headers, timeout=30) as answer:
+                    for line in answer.iter_lines():
+                        came += [time.monotonic()] if line == "event: delta" else []
+                assert len(came) == 6  # a word each
+                assert came[-1] - came[0] > 0.25  # as they come, not all at the end
+                messages = server.request("GET", f"/api/sessions/{session_id}", token=token)[1]["messages"]
+                assert [message["content"] for message in messages] == [question, f"You said: {question}"]
+                assert messages[1]["metadata"]["model"] == "parrot"
+                assert messages[1]["metadata"]["finish_reason"] == "stop"
+        finally:
+            example.kill()
+
+
+def test_the_example_receiver_takes_what_is_signed() -> None:
+    port = free_port()
     environ = os.environ | {"RESTART_SECRET": SECRET, "PORT": str(port)}
     command = [sys.executable, "examples/receiver.py"]
     moment, body = datetime.now(UTC), '{"type": "restart_service"}'
@@ -167,11 +204,16 @@ def test_the_example_receiver_takes_what_is_signed() -> None:
 
 
 def test_only_the_needed_files_go_into_the_image() -> None:
-    """The image gets what .dockerignore lets through: all of the modules, and nothing else."""
+    """The image gets what .dockerignore lets through: all of the modules, the licence, and nothing else."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    modules = {path.name for path in ROOT.glob("*.py")}
-    folders = {f"{folder}/*.py" for folder in ("migrations", "routes", "server", "services", "services/importers")}
-    assert allowed == modules | folders | {"openapi.json", "requirements.txt"}
+    folders = {
+        f"{folder}/*.py"
+        for folder in (
+            *("migrations", "routes", "server", "services", "services/importers", "services/search"),
+            "store",
+        )
+    }
+    assert allowed == folders | {"*.py", "LICENSE", "openapi.json", "requirements.txt"}
 
 
 def test_the_health_check_works(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_failures_behind_the_handlers(
     def fail(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Session, "of_user", fail)
+    monkeypatch.setattr(Session, "page", fail)
     monkeypatch.setattr(logging.getLogger("parley"), "propagate", True)
     answer = owner.get("/api/sessions", headers={"X-Request-Id": "find-me"})
     assert code(answer) == expected

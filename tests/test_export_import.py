@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import models
 from services import documents
+from store import deletion
 from tests.conftest import Caller, message, rows
 
 AWKWARD = [
@@ -299,6 +300,7 @@ def test_an_import_that_fails_at_its_last_message_leaves_nothing(
     monkeypatch.setattr(models, "new_id", lambda: next(ids))
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": [GOOD] * count})
     assert answer.status_code == 500
+    deletion.erase()
     assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
 
 
@@ -331,6 +333,7 @@ def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: Caller) -> None:
     assert owner.get("/api/sessions").get_json()["items"] == [kept]
     assert owner.get(f"/api/sessions/{cut_off['id']}").status_code == 404
     models.Session.recover()
+    deletion.erase()
     assert rows("SELECT id FROM sessions") == [(kept["id"],)]
     assert rows("SELECT session_id FROM messages") == [(kept["id"],)]
 

@@ -62,7 +62,7 @@ def settings(
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
 def test_operations_say_what_they_do(path: str, method: str, operation: dict[str, object]) -> None:
     assert str(operation["summary"]).endswith(".")
-    assert bool(operation["security"]) is (path.startswith("/api/") and path != "/api/auth/login")
+    assert bool(operation["security"]) is (path.startswith("/api/") and path not in ("/api/auth/login", "/api/about"))
 
 
 def test_errors_say_their_codes() -> None:
@@ -131,6 +131,7 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
         ("GET", f"{path}/webhook-runs", ...),
         ("DELETE", path, ...),
         ("DELETE", "/api/sessions", ...),
+        ("GET", "/api/about", ...),
         ("GET", "/healthz", ...),
         ("GET", "/readyz", ...),
     ]

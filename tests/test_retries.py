@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from flask import Flask
 
 from database import db
+from models import Draft
 from tests.conftest import Caller, Upstream, message, rows
 from tests.receiver import SECRET, Receiver
 from tests.test_actions import written
@@ -174,15 +176,59 @@ class TestChat:
         again = ask(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"}, Accept="application/json")
         assert [each["content"] for each in again.get_json()["messages"]] == ["say x\nwait 0.3\nsay y", "xy"]
 
-    def test_one_that_failed(self, owner: Caller) -> None:
+    @pytest.mark.parametrize(
+        ("script", "code", "status"),
+        [
+            (["status 500"], "upstream_error", 502),
+            (["say half", "break"], "upstream_error", 502),
+            (["say half", "error"], "upstream_error", 502),
+            (["wait 30"], "upstream_timeout", 504),
+            (["say half", "wait 30"], "upstream_timeout", 504),
+        ],
+    )
+    def test_one_that_broke_off_ends_as_it_did(
+        self, app: Flask, owner: Caller, script: list[str], code: str, status: int
+    ) -> None:
+        app.extensions["services"].llm._seconds = 0.5
+        body = {"content": "\n".join(script)}
+        ends = [("error", {"error": code})]
+        for accept in ("text/event-stream", "application/json"):
+            session = owner.session()
+            path, key = f"/api/sessions/{session['id']}/chat", f"key for {accept}"
+            first = ask(owner, path, body, key, Accept=accept)
+            first_data = first.get_data()
+            owner.post(f"/api/sessions/{session['id']}/messages", message("later"))
+            there = count()
+            again = ask(owner, path, body, key, Accept=accept)
+            assert (again.status_code, again.get_data()) == (first.status_code, first_data)
+            in_events = self.events(ask(owner, path, body, key, Accept="text/event-stream"))
+            assert [name for name, _ in in_events] == ["message", *(["delta"] if "say half" in script else []), "error"]
+            assert in_events[-1:] == ends
+            as_json = ask(owner, path, body, key, Accept="application/json")
+            assert (as_json.status_code, as_json.get_json()["error"]) == (status, code)
+            stored = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+            assert as_json.get_json()["details"]["messages"] == stored[:-1]
+            assert count() == there
+
+    def test_one_that_was_cut_off_by_the_end_of_the_process(self, owner: Caller) -> None:
+        """It ends as one that broke off: what there is of it is not an answer."""
         session = owner.session()
-        path = f"/api/sessions/{session['id']}/chat"
-        first = ask(owner, path, {"content": "status 500"}, Accept="application/json")
-        owner.post(f"/api/sessions/{session['id']}/messages", message("later"))
-        again = ask(owner, path, {"content": "status 500"}, Accept="application/json")
-        assert (again.status_code, again.get_json()) == (first.status_code, first.get_json())
-        events = self.events(ask(owner, path, {"content": "status 500"}))
-        assert [name for name, _ in events] == ["message", "error"]
+        path, body = f"/api/sessions/{session['id']}/chat", {"content": "say all"}
+        ask(owner, path, body).get_data()
+        (question, answer) = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+        # As if the process had been killed in the middle: the draft is there, its answer is not.
+        rows("DELETE FROM messages WHERE id = ?", answer["id"])
+        rows("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
+        rows("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
+        pending = ask(owner, path, body, Accept="application/json")
+        assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
+        Draft.recover()
+        again = ask(owner, path, body, Accept="application/json")
+        assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")
+        half = again.get_json()["details"]["messages"][1]
+        assert (half["content"], half["metadata"]["finish_reason"]) == ("half", "interrupted")
+        ending = [("delta", {"content": "half"}), ("error", {"error": "upstream_error"})]
+        assert self.events(ask(owner, path, body)) == [("message", question), *ending]
 
     def test_one_that_is_under_way(self, owner: Caller) -> None:
         session = owner.session()
@@ -194,4 +240,25 @@ class TestChat:
         assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})
         stream.close()
         again = ask(owner, path, {"content": "say x\nwait 30"}, Accept="application/json")
-        assert again.status_code in (201, 502)
+        assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")  # it never came to its end
+
+
+@pytest.mark.parametrize(("path", "body"), ROUTES[:4])
+def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: Caller, path: str, body: Any) -> None:
+    path = path.format(id=owner.session()["id"])
+    before = count()
+
+    def twin() -> Any:
+        answer = ask(Caller(app.test_client(), owner.token), path, body)
+        db.close()
+        return answer.status_code, answer.get_json()
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.writing():
+            first = ask(owner, path, body)
+            second = pool.submit(twin)
+            time.sleep(0.2)  # it does not see the first one, and waits for the lock to do the work itself
+        assert second.result(timeout=10) == (first.status_code, first.get_json())
+    assert first.status_code == 201
+    made = {table: number - before[table] for table, number in count().items()}
+    assert sum(made.values()) == (4 if "import" in path else 1)

@@ -391,7 +391,7 @@ MALFORMED = {
     "long head": (b"GET /healthz HTTP/1.1\r\nA: " + b"x" * 300_000 + b"\r\n\r\n", 431),
     "many headers": (b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 200_000 + b"\r\n", 431),
     "long line": (b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\n\r\n", 431),
-    "encoding": (b"POST /api/sessions HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    "encoding": (b"POST /api/sessions HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
 }  # fmt: skip
 CODES = {400: "bad_request", 431: "headers_too_large", 501: "not_implemented"}
 
@@ -406,7 +406,7 @@ def test_what_is_not_http(server: Served, sent: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/%ff", "/%00", "/%2f", "/%zz", "/%", "/%c0%af", "/%ed%a0%80", "//", "///", "*", "//api/sessions",
+        "/%ff", "/%00", "/%2f", "/%zz", "/%", "/%c0%af", "/%ed%a0%80", "//", "///", "//api/sessions",
         "/api/sessions/%ff", "/api/sessions/%00", "/api/sessions/%2f", "/api/sessions/%zz", "/api/sessions/%c0%af",
         "/api/sessions/%00/export", "/api/sessions/%ff/export", "/api/sessions/%F0%9F%92%A9", "/api/sessions?%ff=%00",
         "/api%2fsessions", "/api/../api/sessions", "/docs/%00", "/docs/%ff", "/docs/..%2f..%2fapp.py",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from store import deletion
 from tests.conftest import Caller, frozen, message, rows
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
@@ -275,6 +276,7 @@ class TestDelete:
         assert (answer.status_code, answer.get_json()) == (200, {"deleted": 3})
         assert owner.delete("/api/sessions").get_json() == {"deleted": 0}
         assert owner.get("/api/sessions").get_json() == {"items": []}
+        deletion.erase()
         assert rows("SELECT DISTINCT session_id FROM messages") == [(theirs["id"],)]
 
 

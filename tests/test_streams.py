@@ -50,12 +50,14 @@ class Stream:
         *script: str,
         accept: str = "text/event-stream",
         path: str | None = None,
+        key: str | None = None,
     ):
         self.socket = server.connect()
         path = path or f"/api/sessions/{session}/chat"
         body = json.dumps({"content": "\n".join(script)}).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: parley\r\nAuthorization: Bearer {token}\r\n"
         head += f"Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = head.replace("\r\n", f"\r\nIdempotency-Key: {key}\r\n", 1) if key else head
         self.socket.sendall(head.encode() + body)
 
     def begin(self) -> HTTPResponse:
@@ -204,8 +206,9 @@ def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream:
     token = home.tokens[0]
     with home.served(LLM_BASE_URL=upstream.url) as server:
         begun, silent = new_session(server, token), new_session(server, token)
+        script = ("say a ", "repeat 1000 0.1 b ")
         with (
-            closing(Stream(server, token, begun, "say a ", "repeat 1000 0.1 b ")) as stream,
+            closing(Stream(server, token, begun, *script, key="k")) as stream,
             closing(Stream(server, token, silent, "wait 30")) as mute,
         ):
             stream.begin(), mute.begin()
@@ -219,6 +222,14 @@ def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream:
         assert re.fullmatch(r"a (b ){10,}", reply["content"])
         assert (reply["role"], reply["metadata"]["finish_reason"]) == ("assistant", "interrupted")
         assert [each["role"] for each in messages(server, token, silent)] == ["user"]
+        with closing(Stream(server, token, begun, *script, key="k")) as stream:
+            stream.begin()
+            said = ("delta", {"content": reply["content"]})
+            assert stream.events() == [("message", question), said, ("error", {"error": "upstream_error"})]
+        with closing(Stream(server, token, begun, *script, key="k", accept="application/json")) as stream:
+            assert stream.begin().status == 502
+            details = {"messages": [question, reply]}
+            assert json.loads(stream.response.read()) == {"error": "upstream_error", "details": details}
         with closing(Stream(server, token, begun, "say well")) as stream:
             stream.begin()
             assert stream.events()[-1][0] == "done"

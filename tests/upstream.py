@@ -11,15 +11,21 @@ and whole; a test has the official client speak to it. The message is a list of 
     html                a web page instead
     redirect            to elsewhere
     gzip                a stream that is compressed
+    header NAME: VALUE  the stream has this header
     bom                 a stream that begins with a byte order mark and the text "first "
     line N              one line of N bytes
     raw TEXT            TEXT as it stands, as the data of an event
+    bytes HEX           these bytes as they stand
     error               an error within the stream
     break               the connection ends without a word
     end                 the stream ends without the finish and [DONE]
     no-usage            do not tell the usage
+    linger SECONDS      a pause between [DONE] and the end of the stream
+    drop-next           close the connection when the next request comes on it, as one that has waited too long
+    slam                close the connection instead of an answer
 
-Any other message is answered with itself, a word a delta. GET /calls tells what was asked.
+Any other message is answered with itself, a word a delta. GET /calls tells what was asked. As a
+forward proxy, it answers in place of whoever is asked.
 """
 
 from __future__ import annotations
@@ -48,6 +54,11 @@ COMMANDS = frozenset(
         "redirect",
         "line",
         "raw",
+        "bytes",
+        "header",
+        "linger",
+        "drop-next",
+        "slam",
         "error",
         "break",
         "end",
@@ -63,15 +74,21 @@ class Left(Exception):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     calls: list[dict[str, Any]] = []
+    dropping = False
 
     def do_GET(self) -> None:
         self.whole(200, json.dumps(self.calls).encode())
 
     def do_POST(self) -> None:
+        if self.dropping:
+            self.close_connection = True
+            return
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         call = {
             "path": self.path,
             "authorization": self.headers.get("Authorization"),
+            "cookie": self.headers.get("Cookie"),
+            "connection": self.client_address,
             "asked": asked,
             "began": time.time(),
             "left": None,
@@ -103,15 +120,18 @@ class Handler(BaseHTTPRequestHandler):
         if name == "status":
             error = {"error": {"message": "no", "type": "test", "param": None, "code": None}}
             return self.whole(int(given), json.dumps(error).encode())
+        if name == "slam":
+            raise Left
         if name == "html":
             return self.whole(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html")
         if name == "redirect":
             return self.whole(307, b"", "text/plain", Location="/v1/elsewhere")
+        headers = {"Content-Type": "text/event-stream; charset=utf-8", "Transfer-Encoding": "chunked"}
+        headers |= {"Content-Encoding": "gzip"} if name == "gzip" else {}
+        headers |= dict(line.removeprefix("header ").split(": ") for line in script if line.startswith("header "))
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.send_header("Transfer-Encoding", "chunked")
-        if name == "gzip":
-            self.send_header("Content-Encoding", "gzip")
+        for header, value in headers.items():
+            self.send_header(header, value)
         self.end_headers()
         if name == "bom":
             self.send(b"\xef\xbb\xbf")
@@ -135,6 +155,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send(b"data: " + b"x" * int(given) + b"\n\n")
             elif name == "raw":
                 self.send(f"data: {given}\n\n".encode())
+            elif name == "bytes":
+                self.send(bytes.fromhex(given))
             elif name == "error":
                 self.event({"error": {"message": "overloaded", "type": "server_error"}})
             elif name == "break":
@@ -146,6 +168,10 @@ class Handler(BaseHTTPRequestHandler):
         if usage and "no-usage" not in script:
             self.event(self.stamp() | {"object": "chat.completion.chunk", "choices": [], "usage": USAGE})
         self.send(b"data: [DONE]\n\n")
+        for line in script:
+            if line.startswith("linger "):
+                self.wait(float(line.removeprefix("linger ")))
+        self.dropping = "drop-next" in script
         return self.send(b"")
 
     def stamp(self) -> dict[str, Any]:

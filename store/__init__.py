@@ -1,0 +1,1 @@
+"""Named queries and background work on the tables that are more than one model's."""
