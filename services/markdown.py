@@ -11,7 +11,7 @@ with more than 80) bound what is written as such.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -30,12 +30,7 @@ MAX_DESTINATIONS = 100_000  # characters of links, which one definition can mult
 BLOCK_STEPS = 8  # of a line that is looked at
 DEFINITION_STEPS = 20  # more, of a line that may define a link
 CELL_STEPS = 5
-INLINE_STEPS = {
-    **dict.fromkeys("\n&[\\`*_~", 7),
-    "@": 12,
-    "!": 12,
-    "<": 20,
-}  # of a mark; of others that are looked at, 1
+INLINE_STEPS = {**dict.fromkeys("\n&\\`*_~", 7), "@": 12, "!": 12, "[": 14, "<": 20}  # of others that are looked at, 1
 ADDRESS_STEPS = 12
 BRACKET_SEARCH = 60  # characters behind a bracket that may be a definition's name, looked at in a step
 MAX_FENCE = 250
@@ -53,10 +48,10 @@ ENTITIES = {"<": "&lt;", "&": "&amp;"}  # for renderers that know no backslash b
 LINE_START = re.compile(r"^(?:([0-9]{1,9})(?=[.)])|(?=\s*(?:[#>=:+|!-]|~~~|\*(?:\s|$))))", re.MULTILINE)
 ADDRESS = re.compile(
     r"""
-      (?P<web> (?<![^\W_]) https?:// (?:\([^\s<>()|`\\]*\)|[^\s<>()|`\\])+ (?<![]?!.,:;*_~'"}]) )
-    | (?P<mail> (?<![\w.+-]) [\w.+-]+@[\w-]+(?:\.[\w-]+)+ )
+      (?P<web> (?<![A-Za-z0-9]) https?:// (?:\([^\s<>()|`\\]*\)|[^\s<>()|`\\])+ (?<![]?!.,:;*_~'"}]) )
+    | (?P<mail> (?<![A-Za-z0-9_.+-]) [A-Za-z0-9_.+-]+@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+ )
     """,
-    re.VERBOSE | re.ASCII | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE,
 )
 ENTITY = re.compile(r"&#?\w+;")
 LANGUAGE = re.compile(r"[\w+#.-]{1,40}(?!\S)", re.ASCII)
@@ -69,15 +64,16 @@ def export(user_id: str, session_id: str, look: Look = anything) -> Iterator[byt
     """Return the pieces of a session's text, or raise Missing; ``look`` gets to see the session first."""
     with db.reading():
         session = Session.one(user_id, session_id, look)
-        return _pieces(session, Message.last(session_id))
+        return write(session, Message.texts(session["id"], Message.last(session_id)))
 
 
-def _pieces(session: dict[str, Any], last: int) -> Iterator[bytes]:
+def write(session: dict[str, Any], messages: Iterable[tuple[str, str, str]]) -> Iterator[bytes]:
+    """Yield a session's text in pieces: its head, then each message, given as role, content and time."""
     title = heading(session["title"] or "") or "Conversation"
     yield f"# {title}\n\nBegun {readable(session['created_at'])}, exported {readable(now())}.\n".encode()
-    for role, content, moment in Message.texts(session["id"], last):
-        text = sanitize(content)
-        yield f"\n## {role.title()}, {readable(moment)}\n".encode() + (f"\n{text}\n".encode() if text else b"")
+    for role, content, moment in messages:
+        blocks = (f"## {role.title()}, {readable(moment)}", sanitize(content))
+        yield "".join(f"\n{block}\n" for block in blocks if block).encode()
 
 
 def readable(moment: str) -> str:
@@ -87,7 +83,7 @@ def readable(moment: str) -> str:
 
 def heading(text: str) -> str:
     """Return a text as the content of an ATX heading."""
-    return re.sub(r"#+$", r"\\\g<0>", _escape_linked(" ".join(text.split())))
+    return re.sub(r"#+$", r"\\\g<0>", _escape_linked(" ".join(text.replace("\0", "\ufffd").split())))
 
 
 def sanitize(content: str) -> str:
@@ -310,7 +306,8 @@ def _inline(token: Token, parent: Token) -> str:
     begun = 0
 
     def flush() -> None:
-        written.append(_escape("".join(text)) if link else _escape_linked("".join(text)))
+        if run := "".join(text):
+            written.append(_escape(run) if link else _escape_linked(run))
         text.clear()
 
     for child in token.children or ():
@@ -327,13 +324,13 @@ def _inline(token: Token, parent: Token) -> str:
         elif kind == "link_close" and link:
             flush()
             written[begun:] = [_link("".join(written[begun:]), *_destination(link))]
-            link = None
+            link, begun = None, 0
         else:
             flush()
             if kind == "text_special":  # a space that was written as an entity
                 written += (f"&#{ord(char)};" for char in child.content)
             elif kind == "code_inline":
-                written.append(_code(child.content, "".join(written[-1:]), is_cell))
+                written.append(_code(child.content, "".join(written[begun:][-1:]), is_cell))
             elif kind in ("softbreak", "hardbreak"):
                 written.append(" " if is_heading else "\n" if kind == "softbreak" else "\\\n")
             elif kind == "image":
