@@ -1,4 +1,4 @@
-"""The renderers that exported Markdown is read with, raw HTML switched on in each, and their output as a list of parts."""
+"""The renderers that exported Markdown is read with, raw HTML on in each, and what they make of it, in parts."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def without_addresses(some: list[Part]) -> list[Part]:
             merged = not part.tag and found and not found[-1].tag
             found[-1:] = [Part("", text=found[-1].text + part.text)] if merged else [*found[-1:], part]
         at += 1
-    return [found[0], *found[1:]] if found else []
+    return found
 
 
 def without_blank(some: list[Part]) -> list[Part]:
