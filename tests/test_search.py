@@ -20,7 +20,7 @@ import models
 from database import db
 from services import search
 from services.search import index
-from services.search.terms import terms
+from services.search.terms import phrases, terms
 from tests.conftest import Caller, message, rows
 
 
@@ -420,3 +420,12 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     rows("DELETE FROM users")
     whole()
     assert rows("SELECT count(*) FROM search") == [(0,)]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60))
+def test_any_text_is_found_by_itself(owner: Caller, text: str) -> None:
+    owner.delete("/api/sessions")
+    owner.imported(message(text))
+    for question in (text, *text.split()):
+        assert len(find(owner, question)) == bool(phrases(question)), question
