@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.task import ErrorTask, WSGITask
+from waitress.task import WSGITask
 from waitress.utilities import build_http_date
 
 import errors
@@ -132,7 +132,7 @@ class Task(WSGITask):
         return "\r\n".join(lines).encode("latin-1")
 
 
-class JsonErrorTask(Task, ErrorTask):
+class JsonErrorTask(Task):
     """The server's own refusals, of what is not even HTTP, in the one shape of all errors."""
 
     def __init__(self, channel: Any, request: Any):

@@ -43,7 +43,6 @@ METHODS: list[tuple[Any, dict[str, str]]] = [
         {"__init__": "self, overflow", "__len__": "self", "append": "self, s", "getfile": "self", "close": "self"},
     ),
     (task.WSGITask, {"get_environment": "self", "__init__": "self, channel, request"}),
-    (task.ErrorTask, {"__init__": "self, channel, request"}),
     (
         channel.HTTPChannel,
         {
@@ -160,7 +159,7 @@ def test_the_attributes_begin_as_they_did(owner: Any, name: str, value: Any) -> 
         (Channel, channel.HTTPChannel),
         (Server, waitress.server.TcpWSGIServer),
         (Task, task.WSGITask),
-        (JsonErrorTask, task.ErrorTask),
+        (JsonErrorTask, task.WSGITask),
     ],
 )
 def test_all_that_is_overridden_is_listed(ours: Any, theirs: Any) -> None:
