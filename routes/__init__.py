@@ -195,13 +195,12 @@ class SessionIdConverter(BaseConverter):
 
 
 def set_headers(response: Response) -> Response:
-    """Set what every answer has: how a browser is to take it, and who may keep it."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """Say who may keep an answer; where it has no content it has no type either."""
+    headers = response.headers
+    if request.path.startswith("/api/") and "Cache-Control" not in headers:
+        headers.add("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
     if response.status_code == 204:
-        del response.headers["Content-Type"]  # there is no content
-    if request.path.startswith("/api/"):
-        kept = "private, no-cache" if "ETag" in response.headers else "no-store"
-        response.headers.setdefault("Cache-Control", kept)
+        del headers["Content-Type"]
     return response
 
 
