@@ -24,7 +24,7 @@ from models import Login, Session, User
 from schemas import NewUser
 from services import transfer
 from store import deletion
-from values import new_id, now
+from values import new_id, now, printable
 from version import VERSION
 
 APP = Path(__file__).with_name("app.py")
@@ -51,10 +51,21 @@ def _checked(**given: str) -> dict[str, str]:
 
 
 def _find(name: str) -> User:
-    user: User | None = User.get_or_none(User.name_key == User.key(name))
+    """Return the user with this name, exact or spelled as it is listed."""
+    given = name.encode(errors="replace").decode()
+    user: User | None = User.get_or_none(User.name_key == User.key(name)) if given == name else None
+    user = user or next((user for user in User.existing() if _escaped(user.username) == name), None)
     if user is None:
-        raise click.ClickException(f"There is no user {name!r} in {db.path.absolute()}.")
+        raise click.ClickException(f"There is no user '{_escaped(name)}' in {db.path.absolute()}.")
     return user
+
+
+def _escaped(name: str) -> str:
+    r"""Return a name as it is shown: an older one may have characters that are not to be seen, or forge lines.
+
+    ``\\`` stands for a backslash, so that no two names are shown alike.
+    """
+    return printable(name.replace("\\", "\\\\"))
 
 
 @users.command("add")
@@ -63,7 +74,7 @@ def _find(name: str) -> User:
 def add_user(name: str, password: str) -> None:
     """Make a user."""
     data = _checked(username=name, password=password)
-    username = User.normalized(data["username"])
+    username = data["username"]
     password_hash = auth.hash_password(data["password"])
     try:
         with db.writing():
@@ -75,15 +86,15 @@ def add_user(name: str, password: str) -> None:
                 created_at=now(),
             ).execute()
     except IntegrityError:
-        raise click.ClickException(f"There is a user {username!r} already.") from None
-    click.echo(f"Made the user {username}.")
+        raise click.ClickException(f"There is a user '{_escaped(username)}' already.") from None
+    click.echo(f"Made the user {_escaped(username)}.")
 
 
 @users.command("list")
 def list_users() -> None:
     """List the users, with the time at which each was made."""
     for user in User.existing().order_by(User.name_key):
-        click.echo(f"{user.created_at}  {user.username}")
+        click.echo(f"{user.created_at}  {_escaped(user.username)}")
     if not User.select().exists():
         click.echo(f"No user yet in {db.path.absolute()}; make one with: {command_line()} users add NAME", err=True)
 
@@ -98,7 +109,7 @@ def change_password(name: str, password: str) -> None:
     with db.writing():
         User.update(password_hash=password_hash).where(User.id == user.id).execute()
         Login.delete().where(Login.user == user.id).execute()
-    click.echo(f"Changed the password of {user.username}.")
+    click.echo(f"Changed the password of {_escaped(user.username)}.")
 
 
 @users.command("remove")
@@ -108,10 +119,10 @@ def remove_user(name: str, yes: bool) -> None:
     """Remove a user with all their logins, sessions and messages."""
     user = _find(name)
     if not yes:
-        click.confirm(f"Remove {user.username} with all their sessions and messages?", abort=True)
+        click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
     deletion.delete_user(user.id)
     deletion.erase()
-    click.echo(f"Removed the user {user.username}.")
+    click.echo(f"Removed the user {_escaped(user.username)}.")
 
 
 @users.command("token")

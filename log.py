@@ -17,7 +17,7 @@ import click
 import orjson
 from flask import Flask, Response, g, has_request_context, request
 
-from values import new_id, now
+from values import new_id, now, printable
 
 access = logging.getLogger("parley.access")
 
@@ -28,12 +28,13 @@ class TextFormatter(logging.Formatter):
     """``time LEVEL request-id message key=value …``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record as a line, a traceback below it."""
+        """Write one record as a line, a traceback below it and indented: nothing logged can forge a line."""
         entry = _entry(record, self)
         traceback = entry.pop("traceback", None)
         head = f"{entry.pop('time')} {entry.pop('level')} {entry.pop('request_id')} {entry.pop('message')}"
         line = " ".join([head, *(f"{key}={value}" for key, value in entry.items())])
-        return f"{line}\n{traceback}" if traceback else line
+        below = (f"    {each}" for each in (traceback or "").splitlines())
+        return "\n".join(map(printable, (line, *below)))
 
 
 class JsonFormatter(logging.Formatter):

@@ -82,14 +82,14 @@ class User(Table):
         constraints = (_text_check("username", 1, USERNAME_LENGTH), _time_check("created_at"))
 
     @staticmethod
-    def normalized(username: str) -> str:
-        """Return a name as it is kept."""
-        return unicodedata.normalize("NFKC", username)
-
-    @staticmethod
     def key(username: str) -> str:
-        """Return what the spellings of one name have in common."""
-        return User.normalized(User.normalized(username).casefold())
+        """Return what the spellings of one name have in common.
+
+        No two names that RFC 8265 takes for the same have different keys: folding is what its case
+        mapping does, and more. Names from before that profile have keys, too.
+        """
+        folded = unicodedata.normalize("NFKC", username).casefold()
+        return unicodedata.normalize("NFKC", folded)
 
     @staticmethod
     def existing() -> Any:

@@ -11,13 +11,13 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, current_app
 from werkzeug.routing import Rule
 
+import errors
 import schemas
 from auth import tokens_of
 from routes.docs import OPENAPI_FILE
 from version import VERSION
 
 DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
-TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 
 
 def build(app: Flask) -> dict[str, Any]:
@@ -27,9 +27,13 @@ def build(app: Flask) -> dict[str, Any]:
     converter: Any = marshmallow.converter
     converter.map_to_openapi_type(schemas.Metadata, "object", None)
     converter.map_to_openapi_type(schemas.MessageList, "array", None)
-    converter.add_attribute_function(_list_items)
-    converter.add_attribute_function(_exact_time)
+    converter.add_attribute_function(_attributes)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    spec.components.schema("JsonValue", JSON_VALUE)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
+    for status, description in REFUSALS.items():
+        spec.components.response(f"Refused{status}", _refusal(status, description))
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
         if hasattr(view, "returned"):
@@ -41,8 +45,13 @@ def build(app: Flask) -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if name in _OUTGOING:
             schema["additionalProperties"] = False  # the keys are a contract
-        for attribute in schema["properties"].values():
+        for attribute in schema.get("properties", {}).values():
             attribute.pop("default", None)  # what a loaded value falls back to is no client's business
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "query":
+                    _without_null(parameter["schema"])
     return document
 
 
@@ -59,92 +68,195 @@ def _instance(schema: Any) -> Any:
     return schema() if isinstance(schema, type) else schema
 
 
-def _list_items(self: Any, field: Any, **kwargs: Any) -> dict[str, Any]:
-    if isinstance(field, schemas.MessageList):
-        return {"items": self.resolve_nested_schema(field.nested)}
+def _attributes(self: Any, field: Any, ret: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Return what a field of ours says beside what its class and its validators do."""
+    match field:
+        case schemas.MessageList():
+            return {"items": self.resolve_nested_schema(field.nested)}
+        case schemas.Metadata():
+            ret.pop("maxLength", None)  # of its JSON text, which is no property of the object
+            return JSON_OBJECT
+        case schemas.Trimmed():
+            return {"pattern": TRIMMED_PATTERN % (ret.pop("maxLength") - 2)}
+        case schemas.Text() if "enum" not in ret:
+            return {"pattern": TEXT_PATTERN}
+        case schemas.Time():
+            return {"format": "date-time"}
+        case schemas.Timestamp():
+            return {"pattern": TIME_PATTERN}
+        case schemas.Id():
+            return {"pattern": ID_PATTERN}
     return {}
 
 
-def _exact_time(self: Any, field: Any, **kwargs: Any) -> dict[str, Any]:
-    return {"pattern": TIME_PATTERN} if isinstance(field, schemas.Timestamp) else {}
+def _without_null(schema: dict[str, Any]) -> None:
+    """Let a query parameter's schema say what can be sent: that it is absent is not the value null."""
+    if isinstance(schema["type"], list):
+        (schema["type"],) = set(schema["type"]) - {"null"}
+    if schema.get("default", ...) is None:
+        del schema["default"]
 
 
 def _operation(rule: Rule, view: Any) -> dict[str, Any]:
     kinds = tokens_of(view) if rule.rule.startswith("/api/") else ()
+    refusals = {400, 431, 500, 503} | set(getattr(view, "refusals", ()))
+    if kinds or rule.endpoint in THROTTLED:
+        refusals |= {401}
+    if rule.arguments:
+        refusals |= {404}
+    if hasattr(view, "body") or hasattr(view, "reads"):
+        refusals |= {413, 415}
+    if rule.endpoint in THROTTLED:
+        refusals |= {429}
+    if hasattr(view, "retried"):
+        refusals |= {409}
+    if rule.rule.startswith("/api/"):
+        refusals |= {507}  # reading writes, too: the search index
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "summary": (view.__doc__ or "").partition("\n")[0],
         "tags": [rule.endpoint.partition(".")[0]],
         "security": [{"token": []}] if kinds else [],
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS.get(name, {"type": "string"})}
             for name in sorted(rule.arguments, reverse=True)
         ],
-        "responses": {str(view.status): _answer("Done.", view.returned)},
+        "responses": {str(view.status): _answer(view.returned)},
     }
-    refusals = [503]
-    if kinds or rule.endpoint in THROTTLED:
-        refusals += [401]
-    if "session_id" in rule.arguments:
-        refusals += [404]
     if view.other_types:
-        answer = operation["responses"].setdefault("200", {"description": "Done."})
-        answer.setdefault("content", {}).update({kind: {"schema": {"type": "string"}} for kind in view.other_types})
+        answer = operation["responses"].setdefault("200", _answer(None))
+        answer.setdefault("content", {}).update(
+            {kind: {"schema": STREAMS.get(kind, {"type": "string"})} for kind in view.other_types}
+        )
     if hasattr(view, "alternative"):
         schema, status = view.alternative
-        operation["responses"][str(status)] = _answer("Done.", schema)
+        operation["responses"][str(status)] = _answer(schema)
+    if {304, 412} & refusals and view.returned:
+        operation["responses"][str(view.status)]["headers"] |= _headers("ETag")
     if hasattr(view, "query"):
         operation["parameters"] += [{"in": "query", "schema": view.query}]
-        refusals += [400]
     if hasattr(view, "body"):
-        operation["requestBody"] = {"required": view.body_required, "content": _json(view.body)}
-        refusals += [400, 413, 415]
+        schema = view.body if view.body_required else {"anyOf": [view.body, {"type": "null"}]}
+        operation["requestBody"] = {"required": view.body_required, "content": _json(schema)}
     if hasattr(view, "reads"):
-        kinds_read = {kind: {"schema": {"type": "string"}} for kind in view.reads}
+        # What is in it is looked at piece by piece, and each piece that is refused is in the report.
+        kinds_read = {kind: {"schema": {} if kind == JSON else {"type": "string"}} for kind in view.reads}
         operation["requestBody"] = {"required": True, "content": kinds_read}
-        refusals += [400, 413, 415]
-    if rule.endpoint in THROTTLED:
-        refusals += [429]
-    refusals += getattr(view, "refusals", ())
+    if 304 in refusals:
+        operation["parameters"] += [IF_NONE_MATCH]
+    if 412 in refusals:
+        operation["parameters"] += [IF_MATCH]
     if hasattr(view, "retried"):
-        refusals += [409]
-    operation["parameters"] += [
-        {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
-        for name, status, description in HEADERS
-        if status in refusals and (status != 409 or hasattr(view, "retried"))
-    ]
-    for status in sorted({*refusals}):
-        operation["responses"][str(status)] = _answer(REFUSALS[status], None if status == 304 else schemas.Error)
+        operation["parameters"] += [IDEMPOTENCY_KEY]
+    for status in sorted(refusals):
+        operation["responses"][str(status)] = f"Refused{status}"
     return operation
 
 
-HEADERS = (
-    ("If-None-Match", 304, "The `ETag` of the answer that is known."),
-    ("If-Match", 412, "The `ETag` of the session that is meant."),
-    ("Idempotency-Key", 409, "With the same key and body, within a day, the work is done once."),
+JSON = "application/json"
+TEXT_PATTERN = r"^[^\u0000]*$"
+_BLANK = "".join(f"\\u{ord(char):04x}" for char in schemas.BLANK)
+TRIMMED_PATTERN = rf"^[{_BLANK}]*[^\u0000{_BLANK}]([^\u0000]{{0,%d}}[^\u0000{_BLANK}])?[{_BLANK}]*$"
+ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+JSON_OBJECT = {
+    "propertyNames": {"pattern": TEXT_PATTERN},
+    "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+}
+JSON_VALUE = {
+    "type": ["null", "boolean", "number", "string", "array", "object"],
+    "pattern": TEXT_PATTERN,
+    "items": {"$ref": "#/components/schemas/JsonValue"},
+    **JSON_OBJECT,
+}
+EVENTS: dict[str, Any] = {
+    "message": {"$ref": "#/components/schemas/MessageOut"},
+    "delta": {"type": "object", "required": ["content"], "properties": {"content": {"type": "string"}}},
+    "done": {"type": "object", "maxProperties": 0},
+    "error": {"$ref": "#/components/schemas/Error"},
+}
+STREAMS = {
+    "text/event-stream": {
+        "description": "Each event; comments are sent between them where it takes long.",
+        "type": "object",
+        "required": ["event", "data"],
+        "oneOf": [
+            {
+                "properties": {
+                    "event": {"const": event},
+                    "data": {"type": "string", "contentMediaType": JSON, "contentSchema": schema},
+                }
+            }
+            for event, schema in EVENTS.items()
+        ],
+    }
+}
+PATH_PARAMETERS = {
+    "session_id": {"type": "string", "format": "uuid", "pattern": ID_PATTERN},
+    "name": {"type": "string", "pattern": r"^[A-Za-z0-9_.-]{1,64}$"},
+}
+
+
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string", **schema}}
+
+
+IF_NONE_MATCH = _header("If-None-Match", "The `ETag` of the answer that is known.")
+IF_MATCH = _header("If-Match", "The `ETag` of the session that is meant.")
+IDEMPOTENCY_KEY = _header(
+    "Idempotency-Key",
+    "With the same key and body, within a day, the work is done once.",
+    pattern=r"^[!-~]([ -~]{0,253}[!-~])?$",  # blanks at the ends are no part of a header's value
 )
+# Of answers.
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {"description": "The client's own id, or a fresh one.", "required": True},
+    "ETag": {"description": "The state of the session in this representation.", "required": True},
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
+}
+for _definition in HEADERS.values():
+    _definition.setdefault("schema", {"type": "string", "minLength": 1})
+HEADERS_OF_STATUS = {304: ["ETag"], 401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 REFUSALS = {
-    400: "The body or a parameter is refused.",
+    304: "The client has it already.",
+    400: "The body, a parameter or the request itself is refused.",
     401: "No token, or none that is good here.",
     404: "No such row of the caller's.",
-    304: "The client has it already.",
     409: "Something else is under way there, or the key was for another request.",
     412: "It has moved on.",
     413: "The body is too large.",
     415: "The body is of another type.",
-    429: "Too many failures; `Retry-After` says how long to wait.",
+    429: "Too many failures or calls; `Retry-After` says how long to wait.",
+    431: "The path, the query and the headers are too large together.",
+    500: "A mistake of the service's.",
     502: "The model's API has failed.",
     503: "Something that is needed is busy or not there.",
     504: "The model's API has taken too long.",
+    507: "The disk is full.",
 }
 
 
-def _answer(description: str, schema: Any) -> dict[str, Any]:
-    return {"description": description} if schema is None else {"description": description, "content": _json(schema)}
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _refusal(status: int, description: str) -> dict[str, Any]:
+    """Return the response for a status, with the codes that it comes with."""
+    response = {"description": description, "headers": _headers("X-Request-Id", *HEADERS_OF_STATUS.get(status, ()))}
+    if status != 304:
+        codes = [code for code, coded in errors.STATUS.items() if coded == status]
+        response["content"] = {JSON: {"schema": {"allOf": [schemas.Error], "properties": {"error": {"enum": codes}}}}}
+    return response
+
+
+def _answer(schema: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": "Done.", "headers": _headers("X-Request-Id")}
+    return answer if schema is None else answer | {"content": _json(schema)}
 
 
 def _json(schema: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return {JSON: {"schema": schema}}
 
 
 def write() -> None:

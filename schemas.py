@@ -14,7 +14,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, vali
 from marshmallow.validate import Equal, Length, OneOf, Range
 
 import values
-from errors import ApiError
+from errors import STATUS, ApiError
 
 # What ECMAScript's trim() takes off, and so what the clients' own does (ECMA-262, 22.1.3.32).
 BLANK = (
@@ -49,6 +49,14 @@ class Trimmed(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, attr, data, **kwargs).strip(BLANK)
+
+
+class Username(Text):
+    """The name of a new user."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return str(_valid(values.normalize_username, text)) if text else text
 
 
 class Time(fields.String):
@@ -87,7 +95,9 @@ class Page(Base):
         validate=Range(1, values.PAGE_LENGTH[1]),
         metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},
     )
-    cursor = fields.String(load_default=None, metadata={"description": "`next_cursor` of the page before."})
+    cursor = fields.String(
+        load_default=None, metadata={"description": "`next_cursor` of the page before.", "pattern": "^[A-Za-z0-9_.-]+$"}
+    )
 
 
 class SessionPage(Page):
@@ -254,7 +264,7 @@ class NewPassword(Base):
 
 
 class NewUser(Base):
-    username = Trimmed(required=True, validate=Length(1, values.USERNAME_LENGTH))
+    username = Username(required=True, validate=Length(1, values.USERNAME_LENGTH))
     password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
 
 
@@ -439,5 +449,5 @@ class Status(Schema):
 
 
 class Error(Schema):
-    error = fields.String(required=True)
+    error = fields.String(required=True, validate=OneOf(tuple(STATUS)))
     details = fields.Raw()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aniso8601
 import orjson
+from precis_i18n import get_profile
 from uuid_utils import uuid7
 
 ROLES = ("user", "assistant", "system")
@@ -28,6 +30,10 @@ PAGE_LENGTH = (50, 200)  # of a list: where none is asked for, and at most
 _CANONICAL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _MINUS_ZERO = re.compile(r"-(00:?(?:00)?)$")  # RFC 3339, section 4.3, has it; ISO 8601 has only +00
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_USERNAME = get_profile("UsernameCasePreserved")
+# Printable to Python, yet not to be seen: fillers, joiners and variation selectors
+# (Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/).
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 _LONG_NUMBER = b"0" * 19  # the shortest integer that may not fit into 64 bits has nineteen digits
 
 
@@ -153,3 +159,40 @@ def check_text(text: str) -> None:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
         raise ValueError("Lone surrogates are not allowed.") from None
+
+
+def normalize_username(name: str) -> str:
+    """Return a new user's name as it is stored (RFC 8265, section 3): in NFC, its case as given.
+
+    It consists of words of letters, digits, marks and ASCII punctuation, with one space between them.
+
+    Raises:
+        ValueError: if it has anything else, or could be taken for another name.
+
+    """
+    try:
+        name = " ".join(map(_USERNAME.enforce, name.split(" ")))
+    except UnicodeEncodeError as error:
+        reason = error.reason.removeprefix("DISALLOWED/")
+        explained = {"empty": "A single space may stand between words.", "bidi_rule": "Mixes directions of writing."}
+        raise ValueError(explained.get(reason) or _not_allowed(error.object[error.start : error.end])) from None
+    for char in name:
+        if printable(char) != char:  # a joiner, which the profile takes beside some letters of Indic scripts
+            raise ValueError(_not_allowed(char))
+    return name
+
+
+def _not_allowed(text: str) -> str:
+    if len(text) == 1:
+        return f"U+{ord(text):04X} {unicodedata.name(text, '')}".rstrip() + " is not allowed."
+    return "Has no stable form."
+
+
+def printable(text: str) -> str:
+    r"""Return text for a terminal or a log: control, format and invisible characters as ``\u202e``."""
+    if text.isprintable() and not _INVISIBLE.search(text):
+        return text
+    return "".join(
+        char if char.isprintable() and not _INVISIBLE.match(char) else char.encode("unicode_escape").decode()
+        for char in text
+    )

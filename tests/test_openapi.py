@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jsonschema import ValidationError
 from openapi_spec_validator import validate
 
 import openapi
+from errors import STATUS
 from tests import described
 from tests.conftest import PASSWORD, Caller, Upstream, message
 from tests.receiver import SECRET
@@ -37,7 +39,7 @@ def test_it_is_served(nobody: Caller) -> None:
 
 def test_every_api_route_is_in_it(app: Flask) -> None:
     routes = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
         if rule.rule.startswith("/api/") and method not in ("HEAD", "OPTIONS")
@@ -61,6 +63,45 @@ def settings(
 def test_operations_say_what_they_do(path: str, method: str, operation: dict[str, object]) -> None:
     assert str(operation["summary"]).endswith(".")
     assert bool(operation["security"]) is (path.startswith("/api/") and path not in ("/api/auth/login", "/api/about"))
+
+
+def test_errors_say_their_codes() -> None:
+    responses = described.DOCUMENT["components"]["responses"].values()
+    contents = [response["content"]["application/json"]["schema"] for response in responses if "content" in response]
+    codes = [code for content in contents for code in content["properties"]["error"]["enum"]]
+    assert set(STATUS) - set(codes) == {"method_not_allowed", "not_implemented"}  # no operation has these
+    assert len(codes) == len(set(codes))
+    assert described.component("Error").is_valid({"error": "rate_limited"})
+    assert not described.component("Error").is_valid({"error": "rate_limit"})
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "invalid"),
+    [
+        ("NewSession", [{}, {"title": " "}, {"title": "x" * 120}, {"more": 1}], [{"title": ""}, {"title": "x" * 121}]),
+        ("NewSession", [], [{"title": None}, {"title": "a\0b"}, [], 1]),
+        ("NewTitle", [{"title": f"\ufeff {'x' * 120}\n"}, {"title": "🚀" * 120}], [{"title": "x" * 121}, {}]),
+        ("NewTitle", [{"title": "a\n\u2028b"}], [{"title": " \u3000\n"}, {"title": f" {'x' * 60} {'x' * 60} "}]),
+        ("NewSystemPrompt", [{}, {"system_prompt": None}, {"system_prompt": ""}], [{"system_prompt": "x" * 8_001}]),
+        ("NewMessage", [message(metadata={"a": [{"b": None}, 1e300]})], [message(metadata=None), message(metadata=[])]),
+        ("NewMessage", [message(role="system")], [message(metadata={"a": ["\0"]}), message(metadata={"\0": 1})]),
+        ("NewMessage", [message("x" * 50_000)], [message(""), message("x" * 50_001), message(role="tool"), {}]),
+    ],
+)
+def test_bodies_are_what_the_service_takes(owner: Caller, name: str, valid: list[Any], invalid: list[Any]) -> None:
+    path = f"/api/sessions/{owner.session()['id']}"
+    method, path = {
+        "NewSession": ("POST", "/api/sessions"),
+        "NewTitle": ("PATCH", path),
+        "NewSystemPrompt": ("PATCH", f"{path}/system-prompt"),
+        "NewMessage": ("POST", f"{path}/messages"),
+    }[name]
+    for body in valid:
+        assert described.component(name).is_valid(body)
+        assert owner(method, path, body).status_code < 300
+    for body in invalid:
+        assert not described.component(name).is_valid(body)
+        assert owner(method, path, body).status_code == 400
 
 
 def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> None:
@@ -109,7 +150,7 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
 
 def test_the_check_itself_finds_a_difference() -> None:
     session = {"id": "x", "title": None, "system_prompt": None, "created_at": "2026", "updated_at": "2026", "more": 1}
-    problems = described.validator("#/components/schemas/SessionOut").iter_errors(session)
+    problems = described.component("SessionOut").iter_errors(session)
     assert {problem.validator for problem in problems} >= {"pattern", "additionalProperties"}
     with pytest.raises(ValidationError):
-        described.validator("#/components/schemas/SessionOut").validate({})
+        described.component("SessionOut").validate({})

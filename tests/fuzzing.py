@@ -1,0 +1,113 @@
+"""Runs schemathesis against a server: what its description calls valid is taken, and all else is refused as it says."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+from schemathesis import Case, Response, engine
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import Failure
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.engine import events
+from schemathesis.generation.meta import StatefulPhaseData
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from tests.served import Served
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+# What these have done, the token that they were called with does not survive.
+ENDING = {"log_out": "access_token", "change_password": "access_token", "refresh": "refresh_token"}
+
+
+def refused_cursor(failure: Failure, response: Response) -> bool:
+    """A cursor is signed, and not for a search: a made-up one is refused, and no schema can tell."""
+    return isinstance(failure, RejectedPositiveData) and set(response.json().get("details", ())) == {"cursor"}
+
+
+class Fuzzer:
+    """One run against a server.
+
+    ``log_in`` returns a pair of tokens of the user who calls. ``other`` is another user's token, for what
+    would take away the sessions that are needed.
+    """
+
+    def __init__(self, server: Served, log_in: Callable[[], dict[str, str]], other: str):
+        self.server, self.log_in, self.other = server, log_in, other
+        self.token = log_in()["access_token"]
+        self.session_id = self.new_session()
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.problems: dict[str, str] = {}
+
+    def new_session(self) -> str:
+        status, session, _ = self.server.request("POST", "/api/sessions", {}, self.token)
+        assert status == 201
+        return str(session["id"])
+
+    def run(self, description: dict[str, Any], phases: dict[str, dict[str, Any]], seed: int) -> None:
+        """Send what these phases make up of a description, and collect what does not agree with it."""
+        settings = tomllib.loads(CONFIG.read_text()) | {"seed": seed, "base-url": self.server.url}
+        settings["phases"] = {
+            name: phases.get(name, {}) | {"enabled": name in phases}
+            for name in ("examples", "coverage", "fuzzing", "stateful")
+        }
+        schema = schemathesis.openapi.from_dict(description, config=SchemathesisConfig.from_dict(settings))
+        self._hook_into(schema)
+        for event in engine.from_schema(schema).execute():
+            if isinstance(event, events.ScenarioFinished):
+                self._note(event)
+            elif isinstance(event, events.NonFatalError):
+                self.problems[event.label] = f"{event.label}: {event.value!r}"
+            elif isinstance(event, events.FatalError):
+                raise event.exception
+
+    def _hook_into(self, schema: Any) -> None:
+        @schema.auth(refresh_interval=None)
+        class Tokens:
+            def get(self_, case: Case[Any], context: Any) -> str:  # noqa: N805  # the Fuzzer is self here
+                operation = case.operation.definition.raw["operationId"]
+                if operation in ENDING:
+                    return self.log_in()[ENDING[operation]]
+                return self.other if operation == "delete_sessions" else self.token
+
+            def set(self_, case: Case[Any], token: str, context: Any) -> None:  # noqa: N805
+                case.headers["Authorization"] = f"Bearer {token}"
+
+        @schema.hook
+        def map_case(context: Any, case: Case[Any]) -> Case[Any]:
+            if case.meta and not isinstance(case.meta.phase.data, StatefulPhaseData):
+                self._let_succeed(case)
+            return case
+
+        @schema.hook
+        def filter_failure(context: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
+            return not refused_cursor(failure, response)
+
+    def _let_succeed(self, case: Case[Any]) -> None:
+        """Replace valid parameters that mean nothing by ones that do: most valid requests would be 404 or 409."""
+        assert case.meta
+        if not case.meta.is_negative_at(ParameterLocation.PATH):
+            known = {"session_id": self.session_id, "name": "restart"}
+            if case.method == "DELETE" and "session_id" in case.path_parameters:
+                known["session_id"] = self.new_session()
+            case.path_parameters.update({name: known[name] for name in case.path_parameters if name in known})
+        if "Idempotency-Key" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
+            case.headers["Idempotency-Key"] = f"{uuid4()}{case.headers['Idempotency-Key']}"[:255]
+
+    def _note(self, event: events.ScenarioFinished) -> None:
+        recorder = event.recorder
+        for case_id, interaction in recorder.interactions.items():
+            if interaction.response:
+                self.answers[recorder.cases[case_id].value.operation.label, interaction.response.status_code] += 1
+        for case_id, checks in recorder.checks.items():
+            for check in checks:
+                if found := check.failure_info:
+                    label = recorder.cases[case_id].value.operation.label
+                    title = f"{check.name}, {label}: {found.failure.title}: {found.failure.message[:100]}"
+                    details = f"{title}{found.failure.message[100:2_000]}\n{found.code_sample[:2_000]}"
+                    self.problems.setdefault(title, details)

@@ -1,0 +1,229 @@
+"""User names: what one may be, which of them are the same, and older ones that no longer could be made."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from precis_i18n import get_profile
+
+from models import User
+from tests.conftest import PASSWORD, Caller, add_user, rows
+from tests.test_cli import can_log_in, run
+from values import normalize_username, printable
+
+# A name, and what is stored.
+GOOD = [
+    ("alice", "alice"),
+    ("Alice", "Alice"),
+    ("Anna Maria", "Anna Maria"),
+    ("o'brien-smith_2", "o'brien-smith_2"),
+    ("zoe+ops@example.org", "zoe+ops@example.org"),
+    ("DOMAIN\\zoe", "DOMAIN\\zoe"),
+    ("Zoe\u0308", "Zo\u00eb"),
+    ("\uff21\uff22\uff23\uff11", "ABC1"),
+    ("Ωμέγα", "Ωμέγα"),
+    ("ỌLÁṢẸ", "ỌLÁṢẸ"),
+    ("straße", "straße"),
+    ("İpek", "İpek"),
+    ("Жанна", "Жанна"),
+    ("שרה", "שרה"),
+    ("سارة ١٢", None),  # a word may not begin with digits where it is written from the right
+    ("سارة", "سارة"),
+    ("अनुष्का", "अनुष्का"),
+    ("สมชาย", "สมชาย"),
+    ("王小明", "王小明"),
+    ("田中・太郎", "田中・太郎"),
+    ("한국", "한국"),
+    ("\u1112\u1161\u11ab", "한"),
+]
+BAD = {
+    "a tab": "a\tb",
+    "a newline": "alice\n2026-01-01T00:00:00.000Z  root",
+    "a return": "a\rb",
+    "escape": "a\x1b[2Kb",
+    "delete": "a\x7f",
+    "a C1 control": "a\x9bb",
+    "next line": "a\x85b",
+    "line separator": "a\u2028b",
+    "zero width space": "alice\u200b",
+    "zero width no-break space": "alice\ufeff",
+    "word joiner": "al\u2060ice",
+    "zero width joiner": "alice\u200d",
+    "zero width joiner where Indic scripts have it": "\u0915\u094d\u200d\u0937",
+    "zero width non-joiner where Indic scripts have it": "\u0915\u094d\u200c\u0937",
+    "soft hyphen": "ali\u00adce",
+    "left-to-right mark": "alice\u200e",
+    "Arabic letter mark": "alice\u061c",
+    "right-to-left override": "\u202eecila",
+    "isolate": "\u2066alice\u2069",
+    "combining grapheme joiner": "a\u034fb",
+    "variation selector": "a\ufe0f",
+    "supplementary variation selector": "王\U000e0100",
+    "Mongolian vowel separator": "a\u180eb",
+    "Hangul filler": "\u3164",
+    "halfwidth Hangul filler": "\uffa0",
+    "Hangul choseong filler": "\u115f",
+    "Khmer inherent vowel": "\u17b4",
+    "tag": "a\U000e0041",
+    "Braille blank": "\u2800",
+    "a leading space": " alice",
+    "a trailing space": "alice ",
+    "two spaces": "anna  maria",
+    "nothing but a space": " ",
+    "no-break space": "anna\u00a0maria",
+    "ideographic space": "王\u3000明",
+    "em space": "anna\u2003maria",
+    "ligature": "\ufb01ona",
+    "superscript": "alice\u00b2",
+    "Roman numeral": "\u2167",
+    "both directions in a word": "aliceשרה",
+    "emoji": "🚀",
+    "private use": "\ue000",
+    "unassigned": "\u0378",
+    "noncharacter": "\uffff",
+    "lone surrogate": "a\udcff",
+    "a letter's tail": "l\u00b7",
+    "a null": "a\0b",
+}
+names = st.text(
+    st.one_of(
+        st.characters(),
+        st.characters(categories=("L", "M", "N", "P", "Zs", "Cf")),
+        st.sampled_from("aAbß ẞİıſKÅσςΣ\u0301\u200d\u094d\u0915١a\u00b7l"),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def accepted(name: str) -> str | None:
+    try:
+        return normalize_username(name)
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize(("name", "stored"), GOOD)
+def test_a_name_is_stored_in_its_normal_form(app: Flask, name: str, stored: str | None) -> None:
+    result = run(app, "users", "add", name, "--password", PASSWORD)
+    assert (result.exit_code == 0) is (stored is not None), result.output
+    assert rows("SELECT username FROM users") == ([(stored,)] if stored else [])
+    for spelling in (name, name.upper(), unicodedata.normalize("NFD", name)) if stored else ():
+        assert rows("SELECT username FROM users WHERE name_key = ?", User.key(spelling)) == [(stored,)]
+
+
+@pytest.mark.parametrize("name", BAD.values(), ids=BAD)
+def test_a_name_that_could_be_taken_for_another_is_refused(app: Flask, name: str) -> None:
+    result = run(app, "users", "add", name, "--password", PASSWORD)
+    assert (result.exit_code, rows("SELECT * FROM users")) == (1, [])
+    message = result.output.removesuffix("\n")
+    assert message.startswith("Error: username: ")
+    assert printable(message) == message
+    assert message.isascii()
+
+
+def test_a_refusal_names_the_character(app: Flask) -> None:
+    result = run(app, "users", "add", "alice\u200b", "--password", PASSWORD)
+    assert result.output == "Error: username: U+200B ZERO WIDTH SPACE is not allowed.\n"
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(names)
+def test_an_accepted_name_has_nothing_invisible_and_is_its_own_normal_form(name: str) -> None:
+    stored = accepted(name)
+    if stored is not None:
+        assert normalize_username(stored) == stored
+        assert unicodedata.normalize("NFKC", stored) == stored
+        assert stored == stored.strip()
+        assert printable(stored) == stored
+        assert {unicodedata.category(char)[0] for char in stored.replace(" ", "")} <= set("LMNPS")
+
+
+def mapped(name: str) -> str | None:
+    """Return what RFC 8265 compares."""
+    try:
+        return " ".join(map(get_profile("UsernameCaseMapped").enforce, name.split(" ")))
+    except UnicodeEncodeError:
+        return None
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(names)
+@example("ẞ")
+@example("İI\u0307")
+def test_names_that_the_profile_takes_for_the_same_have_one_key(name: str) -> None:
+    stored = accepted(name)
+    if stored is not None:
+        spellings = {name, stored, stored.lower(), unicodedata.normalize("NFD", stored), mapped(stored) or stored}
+        assert {User.key(spelling) for spelling in spellings} == {User.key(stored)}
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [("Zoë", "ZOE\u0308"), ("straße", "STRASSE"), ("ﾔ", "ヤ"), ("ΣΊΣΥΦΟΣ", "σίσυφος"), ("Kelvin", "\u212aelvin")],
+)
+def test_of_two_spellings_one_can_be_made(app: Flask, one: str, another: str) -> None:
+    assert run(app, "users", "add", one, "--password", PASSWORD).exit_code == 0
+    result = run(app, "users", "add", another, "--password", PASSWORD)
+    assert (result.exit_code, "already" in result.output) == (1, True)
+
+
+class TestOlderNames:
+    """Names that could be made before the profile."""
+
+    ODD = [
+        "alice\u200b",
+        "\u202eecila",
+        "bob\t2026-01-01T00:00:00.000Z  root",
+        "bob\n2026-01-01T00:00:00.000Z  root",
+        "\u3164",
+        "a\x1b[2Kb",
+        "🚀",
+    ]
+
+    @pytest.mark.parametrize("name", ODD)
+    def test_stay_usable(self, app: Flask, nobody: Caller, name: str) -> None:
+        add_user(app, "alice")
+        add_user(app, "bob")
+        add_user(app, name)
+        assert can_log_in(nobody, name, PASSWORD)
+        listed = run(app, "users", "list").output
+        assert len(listed.splitlines()) == 3
+        shown = {line.split("  ", 1)[1] for line in listed.splitlines()}
+        (spelled,) = shown - {"alice", "bob"}
+        for spelling in (name, spelled):
+            outputs = [run(app, "users", "add", name, "--password", PASSWORD).output]
+            assert run(app, "users", "token", spelling).exit_code == 0
+            outputs.append(run(app, "users", "remove", spelling, input="n\n").output)
+            assert all(printable(line) == line for output in outputs for line in output.split("\n"))
+        assert spelled in run(app, "users", "passwd", spelling, "--password", "another one").output
+        assert can_log_in(nobody, name, "another one")
+        assert run(app, "users", "remove", spelling, "--yes").output == f"Removed the user {spelled}.\n"
+        assert rows("SELECT username FROM users ORDER BY username") == [("alice",), ("bob",)]
+
+    def test_are_not_shown_like_any_other(self, app: Flask) -> None:
+        add_user(app, "alice\u200b")
+        add_user(app, "alice\\u200b")
+        lines = run(app, "users", "list").output.splitlines()
+        assert sorted(line.split()[1] for line in lines) == ["alice\\\\u200b", "alice\\u200b"]
+
+    @pytest.mark.parametrize("name", [*ODD, "a\udcff", "alice\udcff"])
+    def test_an_unknown_one_is_said(self, app: Flask, name: str) -> None:
+        add_user(app, "alice")
+        for command in (("passwd", "--password", PASSWORD), ("remove", "--yes"), ("token",)):
+            result = run(app, "users", command[0], name, *command[1:])
+            assert (result.exit_code, f"Error: There is no user '{printable(name)}'" in result.output) == (1, True)
+        assert rows("SELECT username FROM users") == [("alice",)]
+
+
+@settings(derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text())
+def test_what_is_printable_stays_and_the_rest_is_escaped(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    assert shown.replace("\\", "") == text.replace("\\", "") or shown != text
