@@ -166,7 +166,8 @@ class MessageList(fields.Field[list[MessageRow]]):
     """A list of ImportedMessage, loaded as MessageRow tuples.
 
     The good case is checked in one loop: 10,000 messages in 3 ms, through the nested schema in
-    135. What the loop does not take, the schema explains.
+    135. What the loop does not take, the schema explains. Of a large list, the elements are rows
+    already: ``plain`` is what is kept of each while it is parsed.
     """
 
     nested = ImportedMessage()
@@ -178,7 +179,7 @@ class MessageList(fields.Field[list[MessageRow]]):
         errors: dict[int, Any] = {}
         for index, item in enumerate(value):
             try:
-                rows.append(self._plain(item) or self._explained(item))
+                rows.append(item if type(item) is tuple else self.plain(item) or self._explained(item))
             except ValidationError as error:
                 errors[index] = error.messages
                 if len(errors) == EXPLAINED_ERRORS:
@@ -188,7 +189,8 @@ class MessageList(fields.Field[list[MessageRow]]):
         return rows
 
     @staticmethod
-    def _plain(item: Any) -> MessageRow | None:
+    def plain(item: Any) -> MessageRow | None:
+        """Return the row of a message that is as it should be, else None."""
         try:
             role, content = item["role"], item["content"]
             if (
@@ -233,6 +235,8 @@ class ImportDocument(Base):
     version = fields.Integer(validate=Equal(1))
     session = fields.Nested(ImportedSession, required=True)
     messages = MessageList(required=True)
+
+    compact = staticmethod(MessageList.plain)
 
     @pre_load
     def check_version(self, data: Any, **kwargs: Any) -> Any:
