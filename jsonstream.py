@@ -22,11 +22,11 @@ from values import parse_json
 # What is smaller is parsed in one go: 10 ms at most, whatever is in it.
 LARGE_BYTES = 1_048_576
 # A large array or object is parsed in slices of about this size.
-SLICE_BYTES = 262_144
+SLICE_BYTES = 131_072
 # Most values of one document that are in memory at once; as lists or objects, about 120 MB.
 MOST_VALUES = 1_000_000
 MOST_DEPTH = 1_024  # the parser's own
-GUESS_BYTES = 65_536  # the end of a slice, in which it looks for where it may end
+GUESS_BYTES = 32_768  # the end of a slice, in which it looks for where it may end
 MOST_MISSES = 2  # after so many wrong guesses in a row, no more are made
 BOM = b"\xef\xbb\xbf"
 

@@ -112,7 +112,7 @@ class ImportOptions(Base):
     dry_run = fields.Boolean(load_default=False, metadata={"description": "Check it all, and write nothing."})
 
 
-class TransferOptions(Base):
+class TransferOptions(ImportOptions):
     duplicate = fields.Boolean(load_default=False, metadata={"description": "Import also what is there already."})
 
 
@@ -235,6 +235,11 @@ class ImportDocument(Base):
     version = fields.Integer(validate=Equal(1))
     session = fields.Nested(ImportedSession, required=True)
     messages = MessageList(required=True)
+    error = fields.Raw(
+        allow_none=True,
+        validate=OneOf((None,), error="The export was broken off: the session was deleted while it was sent."),
+        metadata={"description": "Says of a line of an export that it was broken off, and is not imported."},
+    )
 
     compact = staticmethod(MessageList.plain)
 
@@ -355,6 +360,11 @@ class TransferCounts(Schema):
 
 class TransferReport(Schema):
     sessions = fields.List(fields.Nested(ItemReport), required=True)
+    not_listed = fields.Integer(
+        metadata={
+            "description": "How many were refused that are not among the `sessions`: those after the first 1,000."
+        }
+    )
     counts = fields.Nested(TransferCounts, required=True)
 
 
