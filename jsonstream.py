@@ -209,7 +209,7 @@ class Reader:
                 if piece.opened < end:
                     place = len(members) - 1 if opening == b"[" else _key_of_place(members)
                     members[place], end, budget = self._value(piece.opened, budget, self._compact if top else None)
-            if compact:
+            if compact and opening == b"[":
                 kept = [compact(member) for member in members]
                 if None not in kept:
                     members, cost = kept, len(kept)
@@ -239,7 +239,7 @@ class Reader:
                 position, first = piece.end, False
         except BrokenError:
             try:
-                for piece in self.pieces(position, size=0):  # one by one, up to the error
+                for piece in self.pieces(position, single=True):  # up to the error
                     try:
                         yield from self._elements(piece, first)
                     except BrokenError:
@@ -266,10 +266,11 @@ class Reader:
         except ApiError as error:
             yield error
 
-    def pieces(self, start: int, size: int = SLICE_BYTES, to_list: bool = False) -> Iterator[Piece]:
-        """Yield the members of an array or object from an offset on, in pieces of about a size.
+    def pieces(self, start: int, single: bool = False, to_list: bool = False) -> Iterator[Piece]:
+        """Yield the members of an array or object from an offset on, in pieces of about SLICE_BYTES.
 
-        The last piece ends at the closing bracket. With ``to_list``, the first one may end with a list,
+        The last piece ends at the closing bracket. If ``single``, no piece has more than one array or
+        object. With ``to_list``, the first one may end with a list,
         whose own end is not known, and then there is no other.
 
         Raises:
@@ -277,7 +278,8 @@ class Reader:
 
         """
         opened, depth = start, 1
-        for after, token in self._tokens(start, _RUN if size else _ONE):
+        size = 0 if single else SLICE_BYTES
+        for after, token in self._tokens(start, _ONE if single else _RUN):
             lone = len(token) == 1
             if lone and token in b"[{":
                 depth += 1
