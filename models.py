@@ -411,11 +411,16 @@ class Session(Table):
         return session
 
     @staticmethod
-    def _refuse_known(user_id: str, origin: str | None) -> None:
+    def imported_from(user_id: str, origin: str | None) -> str | None:
+        """Return the id of the user's session that was imported from an origin, or has it as its id."""
         by_origin = Session._by_origin(user_id=user_id, origin=origin).fetchone()
         known = by_origin or Session._one(id=origin, user_id=user_id).fetchone()
-        if known:
-            raise AlreadyImported(known[0])
+        return known[0] if known else None
+
+    @staticmethod
+    def _refuse_known(user_id: str, origin: str | None) -> None:
+        if known := Session.imported_from(user_id, origin):
+            raise AlreadyImported(known)
 
     @staticmethod
     def recover(session_id: str | None = None) -> None:
