@@ -165,17 +165,20 @@ def _owners() -> Iterator[str]:
 def _step(user_id: str | None) -> bool:
     """Delete rows of a user's for STEP_SECONDS; return whether there may be more. The user None stands for nobody."""
     deadline = time.monotonic() + STEP_SECONDS
-    while time.monotonic() < deadline:
-        sessions = (_deleted(user_id=user_id) if user_id else _deleted_ownerless()).fetchall()
-        for (session_id,) in sessions:
-            while not _erase_some(session_id):
-                if time.monotonic() > deadline:
-                    return True
+    for session_id in _deleted_sessions(user_id):
+        gone = False
+        while not gone:
+            gone = _erase_some(session_id)
             if time.monotonic() > deadline:
                 return True
-        if not sessions:
-            return user_id is not None and _erase_user(user_id)
-    return True
+    return user_id is not None and _erase_user(user_id)
+
+
+def _deleted_sessions(user_id: str | None) -> Iterator[str]:
+    """Yield the sessions that are deleted and still have rows; who takes one must erase it before the next."""
+    while ids := (_deleted(user_id=user_id) if user_id else _deleted_ownerless()).fetchall():
+        for (session_id,) in ids:
+            yield session_id
 
 
 def _erase_some(session_id: str) -> bool:
