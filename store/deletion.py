@@ -87,15 +87,15 @@ def delete_user(user_id: str) -> None:
     rows_to_erase.set()
 
 
-def erase() -> None:
-    """Delete the rows of all that has been deleted, a step at a time."""
+def erase(rest: float = 1.0) -> None:
+    """Delete the rows of all that has been deleted, a step at a time, and after each rest for as many times as long."""
     for user_id in (None, *_owners()):
         more = True
         while more:
             began = time.monotonic()
             with db.writing(lasting=False, frees=True):
                 more = _step(user_id)
-            time.sleep(max(PAUSE_SECONDS, time.monotonic() - began))
+            time.sleep(max(PAUSE_SECONDS, rest * (time.monotonic() - began)))
 
 
 def run() -> None:
