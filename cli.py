@@ -126,7 +126,7 @@ def remove_user(name: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
     deletion.delete_user(user.id)
-    deletion.erase()
+    deletion.erase(rest=4)  # a server that waits for this process looks only now and then
     click.echo(f"Removed the user {_escaped(user.username)}.")
 
 
