@@ -6,11 +6,13 @@ import os
 import shlex
 import shutil
 import sqlite3
+import stat
 import sys
-from collections import Counter
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 from flask import Flask
@@ -19,15 +21,18 @@ from marshmallow import ValidationError
 from peewee import IntegrityError
 
 import auth
+import jsonstream
 from database import db
 from models import Login, Session, User
 from schemas import NewUser
-from services import transfer
+from services import importers, transfer
 from store import deletion
 from values import new_id, now, printable
 from version import VERSION
 
 APP = Path(__file__).with_name("app.py")
+
+COPIED_BYTES = 1_048_576
 
 users = AppGroup("users", help="Make, list and remove users.")
 password_option = click.option(
@@ -95,7 +100,7 @@ def list_users() -> None:
     """List the users, with the time at which each was made."""
     for user in User.existing().order_by(User.name_key):
         click.echo(f"{user.created_at}  {_escaped(user.username)}")
-    if not User.select().exists():
+    if not User.existing().exists():
         click.echo(f"No user yet in {db.path.absolute()}; make one with: {command_line()} users add NAME", err=True)
 
 
@@ -121,7 +126,7 @@ def remove_user(name: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
     deletion.delete_user(user.id)
-    deletion.erase()
+    deletion.erase(rest=4)  # a server that waits for this process looks only now and then
     click.echo(f"Removed the user {_escaped(user.username)}.")
 
 
@@ -133,88 +138,135 @@ def make_token(name: str, days: int) -> None:
     click.echo(auth.script_token(_find(name).id, days))
 
 
-@click.command("backup")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@with_appcontext
-def backup(file: Path) -> None:
-    """Write a copy of the database to FILE, also while the service runs.
+class Output(NamedTuple):
+    """Where a command writes to; ``draft`` is the file that will take the name, None if it is written directly."""
 
-    The copy is checked before it takes the name; what was at FILE before stays until then.
+    stream: IO[bytes]
+    draft: Path | None = None
+
+    def note(self, text: str) -> None:
+        """Say something, but not in the middle of what is written."""
+        click.echo(text, err=self.stream is sys.stdout.buffer)
+
+
+output_argument = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+
+
+@contextmanager
+def _output(file: str) -> Iterator[Output]:
+    """Open what is to be written to: a file, whole or not at all, or a device, a FIFO or standard output.
+
+    What was in a file before stays until the new content is complete; of a symlink, that is its target.
     """
-    if file.exists() and file.samefile(db.path):
-        raise click.ClickException("That is the database itself.")
-    draft = file.with_name(f".{file.name}.{new_id()}")
     try:
-        draft.touch(mode=0o600, exist_ok=False)  # VACUUM INTO takes an empty file, and keeps its mode
-        db.execute_sql("VACUUM INTO ?", (str(draft),))
-        copy = sqlite3.connect(draft)
-        try:
-            (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
-            broken = copy.execute("PRAGMA foreign_key_check").fetchone()
-        finally:
-            copy.close()
-        if verdict != "ok" or broken:
-            raise click.ClickException(f"The copy is not sound: {broken or verdict}.")
-        descriptor = os.open(draft, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-        draft.replace(file)
+        status = None if file == "-" or not os.path.exists(file) else os.stat(file)
+        if file == "-" or (status and _is_stdout(status)):
+            yield Output(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        elif status and not stat.S_ISREG(status.st_mode):
+            with open(file, "wb") as stream:
+                yield Output(stream)
+        else:
+            target = Path(os.path.realpath(file))
+            draft = target.with_name(f".{target.name}.{new_id()}")
+            try:
+                with open(draft, "xb", opener=_private) as stream:
+                    yield Output(stream, draft)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                draft.replace(target)
+            finally:
+                draft.unlink(missing_ok=True)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    click.echo(f"Wrote {file}, {file.stat().st_size:,} bytes.")
 
 
-@click.command("export")
-@click.argument("name")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@with_appcontext
-def export_all(name: str, file: Path) -> None:
-    """Write all sessions of the user NAME to FILE, a document a line."""
-    user_id = _find(name).id
-    draft = file.with_name(f".{file.name}.{new_id()}")
-    count = Session.select().where(Session.user == user_id).count()
+def _is_stdout(status: os.stat_result) -> bool:
+    """Return whether this is standard output by another name, such as /dev/stdout."""
     try:
-        with open(draft, "xb", opener=_private) as out, click.progressbar(length=count, label="Sessions") as bar:
-            for piece in transfer.export_all(user_id):
-                out.write(piece)
-                bar.update(piece.endswith(b"\n"))
-        draft.replace(file)
-    except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    click.echo(f"Wrote {file}, {file.stat().st_size:,} bytes.")
+        return os.path.samestat(status, os.fstat(1))
+    except OSError:  # it is closed
+        return False
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-@click.command("import")
+@click.command("backup")
+@output_argument
+@with_appcontext
+def backup(file: str) -> None:
+    """Write a copy of the database to FILE (- is standard output), also while the service runs.
+
+    The copy is checked before it takes the name; what was at FILE before stays until then.
+    """
+    if os.path.exists(file) and os.path.samefile(file, db.path):
+        raise click.ClickException("That is the database itself.")
+    with ExitStack() as stack:
+        out = stack.enter_context(_output(file))
+        copy = out.draft
+        if copy is None:  # beside the database: there is room for another one, if anywhere
+            copy = Path(stack.enter_context(tempfile.NamedTemporaryFile(dir=db.path.parent)).name)
+        db.execute_sql("VACUUM INTO ?", (str(copy),))  # it takes an empty file, and keeps its mode
+        _check_copy(copy)
+        size = copy.stat().st_size
+        if copy is not out.draft:
+            with open(copy, "rb") as source:
+                shutil.copyfileobj(source, out.stream, COPIED_BYTES)
+    out.note(f"Wrote {file}, {size:,} bytes.")
+
+
+def _check_copy(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as copy:
+        (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
+        broken = copy.execute("PRAGMA foreign_key_check").fetchone()
+    if verdict != "ok" or broken:
+        raise click.ClickException(f"The copy is not sound: {broken or verdict}.")
+
+
+@click.command("export")
+@click.argument("name")
+@output_argument
+@with_appcontext
+def export_all(name: str, file: str) -> None:
+    """Write all sessions of the user NAME to FILE (- is standard output), a document a line."""
+    user_id = _find(name).id
+    count = Session.select().where(Session.user == user_id).count()
+    size = 0
+    with _output(file) as out, click.progressbar(length=count, label="Sessions", file=sys.stderr) as bar:
+        for piece in transfer.export_all(user_id):
+            out.stream.write(piece)
+            size += len(piece)
+            bar.update(piece.endswith(b"\n"))
+    out.note(f"Wrote {file}, {size:,} bytes.")
+
+
+@click.command("import", help=f"Import FILE (- is standard input), an export of {importers.NAMES}, for the user NAME.")
 @click.argument("name")
 @click.argument("file", type=click.File("rb"))
 @click.option("--duplicate", is_flag=True, help="Import also what the user has already.")
+@click.option("--dry-run", is_flag=True, help="Check it all, and write nothing.")
 @with_appcontext
-def import_all(name: str, file: IO[bytes], duplicate: bool) -> None:
-    """Import FILE for the user NAME: Parley's own lines, or an export of ChatGPT, Open WebUI or LibreChat."""
+def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> None:
+    """Import a file's conversations and say what became of them."""
     user_id = _find(name).id
-    counts: Counter[str] = Counter()
+    summary = transfer.Summary()
     problems = []
-    left_out: Counter[str] = Counter()
-    size = os.fstat(file.fileno()).st_size if file.seekable() else None
-    bar: Any
-    with click.progressbar(length=size, label="Bytes") as bar:
-        for report in transfer.take_in(user_id, file, duplicate):
-            counts[report["status"]] += 1
-            left_out.update(report.get("left_out", {}))
-            if report["status"] == "refused":
-                problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
-            bar.update(file.tell() - bar.pos if size else 0)
-    click.echo(f"{counts['imported']} imported, {counts['skipped']} skipped, {counts['refused']} refused.")
-    if left_out:
-        click.echo(f"Left out: {', '.join(f'{count} {what}' for what, count in left_out.items())}.")
+    with jsonstream.seekable(file) as lines:
+        size = lines.seek(0, os.SEEK_END)
+        bar: Any
+        with click.progressbar(length=size, label="Bytes", file=sys.stderr) as bar:
+            for report in transfer.take_in(user_id, lines, duplicate, dry_run):
+                if summary.add(report) and report["status"] == "refused":
+                    problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
+                bar.update(max(lines.tell() - bar.pos, 0))
+    counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items())
+    click.echo(f"{'Nothing is written. ' if dry_run else ''}{counts}.")
+    if summary.left_out:
+        click.echo(f"Left out: {', '.join(f'{count} {what}' for what, count in summary.left_out.items())}.")
+    if summary.not_listed:
+        problems.append(f"And {summary.not_listed:,} more.")
     if problems:
         raise click.ClickException("\n".join(problems))
 

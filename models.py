@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
@@ -37,6 +38,8 @@ PAGE_CHARACTERS = 2_000_000
 SESSION_CHARACTERS = 200
 # The generation of a session that was deleted; an owner's own are 0 and more.
 DELETED = -1
+# Set where something was deleted whose rows are still there; see store/deletion.py.
+rows_to_erase = threading.Event()
 # How long a request may be sent again with its Idempotency-Key.
 RETRY_HOURS = 24
 
@@ -411,20 +414,26 @@ class Session(Table):
         return session
 
     @staticmethod
-    def _refuse_known(user_id: str, origin: str | None) -> None:
+    def imported_from(user_id: str, origin: str | None) -> str | None:
+        """Return the id of the user's session that was imported from an origin, or has it as its id."""
         by_origin = Session._by_origin(user_id=user_id, origin=origin).fetchone()
         known = by_origin or Session._one(id=origin, user_id=user_id).fetchone()
-        if known:
-            raise AlreadyImported(known[0])
+        return known[0] if known else None
+
+    @staticmethod
+    def _refuse_known(user_id: str, origin: str | None) -> None:
+        if known := Session.imported_from(user_id, origin):
+            raise AlreadyImported(known)
 
     @staticmethod
     def recover(session_id: str | None = None) -> None:
         """Have deleted what imports that were cut off have left behind, or one of them."""
-        with db.writing():
+        with db.writing(frees=True):
             ownerless = Session.user.is_null() & (Session.generation != DELETED)
             Session.update(generation=DELETED).where(
                 ownerless if session_id is None else ownerless & (Session.id == session_id)
             ).execute()
+        rows_to_erase.set()
 
 
 def _some(cursor: Any, limit: int, characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import chain
@@ -13,8 +14,8 @@ from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
 from werkzeug.routing import BaseConverter
 
+import jsonstream
 from errors import ApiError, HandOver
-from values import parse_json
 
 View = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def body(
     def decorate(view: View) -> View:
         @wraps(view)
         def handler(*loaded: Any, **arguments: Any) -> Any:
-            document = read_json(current_app.config[limit])
+            document = read_json(current_app.config[limit], getattr(loader, "compact", None))
             if document is None and not required:
                 document = {}
             try:
@@ -87,8 +88,8 @@ def reads(*types: str, limit: str) -> Callable[[View], View]:
     return decorate
 
 
-def read_json(limit: int) -> Any:
-    """Return the request's body parsed, None where there is none.
+def read_json(limit: int, compact: jsonstream.Compact | None = None) -> Any:
+    """Return the request's body parsed, None where there is none; ``compact`` as in jsonstream.
 
     Raises:
         ApiError: ``payload_too_large``, ``unsupported_media_type`` or ``invalid_json``.
@@ -96,19 +97,21 @@ def read_json(limit: int) -> Any:
     """
     if (request.content_length or 0) > limit:
         raise ApiError("payload_too_large")
-    raw = request.get_data(cache=False)
-    if "Idempotency-Key" in request.headers:
-        g.body_digest = hashlib.sha256(raw).digest()
-    if not raw:
-        return None
-    if len(raw) > limit:
-        raise ApiError("payload_too_large")
-    if not request.is_json:
-        raise ApiError("unsupported_media_type")
-    try:
-        return parse_json(raw)
-    except ValueError:
-        raise ApiError("invalid_json") from None
+    large = (request.content_length or 0) > jsonstream.LARGE_BYTES
+    with jsonstream.seekable(request.stream if large else io.BytesIO(request.get_data(cache=False))) as raw:
+        if "Idempotency-Key" in request.headers:
+            g.body_digest = hashlib.file_digest(raw, "sha256").digest()  # type: ignore[arg-type]  # has what it needs
+        size = raw.seek(0, io.SEEK_END)
+        if not size:
+            return None
+        if size > limit:
+            raise ApiError("payload_too_large")
+        if not request.is_json:
+            raise ApiError("unsupported_media_type")
+        try:
+            return jsonstream.load(raw, compact)
+        except ValueError:
+            raise ApiError("invalid_json") from None
 
 
 def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -> Callable[[View], View]:
@@ -195,13 +198,12 @@ class SessionIdConverter(BaseConverter):
 
 
 def set_headers(response: Response) -> Response:
-    """Set what every answer has: how a browser is to take it, and who may keep it."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """Say who may keep an answer; where it has no content it has no type either."""
+    headers = response.headers
+    if request.path.startswith("/api/") and "Cache-Control" not in headers:
+        headers.add("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
     if response.status_code == 204:
-        del response.headers["Content-Type"]  # there is no content
-    if request.path.startswith("/api/"):
-        kept = "private, no-cache" if "ETag" in response.headers else "no-store"
-        response.headers.setdefault("Cache-Control", kept)
+        del headers["Content-Type"]
     return response
 
 

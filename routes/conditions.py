@@ -13,11 +13,16 @@ from flask import g, request
 from errors import ApiError, NotModified
 
 FORMAT = 2  # to be raised with a change of what an answer looks like
+WEAK = {"export", "markdown"}  # they say when they were made: no two are the same bytes
 
 
 def tag(kind: str, session: dict[str, Any]) -> str:
-    """Return the strong entity tag of a session, in one of its representations."""
-    return f'"{kind}{FORMAT}-{session["updated_at"]}"'
+    """Return the entity tag of a session, in one of its representations: a strong one, if it stands for bytes."""
+    return f'{"W/" if kind in WEAK else ""}"{_opaque(kind, session)}"'
+
+
+def _opaque(kind: str, session: dict[str, Any]) -> str:
+    return f"{kind}{FORMAT}-{session['updated_at']}"
 
 
 def tagged(session: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +36,7 @@ def unless_known(kind: str) -> Callable[[dict[str, Any]], None]:
 
     def look(session: dict[str, Any]) -> None:
         g.headers["ETag"] = tag(kind, session)
-        if request.if_none_match.contains_weak(g.headers["ETag"].strip('"')):
+        if request.if_none_match.contains_weak(_opaque(kind, session)):
             raise NotModified
 
     return look
@@ -39,5 +44,5 @@ def unless_known(kind: str) -> Callable[[dict[str, Any]], None]:
 
 def unmoved(session: dict[str, Any]) -> None:
     """Raise ``precondition_failed`` where the request is for another state of the session than this one."""
-    if "If-Match" in request.headers and not request.if_match.contains(tag("session", session).strip('"')):
+    if "If-Match" in request.headers and not request.if_match.contains(_opaque("session", session)):
         raise ApiError("precondition_failed")

@@ -177,6 +177,7 @@ class Channel(HTTPChannel):
     def defer(self, task: Task) -> None:
         """Have an answer gone on with by a thread that may wait for the client."""
         self.task = task
+        self.dispatcher.account(self)
         self.dispatcher.resume(self)
 
     def park(self, task: Task | None) -> bool:

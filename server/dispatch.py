@@ -40,7 +40,8 @@ class TooManyConnections(Error):
 class Pool:
     """Threads of one kind; a user's requests have a share of them at most."""
 
-    def __init__(self, name: str, threads: int, share: int):
+    def __init__(self, name: str, threads: int, share: int, serve: Callable[[Channel], None]):
+        self._serve = serve
         self._queue: FairQueue[Channel] = FairQueue(share)
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(threads)
@@ -56,7 +57,7 @@ class Pool:
         while found := self._queue.get():
             key, channel = found
             try:
-                channel.service()
+                self._serve(channel)
             except Exception:
                 errors.log.exception("a request could not be served")
             finally:
@@ -90,7 +91,7 @@ class Dispatcher:
         self._routing = Routing(app)
         self._ready: FairQueue[Channel] = FairQueue()
         self._unparsed: FairQueue[Channel] = FairQueue()
-        self._pools = {name: Pool(name, count, share) for name, (count, share) in threads.items()}
+        self._pools = {name: Pool(name, count, share, self.serve) for name, (count, share) in threads.items()}
         self._writer = Writer(app, self.serve, self.move)
         self._unread = Unread()
         self._most = most_connections
@@ -157,7 +158,7 @@ class Dispatcher:
             return
         channel.key = self._routing.caller(request, channel.network)
         reads = request.command in ("GET", "HEAD")
-        if channel.park(None) or (reads and request.path not in HEALTH and self._unread.wait(channel)):
+        if channel.park(None):
             return
         pool = self._routing.pool(request)
         if pool is None and not reads and int(request.headers.get("CONTENT_LENGTH", 0)) > LARGE_BODY_BYTES:
@@ -182,7 +183,14 @@ class Dispatcher:
         self._submit(channel, "patient")
 
     def serve(self, channel: Channel) -> None:
-        """Serve the first request of a channel, or have it served where it may wait."""
+        """Serve the first request of a channel, or have it served where it may wait.
+
+        Not yet, if it reads and its user's clients leave too much unread.
+        """
+        if channel.task is None and channel.requests:
+            request = channel.requests[0]
+            if request.command == "GET" and request.path not in HEALTH and self._unread.wait(channel):
+                return
         try:
             channel.service()
         except errors.HandOver:

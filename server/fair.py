@@ -22,38 +22,43 @@ class FairQueue(Generic[Item]):
         self._out: Counter[str] = Counter()
         self._length = 0
         self._closed = False
-        self._condition = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        self._waiting = 0  # telling nobody takes as long as all the rest
 
     def __len__(self) -> int:
         return self._length
 
     def put(self, key: str, item: Item) -> None:
         """Append an item to a line."""
-        with self._condition:
+        with self._lock:
             line = self._lines.get(key)
             if line is None:
                 line = self._lines[key] = deque()
             line.append(item)
             self._length += 1
-            self._condition.notify()
+            if self._waiting:
+                self._condition.notify()
 
     def get(self) -> tuple[str, Item] | None:
         """Wait for an item; return it with its line, or None when the queue is closed and empty."""
-        with self._condition:
+        with self._lock:
             while (found := self._take()) is None and not (self._closed and not self._length):
+                self._waiting += 1
                 self._condition.wait()
+                self._waiting -= 1
             return found
 
     def get_nowait(self) -> tuple[str, Item] | None:
         """Return an item with its line, None where there is none."""
         if not self._length:
             return None
-        with self._condition:
+        with self._lock:
             return self._take()
 
     def done(self, key: str) -> None:
         """Let another item of a line out."""
-        with self._condition:
+        with self._lock:
             self._out[key] -= 1
             if not self._out[key]:
                 del self._out[key]
@@ -61,7 +66,7 @@ class FairQueue(Generic[Item]):
 
     def close(self) -> None:
         """Let those who wait go, when there is nothing left."""
-        with self._condition:
+        with self._lock:
             self._closed = True
             self._condition.notify_all()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.task import ErrorTask, WSGITask
+from waitress.task import WSGITask
 from waitress.utilities import build_http_date
 
 import errors
@@ -39,7 +40,7 @@ class Response(NamedTuple):
         body = app(environ, start_response)
         status, headers = head
         bodiless = environ["REQUEST_METHOD"] == "HEAD" or _is_bodiless(status)
-        known = any(name.lower() == "content-length" for name, _ in headers)
+        known = any(name == "Content-Length" for name, _ in headers)
         if not bodiless and (not known or isinstance(body, ReadOnlyFileBasedBuffer)):
             return cls(status, headers, body)
         try:
@@ -92,18 +93,17 @@ class Task(WSGITask):
         return environ
 
     def _send_whole(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        sized = self.request.command == "HEAD" or _is_bodiless(status)  # its length, if it has one, is in the headers
-        head = self._head(status, headers, None if sized else len(body))
+        head = self._head(status, headers)
         self.wrote_header = True
         self.channel.write_soon(head + body)
 
     def _send_head(self, status: str, headers: list[tuple[str, str]]) -> None:
-        length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
+        length = next((int(value) for name, value in headers if name == "Content-Length"), None)
         self.content_length = length
         self.chunked_response = length is None and self.version == "1.1"
         self.close_on_finish = length is None and self.version == "1.0"
         coding = [("Transfer-Encoding", "chunked")] if self.chunked_response else []
-        self.channel.write_soon(self._head(status, headers + coding, None))
+        self.channel.write_soon(self._head(status, headers + coding))
         self.wrote_header = True
 
     def _send_piece(self, piece: bytes) -> None:
@@ -118,21 +118,21 @@ class Task(WSGITask):
         elif self.content_length is not None and self.content_bytes_written < self.content_length:
             self.close_on_finish = True  # the file has become shorter
 
-    def _head(self, status: str, headers: list[tuple[str, str]], length: int | None) -> bytes:
+    def _head(self, status: str, headers: list[tuple[str, str]]) -> bytes:
         """Return the head of the answer, and decide what becomes of the connection."""
-        lines = [f"HTTP/{self.version} {status}", *(f"{name}: {value}" for name, value in headers)]
-        if length is not None and not any(name.lower() == "content-length" for name, _ in headers):
-            lines.append(f"Content-Length: {length}")
-        lines.append(f"Server: parley\r\nDate: {build_http_date(self.start_time)}")
+        lines = [f"HTTP/{self.version} {status}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        lines.append(f"X-Content-Type-Options: nosniff\r\nServer: parley\r\nDate: {_http_date(int(self.start_time))}")
         if self.close_on_finish or self.request.connection_close or self.channel.is_last:
             self.close_on_finish = True
             lines.append("Connection: close")
         elif self.version == "1.0":
             lines.append("Connection: keep-alive")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("latin-1")
 
 
-class JsonErrorTask(Task, ErrorTask):
+class JsonErrorTask(Task):
     """The server's own refusals, of what is not even HTTP, in the one shape of all errors."""
 
     def __init__(self, channel: Any, request: Any):
@@ -145,13 +145,17 @@ class JsonErrorTask(Task, ErrorTask):
         error = self.request.error
         code = getattr(error, "error_code", errors.CODE_OF_STATUS.get(error.code, "bad_request"))
         answer = errors.answer(errors.ApiError(code))
-        answer.headers.extend(
-            {"X-Request-Id": new_id(), "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        )
+        answer.headers.extend({"X-Request-Id": new_id(), "Cache-Control": "no-store"})
         self.close_on_finish = True
         status = f"{error.code} {HTTPStatus(error.code).phrase}"
         self._send_whole(status, list(answer.headers), answer.get_data())
         return True
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> str:
+    date: str = build_http_date(second)
+    return date
 
 
 def _is_bodiless(status: str) -> bool:

@@ -43,10 +43,11 @@ class Unread:
             channel.owed = channel.key, size
             self._bytes[key] -= before
             self._bytes[channel.key] += size
-            released = []
+            released: list[Channel] = []
             for each in {key, channel.key}:
                 if self._bytes[each] <= MAX_UNREAD_BYTES:
-                    released += self._waiting.pop(each, [])
+                    # The newest first: its client is the likeliest to be there still.
+                    released += reversed(self._waiting.pop(each, []))
                 if not self._bytes[each]:
                     del self._bytes[each]
             return released

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
-import peewee
 
 import errors
-from database import db
 from errors import ApiError
 from models import Draft, Look, Message, Session, anything
+from services.drafts import DraftSaver
 from services.llm import Llm, Reply
 from services.outgoing import Outgoing
 from services.pending import PendingWrite, PendingWrites
@@ -30,10 +27,7 @@ MOST_OF_ONE_USER = 3
 LOOK_SECONDS = 0.25  # how often a chat looks whether its client is still there
 KEEP_ALIVE_SECONDS = 10.0
 STORE_SECONDS = 10.0  # how long the end of an answer is kept back until it is stored, where the first try fails
-SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
 COMMENT = b": still there\n\n"
-
-log = logging.getLogger("parley")
 
 
 class ChatSlots:
@@ -64,51 +58,6 @@ class ChatSlots:
             self._sessions.remove(session_id)
             self._of_user[user_id] -= 1
             self._of_user += Counter()  # drops who has none
-
-
-class DraftSaver:
-    """Keeps the drafts of all chats in one write now and then; where each wrote its own, other deltas were late."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._chats: set[Chat] = set()
-        self._thread: threading.Thread | None = None
-
-    def add(self, chat: Chat) -> None:
-        """Keep the draft of a chat from now on."""
-        with self._lock:
-            self._chats.add(chat)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="drafts", daemon=True)
-                self._thread.start()
-
-    def remove(self, chat: Chat) -> None:
-        """Write nothing of a chat any more."""
-        with self._lock:
-            self._chats.discard(chat)
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(SAVE_SECONDS)
-            with self._lock:
-                chats = list(self._chats)
-                if not chats:
-                    self._thread = None
-                    break
-            self._save(chats)
-        if not db.is_closed():
-            db.close()
-
-    @staticmethod
-    def _save(chats: list[Chat]) -> None:
-        try:
-            db.prepare()
-            unwanted = Draft.keep([chat.draft for chat in chats])
-        except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
-            log.warning("drafts could not be kept: %s", error)
-        else:
-            for chat in chats:
-                chat.unwanted = chat.session_id in unwanted
 
 
 class Chat:
@@ -229,11 +178,11 @@ class Chat:
         One that is not stored by then is told to be an error. It will be stored as soon as it can be.
         """
         stored = self._end()
-        deadline = time.monotonic() + STORE_SECONDS
-        while not (stored.done() or self._interrupted or time.monotonic() > deadline):
+        gone, deadline = self._interrupted, time.monotonic() + STORE_SECONDS
+        while not (stored.done() or gone or time.monotonic() > deadline):
             yield
             wait([stored], LOOK_SECONDS)
-            self._interrupted = self._gone()
+            gone = self._gone()
         if not stored.done():
             self.error = stored.waits_for
         elif failure := stored.exception():
@@ -246,21 +195,27 @@ class Chat:
         if self._call:
             self._call.cancel()
         self._saver.remove(self)
-        self._stored = self._pending.run(self._finish_draft())
+        self.error = self._failure
+        duration_ms = round((time.monotonic() - self._began) * 1_000)
+        self._stored = self._pending.run(lambda: self._finish_draft(duration_ms))
         # Before that no other chat may begin here: it would take the draft for one that was left.
         self._stored.add_done_callback(lambda _: self._slots.free(self._user_id, self.session_id))
         return self._stored
 
-    def _finish_draft(self) -> Callable[[], dict[str, Any] | None]:
-        """Return the write that makes a message of the draft as it is now."""
+    def _finish_draft(self, duration_ms: int) -> dict[str, Any] | None:
+        """Make the draft a message and return that, None where there is no text."""
         reply = self._reply
-        self.error = reply.error or ("upstream_error" if self._interrupted else None)
-        reason = "interrupted" if self._interrupted else "error" if self.error else reply.finish_reason
+        reason = "interrupted" if self._interrupted else "error" if reply.error else reply.finish_reason
         metadata: dict[str, Any] = {"model": reply.model, "finish_reason": reason}
         metadata |= {"usage": reply.usage} if reply.usage else {}
-        metadata |= {"duration_ms": round((time.monotonic() - self._began) * 1_000)}
-        content, stored_metadata = "".join(self._pieces), metadata_text(metadata)
-        return partial(Draft.finish, self._user_id, self.session_id, content, stored_metadata, self.error)
+        metadata |= {"duration_ms": duration_ms}
+        content = "".join(self._pieces)
+        return Draft.finish(self._user_id, self.session_id, content, metadata_text(metadata), self._failure)
+
+    @property
+    def _failure(self) -> str | None:
+        """The code of why the answer did not come to its end, None if it did."""
+        return self._reply.error or ("upstream_error" if self._interrupted else None)
 
 
 class Chats:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Any
 
+import orjson
 import peewee
 from marshmallow import ValidationError
 
 import errors
+import jsonstream
 from errors import ApiError, Missing
-from models import AlreadyImported, PageState, Session
-from schemas import BLANK, ImportDocument, NewSystemPrompt
+from models import AlreadyImported, GoneMeanwhile, PageState, Session
+from schemas import BLANK, ImportDocument, MessageRow, NewSystemPrompt
 from services import documents, importers
-from values import PAGE_LENGTH, parse_json
+from values import PAGE_LENGTH
 
-MOST_REFUSED = 1_000
-TOO_MANY = {"_schema": ["So many were refused that this and what follows were not looked at."]}
+MOST_REFUSED = 1_000  # that are told of one by one
+REFUSED = {"status": "refused", "error": "validation_error"}
 DOCUMENT = ImportDocument()
 SYSTEM_PROMPT = NewSystemPrompt()
 
@@ -32,60 +37,72 @@ def export_all(user_id: str) -> Iterator[bytes]:
                 document = documents.export(user_id, session["id"])
             except Missing:  # deleted meanwhile
                 continue
-            yield from [document + b"\n"] if isinstance(document, bytes) else chain(document, [b"\n"])
+            yield from [document + b"\n"] if isinstance(document, bytes) else _line(document)
         if place is None:
             return
 
 
-def take_in(user_id: str, lines: IO[bytes], duplicate: bool) -> Iterator[dict[str, Any]]:
+def _line(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a long document and the end of its line.
+
+    If its session is deleted meanwhile, what was sent cannot be taken back: it is closed with an
+    ``error``, which the import refuses, so that the lines after it are still to be had.
+    """
+    try:
+        yield from pieces
+    except GoneMeanwhile:
+        yield b'],"error":"session_not_found"}'
+    yield b"\n"
+
+
+@dataclass
+class Summary:
+    """What became of the items of an import, in numbers."""
+
+    counts: Counter[str] = field(default_factory=lambda: Counter({"imported": 0, "skipped": 0, "refused": 0}))
+    left_out: Counter[str] = field(default_factory=Counter)
+    not_listed: int = 0
+
+    def add(self, report: dict[str, Any]) -> bool:
+        """Count an item, and return whether its report is to be listed: of those refused, only the first are."""
+        status = report["status"]
+        self.counts[status] += 1
+        if status == "refused" and self.counts[status] > MOST_REFUSED:
+            self.not_listed += 1
+            return False
+        self.left_out.update(report.get("left_out", {}))
+        return True
+
+
+def take_in(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
     """Import what a file has, and yield a report of each of its items.
 
-    Where not ``duplicate``, what the user has already is skipped: a session with the document's
-    own id, or one that was imported from it.
+    Unless ``duplicate``, what the user has already is skipped: a session with the document's own id,
+    or one that was imported from it, or from one with the same content if it has no id. A
+    ``dry_run`` writes nothing, and its reports are the same but for the ids of new sessions.
     """
     refused = 0
-    for number, item in _items(lines):
-        if refused == MOST_REFUSED:
-            yield {"line": number, "status": "refused", "error": "validation_error", "details": TOO_MANY}
-            return
-        report = _report(user_id, item, duplicate)
-        refused += report["status"] == "refused"
-        yield {"line": number} | report
+    rehearsed: set[str] | None = set() if dry_run else None
+    with jsonstream.seekable(file) as lines:
+        for number, item in jsonstream.items(lines, DOCUMENT.compact):
+            if refused >= MOST_REFUSED and not isinstance(item, dict):
+                yield REFUSED  # there may be millions of these
+                continue
+            report = _report(user_id, item, duplicate, rehearsed)
+            refused += report["status"] == "refused"
+            yield {"line": number} | report
 
 
-def _items(lines: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    """Yield each item with its line, or its number where all are in one array: JSON, or what is wrong with it."""
-    first = lines.readline().removeprefix(b"\xef\xbb\xbf")
-    rest: Iterable[bytes] = iter(lines.readline, b"")
-    if not isinstance(_parsed(first), dict):
-        whole = first + lines.read()
-        document = _parsed(whole)
-        if not isinstance(document, ApiError):
-            yield from enumerate(document if isinstance(document, list) else [document], 1)
-            return
-        first, *rest = whole.split(b"\n")
-    for number, line in enumerate(chain([first], rest), 1):
-        if line.strip():
-            yield number, _parsed(line)
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError:
-        return ApiError("invalid_json")
-
-
-def _report(user_id: str, item: Any, duplicate: bool) -> dict[str, Any]:
+def _report(user_id: str, item: Any, duplicate: bool, rehearsed: set[str] | None) -> dict[str, Any]:
     left_out: dict[str, Any] = {}
     try:
         if isinstance(item, ApiError):
             raise item
         conversation = importers.converted(item)
         left_out = {"left_out": dict(conversation.left_out)} if conversation.left_out else {}
-        session = _imported(user_id, conversation, duplicate)
+        made = _imported(user_id, conversation, duplicate, rehearsed)
     except AlreadyImported as known:
-        return {"status": "skipped", "session_id": known.session_id}
+        return {"status": "skipped"} | ({"session_id": known.session_id} if known.session_id else {})
     except ApiError as error:
         details = {} if error.details is None else {"details": error.details}
         return {"status": "refused", "error": error.code} | details | left_out
@@ -94,17 +111,38 @@ def _report(user_id: str, item: Any, duplicate: bool) -> dict[str, Any]:
         if code == "internal_error":
             raise
         return {"status": "refused", "error": code}
-    return {"status": "imported", "session_id": session["id"]} | left_out
+    return {"status": "imported"} | made | left_out
 
 
-def _imported(user_id: str, conversation: importers.Conversation, duplicate: bool) -> dict[str, Any]:
+def _imported(
+    user_id: str, conversation: importers.Conversation, duplicate: bool, rehearsed: set[str] | None
+) -> dict[str, Any]:
+    """Import a conversation, or rehearse that, and return the id of the session if there is one."""
     try:
         data = DOCUMENT.load(conversation.document)
         prompt = SYSTEM_PROMPT.load({"system_prompt": conversation.system_prompt})["system_prompt"]
     except ValidationError as error:
         raise ApiError("validation_error", _located(error.messages_dict, conversation.paths)) from None
+    given, messages = data["session"], data["messages"]
+    given["origin"] = origin = given["origin"] or digest(given["title"], messages)
+    if rehearsed is not None:
+        known = None if duplicate else Session.imported_from(user_id, origin)
+        if known or (origin in rehearsed and not duplicate):
+            raise AlreadyImported(known or "")
+        rehearsed.add(origin)
+        return {}
     prompt = prompt if prompt and prompt.strip(BLANK) else None
-    return Session.take_in(user_id, data["session"], data["messages"], prompt=prompt, once=not duplicate)
+    return {"session_id": Session.take_in(user_id, given, messages, prompt=prompt, once=not duplicate)["id"]}
+
+
+def digest(title: str | None, messages: Sequence[MessageRow]) -> str:
+    """Return what a conversation without an id is known by: a digest of its content."""
+    hashed = hashlib.sha256(orjson.dumps(title))
+    for role, content, metadata, moment in messages:
+        if metadata != "{}":
+            metadata = json.dumps(json.loads(metadata), sort_keys=True)
+        hashed.update(orjson.dumps([role, content, metadata, moment]))
+    return f"sha256:{hashed.hexdigest()}"
 
 
 def _located(problems: dict[str, Any], paths: list[str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ takes the rows away, here or, after a crash, in the process that is started next
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from peewee import SQL, fn
 
 from database import Compiled, db, param
 from errors import ApiError
-from models import DELETED, Draft, Login, Look, Message, Retry, Row, Session, User, WebhookRun, anything
+from models import DELETED, Draft, Login, Look, Message, Retry, Row, Session, User, WebhookRun, anything, rows_to_erase
 from store import moves
 
 # Others wait for one step at most, and have as long for themselves before the next.
@@ -33,8 +32,6 @@ LOOK_SECONDS = 30.0
 MOVES_SECONDS = 3_600.0
 
 log = logging.getLogger("parley")
-
-_wanted = threading.Event()
 
 _delete_session = Compiled(lambda: Session.delete().where(Session.id == param("id")))
 _mark_session = Compiled(lambda: Session.update({Session.generation: DELETED}).where(Session.id == param("id")))
@@ -65,7 +62,7 @@ def delete_session(user_id: str, session_id: str, look: Look = anything) -> None
             return
         _mark_session(id=session_id)
         _delete_draft(session_id=session_id)
-    _wanted.set()
+    rows_to_erase.set()
 
 
 def delete_sessions(user_id: str) -> int:
@@ -75,7 +72,7 @@ def delete_sessions(user_id: str) -> int:
         if count:
             _next_generation(user_id=user_id)
             _delete_drafts(user_id=user_id)
-    _wanted.set()
+    rows_to_erase.set()
     return int(count)
 
 
@@ -87,25 +84,25 @@ def delete_user(user_id: str) -> None:
         User.update(generation=None, name_key=f"removed {user_id}", password_hash="").where(
             User.id == user_id
         ).execute()
-    _wanted.set()
+    rows_to_erase.set()
 
 
-def erase() -> None:
-    """Delete the rows of all that has been deleted, a step at a time."""
+def erase(rest: float = 1.0) -> None:
+    """Delete the rows of all that has been deleted, a step at a time, and after each rest for as many times as long."""
     for user_id in (None, *_owners()):
         more = True
         while more:
             began = time.monotonic()
             with db.writing(lasting=False, frees=True):
                 more = _step(user_id)
-            time.sleep(max(PAUSE_SECONDS, time.monotonic() - began))
+            time.sleep(max(PAUSE_SECONDS, rest * (time.monotonic() - began)))
 
 
 def run() -> None:
     """Erase what is deleted, and forget old moves, for ever."""
     next_moves = 0.0
     while True:
-        _wanted.clear()
+        rows_to_erase.clear()
         try:
             db.prepare()
             erase()
@@ -115,7 +112,7 @@ def run() -> None:
         except (ApiError, peewee.PeeweeException) as error:
             log.warning("what was deleted is still to be erased: %s", error)
             time.sleep(1)
-        _wanted.wait(LOOK_SECONDS)
+        rows_to_erase.wait(LOOK_SECONDS)
 
 
 # A session that is not of its owner's generation, or whose owner has none; the index knows.
@@ -165,17 +162,20 @@ def _owners() -> Iterator[str]:
 def _step(user_id: str | None) -> bool:
     """Delete rows of a user's for STEP_SECONDS; return whether there may be more. The user None stands for nobody."""
     deadline = time.monotonic() + STEP_SECONDS
-    while time.monotonic() < deadline:
-        sessions = (_deleted(user_id=user_id) if user_id else _deleted_ownerless()).fetchall()
-        for (session_id,) in sessions:
-            while not _erase_some(session_id):
-                if time.monotonic() > deadline:
-                    return True
+    for session_id in _deleted_sessions(user_id):
+        gone = False
+        while not gone:
+            gone = _erase_some(session_id)
             if time.monotonic() > deadline:
                 return True
-        if not sessions:
-            return user_id is not None and _erase_user(user_id)
-    return True
+    return user_id is not None and _erase_user(user_id)
+
+
+def _deleted_sessions(user_id: str | None) -> Iterator[str]:
+    """Yield the sessions that are deleted and still have rows; who takes one must erase it before the next."""
+    while ids := (_deleted(user_id=user_id) if user_id else _deleted_ownerless()).fetchall():
+        for (session_id,) in ids:
+            yield session_id
 
 
 def _erase_some(session_id: str) -> bool:

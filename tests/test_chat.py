@@ -15,6 +15,7 @@ from httpx_sse._decoders import SSEDecoder
 
 import models
 from services import chat as chats
+from services import drafts
 from tests.conftest import Caller, Upstream, message, rows
 from tests.upstream import MODEL, USAGE
 
@@ -238,7 +239,7 @@ def test_the_key_is_nowhere_to_be_seen(owner: Caller, caplog: pytest.LogCaptureF
 
 
 def test_a_session_that_is_deleted_meanwhile(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "SAVE_SECONDS", 0.05)
+    monkeypatch.setattr(drafts, "SAVE_SECONDS", 0.05)
     session = owner.session()
     answer = ask(owner, session, "repeat 1000 0.01 x")
     pieces = answer.iter_encoded()

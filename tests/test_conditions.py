@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from database import db
-from tests.conftest import Caller, message
+from services import documents, markdown
+from tests.conftest import Caller, frozen, message
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 
@@ -25,9 +26,10 @@ def test_what_is_known_is_not_sent_again(owner: Caller, other: Caller, path: str
     session = owner.imported(message())
     target = f"/api/sessions/{session['id']}{path}"
     tag = etag(owner, session, path)
-    assert tag.startswith('"')  # a strong one
+    assert tag.startswith('W/"' if path else '"')  # an export says when it was made
     assert tag.endswith('"')
-    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+    opaque = tag.removeprefix("W/")
+    for known in (opaque, f"W/{opaque}", f'"x", {tag}', "*"):
         answer = owner.get(target, headers={"If-None-Match": known})
         assert (answer.status_code, answer.data, answer.headers["ETag"]) == (304, b"", tag)
         assert answer.headers["X-Request-Id"]
@@ -35,6 +37,21 @@ def test_what_is_known_is_not_sent_again(owner: Caller, other: Caller, path: str
         assert owner.get(target, headers={"If-None-Match": unknown}).status_code == 200
     assert owner("HEAD", target, headers={"If-None-Match": tag}).status_code == 304
     assert other.get(target, headers={"If-None-Match": tag}).status_code == 404
+
+
+def test_a_strong_tag_stands_for_bytes(owner: Caller) -> None:
+    session = owner.imported(message())
+    path = f"/api/sessions/{session['id']}"
+    for part in ("", "/export", "/export?format=markdown"):
+        answers = []
+        for moment in ("2026-01-31T09:30:00.000Z", "2027-01-31T09:30:00.000Z"):
+            with frozen(moment), pytest.MonkeyPatch.context() as patch:
+                patch.setattr(documents, "now", lambda moment=moment: moment)
+                patch.setattr(markdown, "now", lambda moment=moment: moment)
+                answers.append(owner.get(path + part))
+        assert len({answer.headers["ETag"] for answer in answers}) == 1
+        same = answers[0].data == answers[1].data
+        assert answers[0].headers["ETag"].startswith("W/") == (not same), part
 
 
 def test_every_change_makes_another_tag(owner: Caller) -> None:
@@ -71,7 +88,15 @@ def test_who_knows_an_earlier_state_changes_nothing(
     owner.post(f"{path}/messages", message())
     tag, before = etag(owner, session), owner.get(path).data
     sent: dict[str, Any] = {"json": body} if body is not None else {}
-    for wrong in (old, f"W/{tag}", '"x"', "x", "", etag(owner, session, "/export")):
+    for wrong in (
+        old,
+        f"W/{tag}",
+        '"x"',
+        "x",
+        "",
+        etag(owner, session, "/export"),
+        etag(owner, session, "/export")[2:],
+    ):
         answer = owner(method, path + part, headers={"If-Match": wrong}, **sent)
         assert (answer.status_code, answer.get_json()) == (412, {"error": "precondition_failed"}), wrong
         assert owner.get(path).data == before

@@ -225,6 +225,8 @@ def test_a_full_disk(small_disk: Path, count: int) -> None:
         assert client("POST", "/api/sessions", {"title": "0"})[0] == 201
         assert client("POST", "/api/sessions/import", body)[0] == 201
         assert client("DELETE", session) == (204, None)
+        # What is deleted is erased meanwhile, what was cut off too.
+        until(lambda: query(small_disk, "SELECT count(*) FROM sessions") == [(len(stored) + 2,)], "all is erased")
         assert server.stop() == 0
     with Served(small_disk) as server, Client(server, token) as client:
         assert len(client("GET", "/api/sessions")[1]["items"]) == len(stored) + 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import threading
+import time
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ import models
 from database import db
 from services import search
 from services.search import index
-from services.search.terms import terms
+from services.search.terms import phrases, terms
 from tests.conftest import Caller, message, rows
+from tests.served import Served, make_user
 
 
 def find(caller: Caller, question: str, more: str = "") -> list[dict[str, Any]]:
@@ -401,13 +404,13 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     db.initialize(before)
     before.connect()
     database.migrate(before, old / "migrations")
-    time = "2026-01-01T00:00:00.000Z"
-    rows("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", time)
+    moment = "2026-01-01T00:00:00.000Z"
+    rows("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", moment)
     for session, user in (("a", "u-1"), ("b", None), ("c", "u-1")):
         rows("INSERT INTO sessions (id, user_id, title, created_at, updated_at) VALUES (?, ?, 'lion', ?, ?)",
-             session, user, time, time)  # fmt: skip
+             session, user, moment, moment)  # fmt: skip
         rows("INSERT INTO messages (id, session_id, role, content, metadata, created_at) "
-             "VALUES (?, ?, 'user', '我在北京 deploy🚀', '{}', ?)", session, session, time)  # fmt: skip
+             "VALUES (?, ?, 'user', '我在北京 deploy🚀', '{}', ?)", session, session, moment)  # fmt: skip
     rows("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
     rows("UPDATE search_progress SET seq = 1")
     before.close()
@@ -420,3 +423,60 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     rows("DELETE FROM users")
     whole()
     assert rows("SELECT count(*) FROM search") == [(0,)]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60))
+def test_any_text_is_found_by_itself(owner: Caller, text: str) -> None:
+    owner.delete("/api/sessions")
+    owner.imported(message(text))
+    for question in (text, *text.split()):
+        assert len(find(owner, question)) == bool(phrases(question)), question
+
+
+@pytest.mark.drill
+def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> None:
+    """A user imports and searches what is dear to split, another goes on; the process is killed meanwhile."""
+    data = tmp_path / "data"
+    mine, theirs = (make_user(data, name) for name in ("alice", "bob"))
+    chance = random.Random(1)
+    han = "".join(chr(0x4E00 + chance.randrange(5_000)) for _ in range(25_000)) + " zebra 北京 " + "word " * 4_000
+
+    def load(server: Served, done: threading.Event) -> None:
+        document = {"version": 1, "session": {"title": "long"}, "messages": [message(han)] * 5}
+        for _ in range(30):
+            assert server.request("POST", "/api/sessions/import", document, mine)[0] == 201
+        while len(server.request("GET", "/api/sessions?q=zebra&limit=200", token=mine)[1]["items"]) < 30:
+            pass
+        done.set()
+
+    with Served(data) as server:
+        session = server.request("POST", "/api/sessions", token=theirs)[1]["id"]
+        done = threading.Event()
+        loader = threading.Thread(target=load, args=(server, done))
+        loader.start()
+        waits = []
+        while not done.is_set():
+            for method, body in (("GET", None), ("POST", message())):
+                began = time.monotonic()
+                path = f"/api/sessions/{session}" + ("/messages" if body else "")
+                assert server.request(method, path, body, theirs)[0] in (200, 201)
+                waits.append(time.monotonic() - began)
+            time.sleep(0.01)
+        loader.join()
+        assert sorted(waits)[len(waits) * 9 // 10] < 0.5, sorted(waits)[-10:]
+        assert max(waits) < 3, sorted(waits)[-10:]
+        assert server.request("DELETE", "/api/sessions", token=mine)[1] == {"deleted": 30}
+        document = {"version": 1, "session": {}, "messages": [message("a lion")] * 20_000}
+        assert server.request("POST", "/api/sessions/import", document, mine)[0] == 201
+        time.sleep(0.6)
+        server.process.kill()
+    with Served(data) as server:
+        deadline = time.monotonic() + 60
+        while not server.request("GET", "/api/sessions?q=lion", token=mine)[1]["items"]:
+            assert time.monotonic() < deadline
+        assert server.request("GET", "/api/sessions?q=zebra", token=mine)[1]["items"] == []
+        assert server.stop() == 0
+    database.open_database(data / "parley.db")
+    whole()
+    db.close()

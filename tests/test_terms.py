@@ -185,3 +185,14 @@ def test_the_longest_texts_take_no_longer_than_they_are_long(piece: str) -> None
     if wanted:
         snippet(text, wanted)
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("gap", [1, 100, 3_000])
+@pytest.mark.parametrize("place", [0, 30, 2_000, 40_000])
+def test_what_is_found_is_shown_wherever_it_stands(gap: int, place: int) -> None:
+    for piece in ("zebra" + "-" * gap + "lion", "北京" * 20 + "大", "x" * 2_500, "/".join("abcdefgh" * 40)):
+        text = "word " * (place // 5) + piece + " word" * 1_000
+        wanted = phrases(piece)
+        shown = snippet(text, wanted)
+        assert "<mark>" in shown
+        assert len(shown) < 300

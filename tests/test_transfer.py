@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,11 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import models
+from database import db
 from services import documents, transfer
 from tests.conftest import Caller, message, rows
+from tests.served import ROOT, environment
 
 LINES = "application/x-ndjson"
 DOCUMENT = {"version": 1, "session": {"id": "elsewhere-1", "title": "t"}, "messages": [message("hello")]}
@@ -30,7 +37,9 @@ def send(caller: Caller, *items: Any, query: str = "", kind: str = LINES) -> dic
     assert answer.status_code == 200, answer.data
     report: dict[str, Any] = answer.get_json()
     statuses = [each["status"] for each in report["sessions"]]
-    assert report["counts"] == {status: statuses.count(status) for status in ("imported", "skipped", "refused")}
+    counts = {status: statuses.count(status) for status in ("imported", "skipped", "refused")}
+    counts["refused"] += report.get("not_listed", 0)
+    assert report["counts"] == counts
     return report
 
 
@@ -95,10 +104,14 @@ def test_nothing_is_nothing(owner: Caller, body: bytes) -> None:
     assert lines(owner) == []
 
 
-def test_of_junk_not_all_is_told(owner: Caller) -> None:
-    report = send(owner, [0] * 5_000 + [DOCUMENT])
-    assert report["counts"] == {"imported": 0, "skipped": 0, "refused": 1_001}
-    assert "not looked at" in str(report["sessions"][-1]["details"])
+@pytest.mark.parametrize("as_array", [True, False])
+def test_of_junk_not_all_is_told_but_all_is_looked_at(owner: Caller, as_array: bool) -> None:
+    items = [0, {}, {"session": 5}] * 1_000 + [DOCUMENT]
+    report = send(owner, items) if as_array else send(owner, *items)
+    assert report["counts"] == {"imported": 1, "skipped": 0, "refused": 3_000}
+    assert report["not_listed"] == 2_000
+    assert [each["line"] for each in report["sessions"]] == [*range(1, 1_001), 3_001]
+    assert "not_listed" not in send(owner, [0] * 1_000)
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -120,10 +133,22 @@ def test_what_is_not_taken(owner: Caller, app: Flask) -> None:
     assert owner.post("/api/import", data=b"{}" * 6, content_type=LINES).status_code == 413
 
 
-@pytest.mark.parametrize("origin", [None, 5, "", "x" * 256, "\0", []])
-def test_an_origin_that_is_none_is_always_imported(owner: Caller, origin: Any) -> None:
-    document = DOCUMENT | {"session": {"id": origin}}
-    assert send(owner, document, document)["counts"]["imported"] == 2
+@pytest.mark.parametrize("origin", [..., None, 5, "", "x" * 256, "\0", []])
+def test_without_an_id_a_conversation_is_known_by_its_content(owner: Caller, origin: Any) -> None:
+    session = {"title": "t"} if origin is ... else {"id": origin, "title": "t"}
+    messages = [message("a", metadata={"x": 1, "y": [2]}, created_at="2026-01-31T09:30:00Z"), message("b")]
+    document = {"session": session, "messages": messages}
+    written_otherwise = json.dumps(
+        {"messages": [message("a", metadata={"y": [2], "x": 1}, created_at="2026-01-31T10:30+01"), message("b")]}
+        | {"version": 1, "session": session | {"created_at": "2026-01-31"}},
+        indent=2,
+    ).encode()
+    others: list[Any] = [document | {"session": session | {"title": "u"}}, document | {"messages": messages[::-1]}]
+    others += [document | {"messages": messages[:1]}, document | {"messages": [messages[0], message("b", "system")]}]
+    assert send(owner, document, document)["counts"] == {"imported": 1, "skipped": 1, "refused": 0}
+    assert send(owner, written_otherwise)["counts"]["skipped"] == 1
+    assert send(owner, *others)["counts"]["imported"] == 4
+    assert send(owner, document, query="?duplicate=1")["counts"]["imported"] == 1
 
 
 def test_what_was_imported_alone_is_known_too_until_it_is_deleted(owner: Caller) -> None:
@@ -141,6 +166,26 @@ def test_long_ones_are_given_whole_or_not_at_all(owner: Caller) -> None:
     assert rows("SELECT count(*) FROM sessions") == [(1,)]
 
 
+@pytest.mark.parametrize("query", ["", "&duplicate=1"])
+def test_a_rehearsal_reports_what_the_import_will(owner: Caller, query: str) -> None:
+    long = DOCUMENT | {"session": {"id": "long"}, "messages": [message(str(number)) for number in range(3_000)]}
+    own = json.loads(owner.get(f"/api/sessions/{owner.imported(message())['id']}/export").data)
+    gpt = {"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": ["x", {"image": 1}]}}}}}
+    items = [DOCUMENT, DOCUMENT, long, long, own, gpt, gpt, {"session": {}}, b"{", {}, 5, {"version": 2, "session": 1}]
+    items += [DOCUMENT | {"session": {}}] * 2 + [0] * 2_000
+    rehearsed = send(owner, *items, query=f"?dry_run=1{query}")
+    assert rehearsed["counts"]["imported"] == (9 if query else 4)
+    assert len(lines(owner)) == 1
+    real = send(owner, *items, query=f"?dry_run=0{query}")
+    for report in (rehearsed, real):
+        for each in report["sessions"]:
+            each.pop("session_id", None)
+    assert rehearsed == real
+    for bad in ("2", "maybe", ""):
+        answer = owner.post(f"/api/import?dry_run={bad}", data=b"{}", content_type=LINES)
+        assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["dry_run"])
+
+
 def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = owner.session("first"), owner.session("second")
     pieces = transfer.export_all(str(owner.user_id))
@@ -149,6 +194,28 @@ def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: p
     assert list(pieces) == []
     monkeypatch.setattr(documents, "WHOLE_BYTES", 10)
     assert [line["session"]["id"] for line in lines(owner)] == [second["id"]]
+
+
+@pytest.mark.parametrize("pages", [0, 1, 2])
+def test_one_that_is_deleted_while_it_is_sent_is_no_document(
+    owner: Caller, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    monkeypatch.setattr(documents, "WHOLE_BYTES", 10)
+    ids = [owner.imported(*(message(str(number)) for number in range(3 * models.PAGE)))["id"] for _ in range(3)]
+    pieces = transfer.export_all(str(owner.user_id))
+    sent = b"".join(next(pieces) for _ in range(1 + pages))
+    owner.delete(f"/api/sessions/{ids[2]}")  # the newest comes first
+    out = (sent + b"".join(pieces)).splitlines()
+    broken, *whole = map(json.loads, out)  # each a line of JSON
+    assert (broken["error"], broken["session"]["id"]) == ("session_not_found", ids[2])
+    assert [(each["session"]["id"], len(each["messages"])) for each in whole] == [
+        (each, 3 * models.PAGE) for each in ids[1::-1]
+    ]
+    assert set(whole[0]) == {"version", "exported_at", "session", "messages"}
+    report = send(owner, *out, query="?duplicate=1")
+    assert [each["status"] for each in report["sessions"]] == ["refused", "imported", "imported"]
+    assert "broken off" in str(report["sessions"][0]["details"]["error"])
+    assert owner.post("/api/sessions/import", broken).status_code == 400
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -206,6 +273,56 @@ class TestCommands:
         assert "3 imported" in run(args=["import", "other", str(file), "--duplicate"]).output
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".all")] == []
         assert len(lines(other)) == 6
+
+    @pytest.mark.drill
+    def test_pipes_devices_and_links(self, owner: Caller, tmp_path: Path) -> None:
+        owner.imported(message("piped"))
+        db.close()
+        target, link, fifo = tmp_path / "target", tmp_path / "link", tmp_path / "fifo"
+        target.write_text("before")
+        link.symlink_to(target)
+        os.mkfifo(fifo)
+        flask = f"{sys.executable} -m flask"
+
+        def shell(command: str) -> subprocess.CompletedProcess[bytes]:
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, env=environment(tmp_path), capture_output=True
+            )
+            assert b"Traceback" not in done.stderr
+            return done
+
+        for destination in ("-", "/dev/stdout", "/proc/self/fd/1"):
+            done = shell(f"{flask} export owner {destination}")
+            assert json.loads(done.stdout)["messages"][0]["content"] == "piped"
+            assert b"Wrote" in done.stderr
+        for command, beginning in (("export owner", b'{"version"'), ("backup", b"SQLite format 3\0")):
+            assert shell(f"{flask} {command} {link}").returncode == 0
+            assert link.is_symlink()
+            assert target.read_bytes().startswith(beginning)
+            assert target.stat().st_mode & 0o777 == 0o600
+            done = shell(f"cat {fifo} & {flask} {command} {fifo} >&2; wait")
+            assert done.stdout == target.read_bytes() or command == "export owner"
+            assert done.stdout.startswith(beginning)
+            assert fifo.is_fifo()
+            for device, code in (("/dev/null", 0), ("/dev/full", 1)):
+                assert shell(f"{flask} {command} {device}").returncode == code
+                assert stat.S_ISCHR(os.stat(device).st_mode)
+            done = shell(f"echo first > {target}; {flask} {command} - >> {target}")
+            assert target.read_bytes().startswith(b"first\n" + beginning)
+        for source in ("-", "/dev/stdin"):
+            done = shell(f"{flask} export owner - | {flask} import owner {source} --duplicate --dry-run")
+            assert done.stdout == b"Nothing is written. 1 imported, 0 skipped, 0 refused.\n"
+            done = shell(f"{flask} export owner - | {flask} import owner {source}")
+            assert done.stdout == b"0 imported, 1 skipped, 0 refused.\n"
+        assert {path.name for path in tmp_path.iterdir()} >= {"target", "link", "fifo", "parley.db"}
+        assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "tmp"))]
+
+    def test_of_what_goes_wrong_not_all_is_said(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"{}\n" * 3_000)
+        done = app.test_cli_runner().invoke(args=["import", "owner", str(tmp_path / "a")])
+        assert "0 imported, 0 skipped, 3,000 refused." in done.output
+        assert "And 2,000 more." in done.output
+        assert done.output.count("Line ") == 1_000
 
     def test_what_goes_wrong_is_said(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
         run = app.test_cli_runner().invoke

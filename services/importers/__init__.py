@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from errors import ApiError
-from services.importers import chatgpt, librechat, openwebui, parley
+from services.importers import chatgpt, claude, librechat, openwebui, parley
 
-IMPORTERS: tuple[Any, ...] = (chatgpt, openwebui, librechat, parley)
+KINDS: dict[str, Any] = {
+    "ChatGPT": chatgpt,
+    "Claude": claude,
+    "LibreChat": librechat,
+    "Open WebUI": openwebui,
+    "Parley": parley,
+}
+"""The importers, by the programs whose exports they take."""
+
+NAMES = f"{', '.join([*KINDS][:-1])} and {[*KINDS][-1]}"
 
 
 @dataclass
@@ -37,9 +46,10 @@ def converted(item: Any) -> Conversation:
         ApiError: ``validation_error``, where it is of no known shape.
 
     """
-    importer = next((each for each in IMPORTERS if isinstance(item, dict) and each.matches(item)), None)
+    kinds = KINDS.items() if isinstance(item, dict) else ()
+    name, importer = next(((name, importer) for name, importer in kinds if importer.matches(item)), ("", None))
     if importer is None:
-        raise ApiError("validation_error", {"_schema": ["Not a conversation of any known kind."]})
+        raise ApiError("validation_error", {"_schema": [f"Not a conversation of a known kind: {NAMES}."]})
     if importer is parley:
         return Conversation(item, None, [], Counter())
     left_out: Counter[str] = Counter()
@@ -47,7 +57,6 @@ def converted(item: Any) -> Conversation:
         session, prompt = importer.session(item, left_out)
         pairs = list(importer.messages(item, left_out))
     except (AttributeError, TypeError, LookupError, ValueError) as error:
-        name = importer.__name__.rpartition(".")[2]
         raise ApiError("validation_error", {"_schema": [f"Not what {name} exports: {error}"[:300]]}) from None
     document = {"session": session, "messages": [message for _, message in pairs]}
     return Conversation(document, prompt, [path for path, _ in pairs], +left_out)

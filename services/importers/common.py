@@ -21,6 +21,21 @@ def branch(nodes: Mapping[str, Any], leaf: Any, parent: str) -> list[str]:
     return list(ids)[::-1]
 
 
+def newest_leaf(nodes: Mapping[str, Any], named: Any, parent: str, time: str) -> str | None:
+    """Return the leaf that an export names, or the newest one if it names none that is there."""
+    if isinstance(named, str) and named in nodes:
+        return named
+    parents = {node.get(parent) for node in nodes.values()}
+    leaves = [name for name in nodes if name not in parents] or list(nodes)
+    return max(reversed(leaves), key=lambda name: moment(nodes[name].get(time)) or "", default=None)
+
+
+def count_files(files: Any, kind: str, left_out: Counter[str]) -> None:
+    """Count the files of a message, images apart."""
+    for file in files or ():
+        left_out["images" if str(file.get(kind, "")).startswith("image") else "files"] += 1
+
+
 def moment(given: Any) -> str | None:
     """Return a time that is given in seconds, in milliseconds or as text; None where it is none."""
     try:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.importers.common import branch, head, message, moment
+from services.importers.common import branch, count_files, head, message, newest_leaf
 
 
 def matches(item: dict[str, Any]) -> bool:
-    """Tell whether an item is one of this kind."""
+    """Return whether an item is one of this kind."""
     return "conversationId" in item and isinstance(item.get("messages", item.get("messagesTree")), list)
 
 
@@ -29,10 +29,7 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
         name = node.get("messageId") or path
         nodes[name] = node | ({"parentMessageId": parent} if parent else {})
         paths[name] = path
-    parents = {node.get("parentMessageId") for node in nodes.values()}
-    leaves = [name for name in nodes if name not in parents] or list(nodes)
-    newest = max(leaves, key=lambda name: moment(nodes[name].get("createdAt")) or "", default=None)
-    shown = branch(nodes, newest, "parentMessageId")
+    shown = branch(nodes, newest_leaf(nodes, None, "parentMessageId", "createdAt"), "parentMessageId")
     left_out["branches"] += len(nodes) - len(shown)
     for name in shown:
         said = nodes[name]
@@ -53,9 +50,7 @@ def _flat(path: str, items: list[Any]) -> Iterator[tuple[str, dict[str, Any], st
 
 def _text(said: dict[str, Any], left_out: Counter[str]) -> str:
     """Return the text of a message, all its parts, and count what is not text."""
-    files = said.get("files") or []
-    left_out["images"] += sum(1 for file in files if str(file.get("type", "")).startswith("image"))
-    left_out["files"] += sum(1 for file in files if not str(file.get("type", "")).startswith("image"))
+    count_files(said.get("files"), "type", left_out)
     parts = said.get("content")
     if not isinstance(parts, list):
         return said.get("text") or ""

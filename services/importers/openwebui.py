@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.importers.common import branch, head, message
+from services.importers.common import branch, count_files, head, message, newest_leaf
+
+LEFT_OUT = {"reasoning": "thoughts", "tool_calls": "tool_calls", "code_interpreter": "tool_calls"}
+_DETAILS = re.compile(
+    r"""(?P<open>^[ ]{0,3}<details(?P<attributes>(?:\s++[\w:-]++(?:="[^"]*+")?)*+)\s*+>)|(?P<close></details>\s*+)""",
+    re.MULTILINE,
+)
+_TYPE = re.compile(rf'\stype="({"|".join(LEFT_OUT)})"')
 
 
 def matches(item: dict[str, Any]) -> bool:
-    """Tell whether an item is one of this kind."""
+    """Return whether an item is one of this kind."""
     history = _chat(item).get("history")
     return isinstance(history, dict) and isinstance(history.get("messages"), dict)
 
@@ -28,19 +36,40 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
     """Yield what is said on the way to the current message."""
     history = _chat(item)["history"]
     nodes = history["messages"]
-    shown = branch(nodes, history.get("currentId") or next(reversed(nodes), None), "parentId")
+    shown = branch(nodes, newest_leaf(nodes, history.get("currentId"), "parentId", "timestamp"), "parentId")
     left_out["branches"] += len(nodes) - len(shown)
     for name in shown:
         said = nodes[name]
-        files = said.get("files") or []
-        left_out["images"] += sum(1 for file in files if file.get("type") == "image")
-        left_out["files"] += sum(1 for file in files if file.get("type") != "image")
+        count_files(said.get("files"), "type", left_out)
         left_out["tool_calls"] += len(said.get("tool_calls") or ())
         if said["role"] == "tool":
             left_out["tool_calls"] += 1
             continue
-        made = message(said["role"], said.get("content"), said.get("timestamp"), said.get("model"))
-        yield f"history.messages.{name}", made
+        text = said.get("content")
+        if said["role"] == "assistant" and isinstance(text, str) and "<details" in text:
+            text = _without_blocks(text, left_out)
+            if not text:  # it had nothing else
+                continue
+        yield f"history.messages.{name}", message(said["role"], text, said.get("timestamp"), said.get("model"))
+
+
+def _without_blocks(text: str, left_out: Counter[str]) -> str:
+    """Return an answer without the blocks that stand in it for thoughts and calls of tools, with all in them.
+
+    One that is not closed goes to the end: the answer was cut off in it. Other ``<details>`` stay.
+    """
+    kept, start, depth = [], 0, 0
+    for tag in _DETAILS.finditer(text):
+        if depth:
+            depth += 1 if tag["open"] else -1
+            start = tag.end()
+        elif tag["open"] and (kind := _TYPE.search(tag["attributes"])):
+            left_out[LEFT_OUT[kind[1]]] += 1
+            kept.append(text[start : tag.start()])
+            depth = 1
+    if not kept:
+        return text
+    return "".join(kept if depth else [*kept, text[start:]]).strip()
 
 
 def _chat(item: dict[str, Any]) -> dict[str, Any]:

@@ -6,5 +6,5 @@ from typing import Any
 
 
 def matches(item: dict[str, Any]) -> bool:
-    """Tell whether an item is one of this kind."""
+    """Return whether an item is one of this kind."""
     return "session" in item

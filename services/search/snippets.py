@@ -48,7 +48,7 @@ def _escaped(text: str) -> str:
 
 
 def _best_block(text: str, wanted: Sequence[Phrase]) -> Span:
-    best, best_count = (0, min(len(text), BLOCK_CHARACTERS)), 0
+    best, best_count = (0, len(text)), 0  # where a phrase is longer than a block
     for start, end in _blocks(text) if len(text) > BLOCK_CHARACTERS else ():
         joined = f" {' '.join(terms(text[start:end]))} "
         found = sum(1 for phrase in wanted if count(joined, phrase))

@@ -1,0 +1,66 @@
+"""What there is of the answers under way, kept for the case that the process ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import peewee
+
+from database import db
+from errors import ApiError
+from models import Draft
+
+if TYPE_CHECKING:
+    from services.chat import Chat
+
+SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
+
+log = logging.getLogger("parley")
+
+
+class DraftSaver:
+    """Keeps the drafts of all chats in one write now and then; where each wrote its own, other deltas were late."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._chats: set[Chat] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, chat: Chat) -> None:
+        """Keep the draft of a chat from now on."""
+        with self._lock:
+            self._chats.add(chat)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="drafts", daemon=True)
+                self._thread.start()
+
+    def remove(self, chat: Chat) -> None:
+        """Write nothing of a chat any more."""
+        with self._lock:
+            self._chats.discard(chat)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(SAVE_SECONDS)
+            with self._lock:
+                chats = list(self._chats)
+                if not chats:
+                    self._thread = None
+                    break
+            self._save(chats)
+        if not db.is_closed():
+            db.close()
+
+    @staticmethod
+    def _save(chats: list[Chat]) -> None:
+        try:
+            db.prepare()
+            unwanted = Draft.keep([chat.draft for chat in chats])
+        except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
+            log.warning("drafts could not be kept: %s", error)
+        else:
+            for chat in chats:
+                chat.unwanted = chat.session_id in unwanted

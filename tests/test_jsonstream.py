@@ -1,0 +1,241 @@
+"""Large JSON in slices: what comes out is what the parser makes of the whole.
+
+The documents are made by hand, from a seed: a strategy that makes as many of them takes minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import jsonstream
+from errors import ApiError
+from values import parse_json
+
+SIZES = (("LARGE_BYTES", 40), ("SLICE_BYTES", 24), ("GUESS_BYTES", 20))
+TRICKY = ["},{", "}, {", '"},{"', "\\", '\\"', "[", "]]", "{}", "\n", "],[", "\x1f", "\u2028", "é", "😀", "", "ab", " "]
+SCALARS = [None, True, False, 0, -1.5, 2**63, -(2**70), 1e300, "", "x"]
+WRITTEN: list[dict[str, Any]] = [
+    {},
+    {"indent": 2},
+    {"indent": 0},
+    {"ensure_ascii": False},
+    {"separators": (",", ":")},
+    {"separators": (" ,\n", " :\t"), "ensure_ascii": False},
+]
+SEEDS = range(400)
+
+
+class Maker(random.Random):
+    """Makes values, and writes them as JSON in one way or another."""
+
+    def text(self) -> str:
+        return "".join(self.choices(TRICKY, k=self.randrange(5)))
+
+    def value(self, depth: int = 4) -> Any:
+        kind = self.randrange(6 if depth else 3)
+        if kind < 3:
+            return self.choice(SCALARS) if kind else self.text()
+        if kind == 3:
+            return [self.value(depth - 1) for _ in range(self.randrange(5))]
+        return self.object(depth)
+
+    def object(self, depth: int = 4) -> dict[str, Any]:
+        return {self.text(): self.value(depth - 1) for _ in range(self.randrange(4))}
+
+    def list(self) -> list[Any]:
+        return [self.value(3) for _ in range(self.randrange(12))]
+
+    def any(self) -> Any:
+        return self.choice([self.value, self.list, self.object])()
+
+    def written(self, value: Any) -> bytes:
+        return json.dumps(value, **self.choice(WRITTEN)).encode()
+
+
+@pytest.fixture(autouse=True)
+def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make anything large."""
+    if "real_sizes" not in request.keywords:
+        for name, size in SIZES:
+            monkeypatch.setattr(jsonstream, name, size)
+
+
+def load(raw: bytes, compact: jsonstream.Compact | None = None) -> Any:
+    return jsonstream.load(io.BytesIO(raw), compact)
+
+
+def outcome(parse: Any, raw: bytes) -> Any:
+    try:
+        return repr(parse(raw))  # which tells 1 from 1.0 and True
+    except ValueError:
+        return ValueError
+
+
+def items(raw: bytes) -> list[tuple[int, Any]]:
+    found = jsonstream.items(io.BytesIO(raw))
+    return [(number, item.code if isinstance(item, ApiError) else item) for number, item in found]
+
+
+def test_a_value_is_what_it_is_as_a_whole() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        raw = b" " + maker.written(maker.any()) + b"\n"
+        assert outcome(load, raw) == outcome(parse_json, raw) == repr(json.loads(raw)), raw
+
+
+JUNK = [b"", b",", b"[", b"]", b"{", b"}", b'"', b"\\", b":", b"1", b" ", b"\n", b"\xff", b"x", b"[],"]
+
+
+def test_what_is_not_json_is_not_json_in_slices() -> None:
+    refused = 0
+    for seed in range(2_000):
+        maker = Maker(seed)
+        raw = bytearray(maker.written(maker.any()))
+        for _ in range(maker.randrange(1, 4)):
+            at = maker.randrange(len(raw) + 1)
+            raw[at : at + maker.randrange(3)] = maker.choice(JUNK)
+        expected = outcome(parse_json, bytes(raw))
+        assert outcome(load, bytes(raw)) == expected, (seed, bytes(raw))
+        refused += expected is ValueError
+    assert 500 < refused < 1_900
+
+
+def test_an_array_is_its_elements() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        raw = maker.written(maker.list()) + maker.choice([b"", b"\n", b" \r\n\n"])
+        assert repr(items(raw)) == repr([*enumerate(json.loads(raw), 1)]), raw
+
+
+BROKEN = [
+    b"{",
+    b"[",
+    b'{"a',
+    b'{"a":"',
+    b'"',
+    b"nul",
+    b"{}{}",
+    b'{"a":1} x',
+    b"\xff",
+    b'{"a":\x00}',
+    b"{" * 300,
+    b"[,]",
+]
+
+
+def test_a_broken_line_costs_that_line() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        lines = [maker.choice(BROKEN) if maker.random() < 0.3 else maker.object() for _ in range(maker.randrange(8))]
+        written = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+        if written and written[0][:1] == b"[":
+            continue  # an array, by its beginning
+        blank = maker.randrange(2)
+        raw = b"\n\n"[blank:].join(written)
+        expected = [
+            (at * (2 - blank) + 1, "invalid_json" if isinstance(line, bytes) else line) for at, line in enumerate(lines)
+        ]
+        assert repr(items(raw)) == repr(expected), (seed, raw)
+
+
+def test_a_broken_element_costs_that_element() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        elements: list[Any] = [
+            maker.choice([b"{nul}", b"[1,,2]", b'{"a"}', b"{1:2}", b"[01]"]) if maker.random() < 0.3 else maker.object()
+            for _ in range(maker.randrange(8))
+        ]
+        raw = b"[%s]" % b",".join(each if isinstance(each, bytes) else maker.written(each) for each in elements)
+        expected = ["invalid_json" if isinstance(each, bytes) else each for each in elements]
+        assert repr(items(raw)) == repr([*enumerate(expected, 1)]), (seed, raw)
+
+
+def test_of_an_array_that_is_cut_off_the_whole_elements_come() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        documents = [maker.object() | {"end": seed} for _ in range(maker.randrange(1, 6))]
+        raw = json.dumps(documents).encode()
+        cut_off = raw[: -maker.randrange(2, 9)]  # in the last one
+        expected = [*enumerate(documents[:-1], 1), (len(documents), "invalid_json")]
+        assert repr(items(cut_off)) == repr(expected), (seed, cut_off)
+        assert repr(items(raw[:-1])) == repr([*enumerate(documents, 1), (len(documents) + 1, "invalid_json")])
+
+
+def test_documents_may_go_over_lines() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        documents = [maker.object() for _ in range(maker.randrange(1, 5))]
+        raw = maker.choice([b"", b"\xef\xbb\xbf", b"\n "])
+        raw += b"\n".join(json.dumps(each, indent=1).encode() for each in documents)
+        assert repr([item for _, item in items(raw)]) == repr(documents), (seed, raw)
+
+
+def test_elements_of_a_large_list_are_compacted() -> None:
+    for seed in SEEDS:
+        maker = Maker(seed)
+        values, other = maker.list() + [0] * 20, maker.any()
+        raw = maker.written({"a": other, "messages": values, "b": other})
+        assert repr(load(raw, lambda element: (element,))["messages"]) == repr([(each,) for each in values])
+        assert repr(load(raw, lambda element: None)) == repr(json.loads(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" + b"[]," * 400_000 + b"[]]",
+        b"[" + b"1," * 1_200_000 + b"1]",
+        b'{"a":{' + b",".join(b'"%d":[]' % n for n in range(400_000)) + b"}}",
+        b'{"a":[' + b"{}," * 500_000 + b"{}]}",
+    ],
+)
+@pytest.mark.real_sizes
+def test_more_values_than_memory_is_for_are_refused(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonstream, "MOST_VALUES", 100_000)
+    with pytest.raises(ApiError) as refused:
+        load(raw)
+    assert "100,000 values" in str(refused.value.details)
+    assert load(b'{"a":"%s"}' % (b",[{" * 500_000)) == {"a": ",[{" * 500_000}  # which are none
+
+
+@pytest.mark.drill
+@pytest.mark.real_sizes
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"[],",
+        b"{},",
+        b'"",',
+        b"1,",
+        b"{\n",
+        b'{"a":1,\n',
+        b"[\n",
+        b'"},{",',
+        b'{"a":"},{"},',
+        b'"\\"',
+        b"\\",
+        b"9",
+        b"}\n",
+        b'{"\n',
+        b"[[[]]],",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"[", b'{"messages":[', b"{\n", b'"'])
+def test_the_time_it_takes_grows_with_the_length(before: bytes, part: bytes) -> None:
+    def took(count: int) -> float:
+        raw = io.BytesIO(before + part * (count // len(part)))
+        began = time.perf_counter()
+        for _ in jsonstream.items(raw):
+            pass
+        with suppress(ValueError, ApiError):
+            jsonstream.load(raw)
+        return time.perf_counter() - began
+
+    short = min(took(100_000) for _ in range(2))
+    assert took(800_000) < 8 * 5 * short + 0.5
