@@ -54,4 +54,4 @@ def _pieces(listed: IO[bytes], summary: transfer.Summary) -> Iterator[bytes]:
         while part := listed.read(SPOOLED_BYTES):
             yield part
     rest = {"counts": summary.counts} | ({"not_listed": summary.not_listed} if summary.not_listed else {})
-    yield b"]," + orjson.dumps(rest)[1:]
+    yield b"]," + orjson.dumps(rest, option=orjson.OPT_APPEND_NEWLINE)[1:]

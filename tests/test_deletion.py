@@ -15,6 +15,7 @@ from database import db
 from errors import ApiError
 from models import Draft, Message, Session
 from services import documents, search
+from services.search import index
 from store import deletion
 from tests.conftest import Caller, add_user, message, rows
 
@@ -67,9 +68,8 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
     before = counts()
     for count in (0, 3, 700, models.BATCH + 5):
         long_session(owner, count)
-    for _ in range(indexed // search.AT_ONCE):
-        with db.writing():
-            search._index_some()
+    for _ in range(indexed // index.BATCH_ROWS):
+        index._index_batch()
     owner.post("/api/sessions", {"title": "keyed"}, headers={"Idempotency-Key": "k"})
     owner.patch(f"/api/sessions/{owner.session()['id']}", {"title": "moved"})
     go(owner)
