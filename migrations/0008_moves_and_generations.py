@@ -2,7 +2,7 @@
 
 ``moves`` has, for a day, from where to where each session has moved in its owner's list. A session
 is its owner's while it is of the owner's generation, so that one number deletes all of them; the
-rows go in small steps, messages before their session, and take their words out of the index.
+rows go in small steps.
 """
 
 STATEMENTS = (
@@ -20,23 +20,6 @@ STATEMENTS = (
             new.user_id, coalesce((SELECT max(seq) FROM moves WHERE user_id = new.user_id), 0) + 1,
             new.id, old.updated_at, new.updated_at
         );
-    END
-    """,
-    """
-    CREATE TRIGGER search_message_deleted BEFORE DELETE ON messages BEGIN
-        -- Those that go with their session have no session any more: its own trigger has done it.
-        INSERT INTO search (search, rowid, owner, text)
-            SELECT 'delete', old.seq, replace(user_id, '-', ''), old.content FROM sessions
-            WHERE id = old.session_id AND user_id IS NOT NULL AND old.seq <= coalesce(
-                (SELECT done FROM search_pending WHERE session_id = old.session_id AND what = 'messages'),
-                (SELECT seq FROM search_progress)
-            );
-    END
-    """,
-    """
-    CREATE TRIGGER search_message_gone AFTER DELETE ON messages BEGIN
-        UPDATE search_progress SET seq = old.seq - 1
-            WHERE seq >= old.seq AND NOT EXISTS (SELECT 1 FROM messages WHERE seq > old.seq);
     END
     """,
 )

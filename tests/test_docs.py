@@ -171,7 +171,8 @@ def test_only_the_needed_files_go_into_the_image() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     modules = {path.name for path in ROOT.glob("*.py")}
     folders = {
-        f"{folder}/*.py" for folder in ("migrations", "routes", "server", "services", "services/importers", "store")
+        f"{folder}/*.py"
+        for folder in ("migrations", "routes", "server", "services", "services/importers", "services/search", "store")
     }
     assert allowed == modules | folders | {"openapi.json", "requirements.txt"}
 

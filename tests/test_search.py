@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import database
+import models
 from database import db
 from services import search
+from services.search import index
+from services.search.terms import phrases, terms
 from tests.conftest import Caller, message, rows
 
 
@@ -35,24 +40,13 @@ def found(caller: Caller, question: str) -> list[str]:
 def whole() -> None:
     """Hold the index against what is there: every text once, and nothing else."""
     search.catch_up(60)
-    expected = rows(
-        "SELECT replace(user_id, '-', ''), content, seq FROM messages m JOIN sessions s ON s.id = session_id"
-    )
-    expected += rows(
-        "SELECT replace(user_id, '-', ''), t.title, -t.seq FROM titles t JOIN sessions s ON s.id = session_id"
-    )
-    db.execute_sql("CREATE VIRTUAL TABLE temp.fresh USING fts5 (owner, text, content = '', "
-                   "tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co So'\")")  # fmt: skip
-    for owner, text, seq in expected:
-        db.execute_sql("INSERT INTO temp.fresh (rowid, owner, text) VALUES (?, ?, ?)", (seq, owner, text))
-    for name, table in (("there", "main', 'search"), ("wanted", "temp', 'fresh")):
-        db.execute_sql(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab ('{table}', 'instance')")
-    words = [set(rows(f"SELECT * FROM temp.{name}")) for name in ("there", "wanted")]
-    for name in ("there", "wanted", "fresh"):
-        db.execute_sql(f"DROP TABLE temp.{name}")
-    assert words[0] == words[1]
-    assert rows("SELECT title FROM titles ORDER BY 1") == rows(
-        "SELECT title FROM sessions WHERE title > '' AND user_id IS NOT NULL ORDER BY 1"
+    texts = rows("SELECT user_id, content, seq FROM messages JOIN sessions s ON s.id = session_id WHERE user_id > ''")
+    texts += rows("SELECT user_id, s.title, -t.seq FROM titles t JOIN sessions s ON s.id = t.session_id")
+    wanted = {(seq, " ".join((f"={owner.replace('-', '')}", *terms(text)))) for owner, text, seq in texts}
+    assert set(rows("SELECT rowid, terms FROM search")) == wanted
+    rows("INSERT INTO search (search) VALUES ('integrity-check')")
+    assert rows("SELECT session_id FROM titles ORDER BY 1") == rows(
+        "SELECT id FROM sessions WHERE title > '' AND user_id IS NOT NULL ORDER BY 1"
     )
 
 
@@ -100,6 +94,55 @@ def test_words(owner: Caller, question: str, hit: bool) -> None:
     assert bool(find(owner, question)) is hit
 
 
+# A text, and what a person would pick out of it.
+CORPUS = {
+    "Zoë's résumé is naïve; Ångström, Łódź, smørrebrød": "Zoe résumé resume naive ANGSTROM lodz smorrebrod",
+    "İstanbul'da ışık, ọ̀rọ̀ àti x̂ŷ": "İstanbul istanbul ışık isik ọ̀rọ̀ oro x̂ŷ xy",
+    "Die Straße, GROẞE Füße; Schlüssel": "strasse Straße STRASSE große grosse fusse Schlüssel",
+    "Очередь платежей переполнена: Ёлкин": "очередь ПЛАТЕЖЕЙ елкин Ёлкин",
+    "Ο Σίσυφος και οι πληρωμές": "σισυφος ΣΊΣΥΦΟΣ Σίσυφος πληρωμες πληρωμές",
+    "مُحَمَّد يعمل في القاهرة، محـــمود": "محمد مُحَمَّد القاهرة محمود محـــمود",
+    "שָׁלוֹם לכולם, התור מלא": "שלום שָׁלוֹם התור מלא",
+    "भुगतान की क़तार भरी हुई है": "भुगतान क़तार भरी",
+    "สวัสดีชาวโลก คิวเต็มแล้ว": "สวัสดี ชาวโลก โลก คิวเต็ม คิว แล้ว",
+    "ຄິວເຕັມແລ້ວ": "ຄິວ ເຕັມ",
+    "ជំរាបសួរ​ពិភពលោក": "ពិភពលោក ជំរាបសួរ",
+    "我在北京工作，支付队列已满": "北京 京 工作 我 支付队列 队列 已满 我在北京工作",
+    "東京タワーでキューがいっぱい": "東京 タワー 東京タワー キュー いっぱい が",
+    "ﾊﾞｽ停 データベース": "バス ﾊﾞｽ データベース ベース",
+    "우리는 서울에서 일한다": "서울 서울에서 일한다 우리 울",
+    "deploy🚀 done ✅ok 😀😀 👍🏽 👩‍💻 ❤️": "deploy 🚀 deploy🚀 done ✅ ok ✅ok 😀 😀😀 👍 👍🏽 👩‍💻 👩 ❤ ❤️",
+    "flags 🇩🇪🇫🇷 and 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏳️‍🌈": "🇩🇪 🇫🇷 🇩🇪🇫🇷 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏳️‍🌈 🌈",
+    "20°C, 5€ each: Windows® and Java™ at 3 × 4 → 12": "20 20°C C ° 5€ 5 Windows windows® Java × → 12",
+    "│queue│full│\n├─────┼────┤\n│ 17 │ 3 │": "queue full │queue│full│ │ 17",
+    "foo.bar.baz(snake_case, kebab-case, camelCase)": "foo foo.bar.baz bar.baz snake_case snake kebab-case camelcase",
+    "C++ and C# on .NET; a+b": "C++ C# .net net a+b",
+    "ERR_404 from 10.0.0.1:8080 in /var/log/x.log": "ERR_404 404 err 10.0.0.1 10.0.0.1:8080 /var/log/x.log x.log log",
+    "mail root@db-7.example.com, see https://example.com/a?b=c#d": "root root@db-7.example.com db-7 example.com"
+    " https://example.com/a?b=c#d a?b=c",
+    "2026-01-31T09:30:00.000Z v1.2.3 sha256:9f86d081884c": "2026-01-31 09:30:00 v1.2.3 1.2.3 9f86d081884c sha256",
+    "Ｆｕｌｌ　ｗｉｄｔｈ ½ Ⅷ ﬁle H₂O": "full width ½ viii file H2O h₂o",
+    "blob " + "A1b2" * 2_000: "blob " + "A1b2" * 2_000,
+}
+CORPUS["all of it\n" * 300 + "\n".join(CORPUS)] = "ışık Σίσυφος محمد 北京 タワー 서울 👩 🇫🇷 C++ 404"
+
+
+def test_every_text_is_found_by_each_word_and_by_itself(owner: Caller) -> None:
+    ids = {text: owner.imported(message(text))["id"] for text in CORPUS}
+    for text, words in CORPUS.items():
+        for question in (*words.split(), words, text, text.upper(), f"  {text[:10_000]} "):
+            items = {item["id"]: item["match"] for item in find(owner, question[:10_000], "&limit=200")}
+            assert ids[text] in items, (text, question)
+            match = items[ids[text]]
+            assert "<mark>" in match, (text, question)
+            plain = unescape(re.sub("</?mark>", "", match)).strip("…")
+            assert plain in text
+            if question in words.split():
+                assert any(
+                    set(terms(marked)) & set(terms(question)) for marked in re.findall("<mark>(.*?)</mark>", match)
+                )
+
+
 @pytest.mark.parametrize(
     "question",
     ['"', '""', "*", "queue*", '"queue', "NEAR(", "NEAR(queue, 2)", "AND", "OR NOT", "queue AND (", "owner:x",
@@ -133,8 +176,8 @@ def test_the_marks_cannot_be_confused_with_the_text(owner: Caller) -> None:
     text = "<mark>queue</mark> \x02queue\x03 & <b>"
     owner.imported(message(text))
     (item,) = find(owner, "queue")
-    assert item["match"] == ("&lt;mark&gt;<mark>queue</mark>&lt;/mark&gt; <mark>queue</mark> &amp; &lt;b&gt;")
-    assert unescape(re.sub("</?mark>", "", item["match"])) == text.replace("\x02", "").replace("\x03", "")
+    assert item["match"] == "&lt;mark&gt;<mark>queue</mark>&lt;/mark&gt; \x02<mark>queue</mark>\x03 &amp; &lt;b&gt;"
+    assert unescape(re.sub("</?mark>", "", item["match"])) == text
 
 
 def test_a_long_message_is_shown_by_the_piece(owner: Caller) -> None:
@@ -153,9 +196,32 @@ def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
     assert len({item["id"] for item in find(owner, "zebra", "&limit=200")}) == 25
 
 
-def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller) -> None:
+@pytest.mark.parametrize(
+    ("sessions", "texts", "limit"),
+    [
+        (230, ["zebra"] * 10, 200),
+        (230, ["zebra"] * 10, 20),
+        (30, ["zebra " + "a long message " * 3_300], 20),
+        (12, ["zebra " * 8_000], 10),
+        (25, ["nothing", "a zebr", "zebra"], 200),  # fewer than asked for: all there are
+    ],
+)
+def test_there_are_as_many_as_asked_for(owner: Caller, sessions: int, texts: list[str], limit: int) -> None:
+    for _ in range(sessions):
+        owner.imported(*map(message, texts))
+    owner.imported(message("lion"), title="zebra")
+    for question in ("zebra", "zeb", "zebra zebra", "ZEBRA"):
+        items = find(owner, question, f"&limit={limit}")
+        assert len({item["id"] for item in items}) == len(items) == min(limit, sessions + 1)
+        assert all("<mark>zebra</mark>" in item["match"] for item in items)
+    assert find(owner, "zebra", f"&limit={limit}")[0]["title"] == "zebra"  # a title counts more
+
+
+def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     owner.imported(message("zebra"), title="old")
     owner.imported(*[message("zebra")] * 2_400, title="much")
+    assert set(found(owner, "zebra")) == {"old", "much"}
+    monkeypatch.setattr(search, "LOOKED_AT", 100)
     assert set(found(owner, "zebra")) == {"old", "much"}
 
 
@@ -212,17 +278,14 @@ def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch
     monkeypatch.setattr(database.Database, "writing", writing)
     session = owner.imported(*(message(f"zebra {number}") for number in range(450)), title="long")
     assert rows("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
-    with db.writing():
-        search._index_some()
-        search._index_some()
+    while rows("SELECT done FROM search_pending WHERE what = 'messages'") == [(0,)]:
+        index._index_batch()
     owner.post(f"/api/sessions/{session['id']}/messages", message("one more zebra"))
     assert found(owner, "zebra") == ["long"]
     whole()
     another = owner.imported(*(message(f"zebra {number}") for number in range(450)))
-    with db.writing():
-        search._index_some()
-    with db.writing():
-        search._index_some()
+    index._index_batch()
+    index._index_batch()
     owner.delete(f"/api/sessions/{another['id']}")  # half of it indexed
     whole()
 
@@ -236,3 +299,133 @@ def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> No
     database.open_database(tmp_path / "copy.db")
     whole()
     assert len(find(owner, "zebra")) == len(find(owner, "lion")) == 4
+
+
+def test_a_short_beginning_is_found_however_far_back(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for in some of the newest texts first, and then in all."""
+    owner.imported(message("xylophone 北京 old"), title="xy")
+    owner.imported(*[message(f"nothing {number}") for number in range(20)], title="new")
+    for scanned in (1, 2, 20, 21, 22, 1_000):
+        monkeypatch.setattr(index, "MAX_SCANNED", scanned)
+        for question in ("x", "xy", "old x", "北", "北 old", "京 xy"):
+            (item,) = find(owner, question)
+            assert item["title"] == "xy"
+        assert set(found(owner, "n")) == {"new"}
+
+
+def test_a_session_that_loses_its_owner_goes_in_steps(owner: Caller, other: Caller) -> None:
+    """Nobody finds it from then on, and nothing of it stays."""
+    session = owner.imported(*(message(f"zebra {number}") for number in range(20)), title="lion")
+    kept = owner.imported(message("zebra"), title="kept")
+    search.catch_up(10)
+    rows("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
+    assert found(owner, "zebra") == ["kept"]
+    rows("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
+    assert found(owner, "zebra") == ["kept"]
+    rows("DELETE FROM sessions WHERE user_id IS NULL")
+    whole()
+    rows("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, kept["id"])
+    assert (found(owner, "zebra"), found(other, "zebra"), found(other, "kept")) == ([], ["kept"], ["kept"])
+    whole()
+
+
+def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
+    owner: Caller, other: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are read and split outside the transaction that stores them: others write in between."""
+    chance = random.Random(1)
+    monkeypatch.setattr(index, "BATCH_ROWS", 7)
+    monkeypatch.setattr(models, "BATCH", 10)
+    read = index._read
+
+    def act() -> None:
+        caller = chance.choice((owner, other))
+        sessions = caller.get("/api/sessions").get_json()["items"]
+        path = f"/api/sessions/{chance.choice(sessions)['id']}" if sessions else ""
+        kind = chance.randrange(6)
+        if kind == 0 or not sessions:
+            caller.imported(*[message("zebra 北京")] * chance.choice((1, 5, 25)), title=chance.choice(("", "lion")))
+        elif kind == 1:
+            caller.delete(path)
+        elif kind == 2:
+            caller.patch(path, {"title": f"tiger {chance.random()}"})
+        elif kind == 3:
+            newest = rows("SELECT session_id FROM messages ORDER BY seq DESC LIMIT 1")
+            rows("DELETE FROM sessions WHERE id = ?", newest[0][0] if newest else "")
+        else:
+            caller.post(f"{path}/messages", message(f"zebra {chance.random()}"))
+
+    def reading(*values: Any) -> Any:
+        found = read(*values)
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            act()
+        return found
+
+    for _ in range(12):
+        monkeypatch.setattr(index, "_read", reading)
+        for _ in range(12):
+            act()
+            if chance.random() < 0.7:
+                index._index_batch()
+        monkeypatch.setattr(index, "_read", read)
+        whole()
+
+
+def test_a_broken_index_hurts_nothing_but_the_search(owner: Caller) -> None:
+    session = owner.imported(message("a zebra"), title="lion")
+    gone = owner.imported(message("a zebra"))
+    assert len(find(owner, "zebra")) == 2
+    rows("UPDATE search_data SET block = x'00112233445566778899'")
+    db.close()
+    db.connect()
+    path = f"/api/sessions/{session['id']}"
+    assert owner.post(f"{path}/messages", message("a zebra")).status_code == 201
+    assert owner.patch(path, {"title": "tiger"}).status_code == 200
+    assert owner.delete(f"/api/sessions/{gone['id']}").status_code == 204
+    owner.imported(message("a zebra"))
+    search.catch_up(1)
+    answer = owner.get("/api/sessions?q=zebra")
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "database_unavailable")
+    assert owner.get(path).get_json()["title"] == "tiger"
+    assert owner.delete("/api/sessions").get_json() == {"deleted": 2}
+
+
+def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> None:
+    """A database from before, with texts that were indexed and such that were not, one without an owner."""
+    db.close()
+    old = tmp_path / "old"
+    shutil.copytree(database.MIGRATIONS, old / "migrations", ignore=shutil.ignore_patterns("__*", "000[789]_*", "001*"))
+    path = old / "parley.db"
+    path.touch()
+    before = database.Database(path)
+    db.initialize(before)
+    before.connect()
+    database.migrate(before, old / "migrations")
+    time = "2026-01-01T00:00:00.000Z"
+    rows("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", time)
+    for session, user in (("a", "u-1"), ("b", None), ("c", "u-1")):
+        rows("INSERT INTO sessions (id, user_id, title, created_at, updated_at) VALUES (?, ?, 'lion', ?, ?)",
+             session, user, time, time)  # fmt: skip
+        rows("INSERT INTO messages (id, session_id, role, content, metadata, created_at) "
+             "VALUES (?, ?, 'user', '我在北京 deploy🚀', '{}', ?)", session, session, time)  # fmt: skip
+    rows("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
+    rows("UPDATE search_progress SET seq = 1")
+    before.close()
+    database.open_database(path)
+    whole()
+    for question in ("北京", "deploy", "🚀", "lion"):
+        assert {item["id"] for item in search.find("u-1", question, 20)} == {"a", "c"}
+    rows("UPDATE sessions SET user_id = 'u-1' WHERE id = 'b'")
+    assert {item["id"] for item in search.find("u-1", "京", 20)} == {"a", "b", "c"}
+    rows("DELETE FROM users")
+    whole()
+    assert rows("SELECT count(*) FROM search") == [(0,)]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60))
+def test_any_text_is_found_by_itself(owner: Caller, text: str) -> None:
+    owner.delete("/api/sessions")
+    owner.imported(message(text))
+    for question in (text, *text.split()):
+        assert len(find(owner, question)) == bool(phrases(question)), question
