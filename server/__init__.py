@@ -28,7 +28,7 @@ from store import deletion
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     db.prepare()
-    db.reserve.set_aside()
+    db.reserve.set_aside(leave=db.reserve.LOW)
     for table in (Session, Draft, WebhookRun):
         table.recover()
     for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):
