@@ -22,6 +22,7 @@ from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from addresses import client_network
 from config import StartError
 from database import db
 from errors import ApiError
@@ -100,9 +101,9 @@ class Verifier:
         return Claims(claims["sub"], claims["login"], claims["type"], claims["jti"], expires)
 
 
-def bearer() -> str:
-    """Return the token of the request's ``Authorization: Bearer`` header (RFC 6750, section 2.1)."""
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+def bearer(authorization: str) -> str:
+    """Return the token of an ``Authorization: Bearer`` header (RFC 6750, section 2.1)."""
+    scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise ApiError("missing_token")
     return token.strip()
@@ -129,19 +130,34 @@ def tokens_of(view: Callable[..., Any] | None) -> tuple[str, ...]:
     return getattr(view, "tokens", (ACCESS,))
 
 
+def check_token(app: Flask, path: str, view: Callable[..., Any] | None, authorization: str) -> Claims | None:
+    """Return what the token of a request says that needs one, None where it needs none.
+
+    Every path under ``/api`` needs one, whether it exists or not. Whether the login lives is not looked at.
+
+    Raises:
+        ApiError: with a status of 401.
+
+    """
+    kinds = tokens_of(view)
+    if not kinds or not path.startswith("/api/"):
+        return None
+    claims: Claims = app.extensions["verifier"].claims(bearer(authorization))
+    if claims.kind not in kinds:
+        raise ApiError("invalid_token")
+    return claims
+
+
 def authenticate() -> None:
-    """Before each request: every path under ``/api`` needs a token, whether it exists or not."""
+    """Before each request: find out whose it is."""
     if not request.path.startswith("/api/"):
         return
-    kinds = tokens_of(current_app.view_functions.get(request.endpoint or ""))
-    if kinds:
-        claims = current_app.extensions["verifier"].claims(bearer())
-        if claims.kind not in kinds:
-            raise ApiError("invalid_token")
+    view = current_app.view_functions.get(request.endpoint or "")
+    claims = check_token(current_app, request.path, view, request.headers.get("Authorization", ""))
     if refusal := request.environ.get("parley.refusal"):
         raise refusal
     db.prepare()
-    if kinds:
+    if claims:
         if not Login.alive(claims.login_id, claims.user_id):
             raise ApiError("token_revoked")
         g.claims = claims
@@ -239,7 +255,8 @@ def check_credentials(username: str, password: str) -> tuple[str, str]:
 
     """
     key = User.key(username)
-    with _throttle().attempt((request.remote_addr, key), (request.remote_addr,)):
+    client = client_network(request.remote_addr)
+    with _throttle().attempt((client, key), (client,)):
         user = User.select(User.id, User.password_hash).where(User.name_key == key).tuples().first()
         user_id, password_hash = user or ("", _NOBODY)
         with _CHECKS:

@@ -41,6 +41,7 @@ STATUS = {
     "database_busy": 503,
     "database_unavailable": 503,
     "too_many_streams": 503,
+    "too_many_connections": 503,
     "llm_not_configured": 503,
     "upstream_timeout": 504,
     "disk_full": 507,
@@ -50,7 +51,7 @@ STATUS = {
 CODE_OF_STATUS = {status: code for code, status in reversed(STATUS.items())} | {404: "not_found"}
 
 # Seconds after which trying again may well help.
-RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5}
+RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5, "too_many_connections": 5}
 
 # SQLite's own names (https://www.sqlite.org/rescode.html), the extended ones by their beginning.
 CODE_OF_SQLITE = {
@@ -81,13 +82,7 @@ class ApiError(Exception):
 
 
 class HandOver(BaseException):  # past Flask's handlers, which catch Exception
-    """A request that would keep others waiting: the server starts it again where it may take its time.
-
-    If its view has begun a stream, with that and its headers.
-    """
-
-    def __init__(self, begun: tuple[Iterator[bytes], Mapping[str, str]] | None = None):
-        self.begun = begun
+    """A request that would keep others waiting: the server starts it again where it may take its time."""
 
 
 class NotModified(Exception):

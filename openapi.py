@@ -36,7 +36,7 @@ def build(app: Flask) -> dict[str, Any]:
             operations = {
                 method.lower(): _operation(rule, view) for method in sorted(rule.methods or ()) if method in METHODS
             }
-            spec.path(re.sub(r"<(\w+)>", r"{\1}", rule.rule), operations=operations)
+            spec.path(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), operations=operations)
     document: dict[str, Any] = spec.to_dict()
     for name, schema in document["components"]["schemas"].items():
         if name in _OUTGOING:

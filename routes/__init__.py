@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
+from werkzeug.routing import BaseConverter
 
 from errors import ApiError, HandOver
 from values import parse_json
@@ -40,6 +41,7 @@ def body(
             return view(*loaded, data, **arguments)
 
         handler.body, handler.body_required = loader, required  # type: ignore[attr-defined]  # for openapi.py
+        handler.limit = limit  # type: ignore[attr-defined]  # for the server
         return handler
 
     return decorate
@@ -78,6 +80,7 @@ def reads(*types: str, limit: str) -> Callable[[View], View]:
             return view(*loaded, request.stream, **arguments)
 
         handler.reads = types  # type: ignore[attr-defined]  # for openapi.py
+        handler.limit = limit  # type: ignore[attr-defined]  # for the server
         return handler
 
     return decorate
@@ -118,12 +121,7 @@ def returns(schema: type[Schema] | None, status: int = 200, *other_types: str) -
         @wraps(view)
         def handler(*arguments: Any, **named: Any) -> Response:
             g.headers = {}
-            if begun := request.environ.get("parley.begun"):
-                result, g.headers = begun
-            else:
-                result = view(*arguments, **named)
-            if isinstance(result, Iterator) and not request.environ.get("parley.may_wait", True):
-                raise HandOver((result, g.headers))  # a stream goes at the pace of its client
+            result = view(*arguments, **named)
             if isinstance(result, Response):
                 return result
             if schema is None:
@@ -160,7 +158,11 @@ def refuses(*statuses: int) -> Callable[[View], View]:
 
 
 def take_time() -> None:
-    """Go on only where this keeps nobody else waiting."""
+    """Go on only where this keeps nobody else waiting: in the loop or in a group of writes, start again in a pool.
+
+    To be called before anything is done. What the request has in a transaction of its own is undone, and
+    it waits without the group's: that commits first.
+    """
     if not request.environ.get("parley.may_wait", True):
         raise HandOver
 
@@ -175,10 +177,28 @@ def waits_in(pool: str) -> Callable[[View], View]:
     return mark
 
 
+class SessionIdConverter(BaseConverter):
+    """A session's id at the end of a path. What is a path of its own there takes other methods, and says so."""
+
+    regex = r"(?!import\Z)[^/]+"
+
+
+def set_headers(response: Response) -> Response:
+    """Say who may keep an answer; where it has no content it has no type either."""
+    headers = response.headers
+    if request.path.startswith("/api/") and "Cache-Control" not in headers:
+        headers.add("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
+    if response.status_code == 204:
+        del headers["Content-Type"]
+    return response
+
+
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
     from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
+    app.url_map.converters["session"] = SessionIdConverter
+    app.after_request(set_headers)
     retries.init_app(app)
     for module in (auth, sessions, chat, actions, transfer, operations, docs):
         app.register_blueprint(module.blueprint)

@@ -17,7 +17,7 @@ blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
 EVENTS, JSON = "text/event-stream", "application/json"
 # no-transform and X-Accel-Buffering: proxies pass each event on as it comes.
-UNBUFFERED = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 @blueprint.get("/<session_id>/prompt")

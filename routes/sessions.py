@@ -53,7 +53,7 @@ def create_session(data: dict[str, Any]) -> dict[str, Any]:
     return Session.add(g.user_id, data.get("title"), kept)
 
 
-@blueprint.get("/<session_id>")
+@blueprint.get("/<session:session_id>")
 @returns(schemas.Conversation)
 @refuses(304)
 def get_session(session_id: str) -> documents.Document:
@@ -61,7 +61,7 @@ def get_session(session_id: str) -> documents.Document:
     return documents.conversation(g.user_id, session_id, unless_known("session"))
 
 
-@blueprint.patch("/<session_id>")
+@blueprint.patch("/<session:session_id>")
 @refuses(412)
 @returns(schemas.SessionOut)
 @body(schemas.NewTitle)
@@ -83,7 +83,7 @@ def set_system_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     return tagged(Session.set_prompt(g.user_id, session_id, prompt, unmoved))
 
 
-@blueprint.delete("/<session_id>")
+@blueprint.delete("/<session:session_id>")
 @refuses(412)
 @returns(None, 204)
 def delete_session(session_id: str) -> None:

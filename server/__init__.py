@@ -1,7 +1,20 @@
-"""Serving with waitress: what it lacks for us is added here, and nothing else is in here.
+"""Serving with waitress, and what it lacks for us.
 
-- Its own refusals are JSON, like all others.
-- A body over the limit gets its answer from the app, and the client gets to read it.
+The way of a request:
+
+    loop        accepts connections, polls, and drives all of the rest
+    channel     one connection: bytes in, and (output) bytes out, never faster than its client
+    parser      a head and a body, by the letter of RFC 9112
+    routing     whose request it is, which pool it needs, whether its body is wanted
+    dispatch    where it is served: by the loop, by the writer (batching), or in a pool
+    task        what the app answers: whole, or in parts
+    unread      what clients have yet to take of that
+
+In fair everybody gets a line of their own; lock keeps a second server off; memory gives back
+what was large. What of waitress is leaned on is listed in tests/test_waitress.py.
+
+- The server's own refusals are JSON, like all others.
+- A body that is not wanted gets its answer from the app, and the client gets to read it.
 - Clients that stall are cut off.
 - SIGTERM and Ctrl-C finish what was accepted and then end the process, with 0.
 """
@@ -20,6 +33,7 @@ from flask import Flask
 
 from database import db
 from models import Draft, Session, User, WebhookRun
+from server.lock import take_lock
 from server.loop import Service
 from services import search
 from store import deletion
@@ -27,6 +41,7 @@ from store import deletion
 
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
+    take_lock(db.path)
     db.prepare()
     db.reserve.set_aside(leave=db.reserve.LOW)
     for table in (Session, Draft, WebhookRun):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import peewee
 
 import errors
 from database import db
-from server.http import Answer, Channel, Task
+from server.channel import Channel
+from server.fair import FairQueue
+from server.task import Response, Task
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,23 +28,37 @@ class Writer:
 
     MOST = 32  # requests in one transaction
 
-    def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None]):
-        self.queue: SimpleQueue[Channel | None] = SimpleQueue()
-        self._app, self._serve = app, serve
+    def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None], move: Callable[[Channel], None]) -> None:
+        self._queue: FairQueue[Channel] = FairQueue()
+        self._app, self._serve, self._move = app, serve, move
         threading.Thread(target=self._run, name="writer", daemon=True).start()
 
+    def put(self, channel: Channel) -> None:
+        """Have the first request of a channel served."""
+        self._queue.put(channel.key, channel)
+
+    def close(self) -> None:
+        """Let the thread end when it has done what is left."""
+        self._queue.close()
+
     def _run(self) -> None:
-        while channel := self.queue.get():
-            channels = [channel]
-            while not self.queue.empty() and len(channels) < self.MOST and (more := self.queue.get()):
-                channels.append(more)
+        while found := self._queue.get():
+            channels = [found[1]]
+            while len(channels) < self.MOST and (more := self._queue.get_nowait()):
+                channels.append(more[1])
             if len(channels) > 1:
                 self._answer_together(channels)
             for each in channels:
                 try:
-                    self._serve(each)
+                    self._serve_or_move(each)
                 except Exception:
                     errors.log.exception("a request could not be served")
+
+    def _serve_or_move(self, channel: Channel) -> None:
+        if channel.requests[0].moved:
+            self._move(channel)
+        else:
+            self._serve(channel)
 
     def _answer_together(self, channels: list[Channel]) -> None:
         """Prepare the answers of all. Where it does not come to the commit there are none: the
@@ -64,20 +79,19 @@ class Writer:
             refusal = None if code in ("internal_error", "disk_full") else errors.ApiError(code)
         else:
             for task, answer in zip(tasks, answers, strict=True):
-                task.request.answer = answer
-                if answer is None:
-                    task.request.get_body_stream().seek(0)
+                task.request.response = answer
+                task.request.moved = answer is None
             return
         for task in tasks:
             task.request.refusal = refusal
             task.request.get_body_stream().seek(0)
 
-    def _answer(self, task: Task) -> Answer | None:
-        """Return the answer of the app, None where it would keep others waiting: it is served once more, and moved."""
+    def _answer(self, task: Task) -> Response | None:
+        """Return the answer to a request, None if it would wait: it has done nothing, and begins again elsewhere."""
         try:
-            answer = Answer.of(self._app, task.get_environment())
+            answer = Response.of(self._app, task.get_environment())
         except errors.HandOver:
-            return None
+            answer = None
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer

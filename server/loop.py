@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 import time
@@ -13,8 +14,9 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from config import StartError
+from server.channel import Channel
 from server.dispatch import Dispatcher
-from server.http import Channel, replaying
+from server.memory import give_back_later
 from services import webhooks
 
 # What was accepted has this long to finish when the process is told to stop.
@@ -29,6 +31,11 @@ LOGIN_THREADS = 2
 TRANSFER_THREADS = 4
 # How often connections are looked through for stalled ones.
 LOOK_SECONDS = 5.0
+# Each may have a file open besides, with what is sent or received.
+MOST_CONNECTIONS = 1_000
+FILES_A_CONNECTION = 2
+# For the database, its readers, the log, models and webhooks.
+OTHER_FILES = 256
 
 
 class Server(TcpWSGIServer):
@@ -37,6 +44,7 @@ class Server(TcpWSGIServer):
     channel_class = Channel
     accepting: bool
     loop_thread = threading.get_ident()
+    stopping = False
 
     def pull_trigger(self) -> None:
         if threading.get_ident() != self.loop_thread:  # the loop need not wake itself
@@ -45,7 +53,7 @@ class Server(TcpWSGIServer):
     def close_stalled(self) -> None:
         """Close the connections of clients that keep them waiting, and let go who writes to them."""
         for channel in list(self.active_channels.values()):
-            if channel.stalled():
+            if channel.stalled(self.task_dispatcher.is_pressed(channel)):
                 channel.handle_close()
 
     def stop_accepting(self) -> None:
@@ -71,10 +79,9 @@ class Service:
             ident="parley",
             # One byte over what the app itself refuses, so that it is the app that does.
             max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
-            connection_limit=1_000,
+            connection_limit=2**31,  # the dispatcher counts them, and answers those that are too many
             asyncore_use_poll=True,
-            recv_bytes=262_144,  # a large import in fewer pieces
-            outbuf_high_watermark=1_048_576,  # what a stream may be ahead of its client
+            inbuf_overflow=131_072,  # more of a body is kept in a file
             # Reads on while a request is served, which is how a client's leaving is noticed.
             channel_request_lookahead=1,
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
@@ -82,12 +89,22 @@ class Service:
         self._sockets: dict[int, Any] = {}
         chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
-        threads = {"patient": config["PARLEY_THREADS"], "streams": chats, "webhooks": calls}
-        threads |= {"logins": LOGIN_THREADS, "transfers": TRANSFER_THREADS}
-        self._dispatcher = Dispatcher(app, threads)
+        patient = config["PARLEY_THREADS"]
+        # How many threads, and how many of them for one user at once. Chats and webhooks are counted
+        # by themselves: there it is those that are refused which must not be all.
+        threads = {
+            "patient": (patient, max(patient // 2, 1)),
+            "streams": (chats, max(chats - 1, 1)),
+            "webhooks": (calls, max(calls - 1, 1)),
+            "logins": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
+            "transfers": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
+        }
+        files = raise_file_limit(MOST_CONNECTIONS * FILES_A_CONNECTION + OTHER_FILES)
+        most = min(MOST_CONNECTIONS, max((files - OTHER_FILES) // FILES_A_CONNECTION, 16))
+        self._dispatcher = Dispatcher(app, threads, most)
         try:
             self._servers = [
-                Server(replaying(app), self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
+                Server(app, self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
                 for sockinfo in adjustments.listen
             ]
         except OSError as error:
@@ -111,18 +128,20 @@ class Service:
                 next_look = time.monotonic() + LOOK_SECONDS
                 for server in self._servers:
                     server.close_stalled()
+                give_back_later()
         self._drain()
         self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)
 
     def _stop(self, number: int, frame: object) -> None:
-        self._stopping = True
+        self._stopping = Server.stopping = True
         self._servers[0].trigger.pull_trigger()
         signal.signal(number, signal.SIG_DFL)  # told twice, it ends at once
 
     def _turn(self, timeout: float) -> None:
+        timeout = 0 if self._dispatcher.has_work else timeout
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
-        self._dispatcher.serve_ready()
+        self._dispatcher.work()
 
     def _drain(self) -> None:
         for server in self._servers:
@@ -140,3 +159,14 @@ class Service:
         for server in self._servers:
             for channel in list(server.active_channels.values()):
                 channel.handle_close()
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Let the process have as many files open as it may need, as far as it is allowed; return how many it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return wanted if soft == unlimited else soft

@@ -53,7 +53,7 @@ def test_an_answer_comes_as_events(owner: Caller) -> None:
     answer = owner.post(f"/api/sessions/{session['id']}/chat", {"content": "what is up", "metadata": {"tab": 1}})
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
     assert answer.headers["X-Accel-Buffering"] == "no"
-    assert "no-cache" in answer.headers["Cache-Control"]
+    assert "no-store" in answer.headers["Cache-Control"]
     came = events(answer.data)
     question, reply = stored(owner, session)
     assert came == [

@@ -37,7 +37,7 @@ def test_it_is_served(nobody: Caller) -> None:
 
 def test_every_api_route_is_in_it(app: Flask) -> None:
     routes = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (rule.rule.replace("<session:", "{").replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
         if rule.rule.startswith("/api/") and method not in ("HEAD", "OPTIONS")

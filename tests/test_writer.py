@@ -11,11 +11,13 @@ from typing import Any
 import peewee
 import pytest
 from flask import Flask
+from flask import request as flask_request
 
 import errors
 from database import Database, db
+from routes import take_time
 from server.batching import Writer
-from server.http import Answer
+from server.task import Response, Task
 from tests.conftest import Caller, rows
 from tests.served import Served, make_user
 
@@ -52,7 +54,8 @@ class Request:
     """As much of waitress's request as the writer looks at."""
 
     version = "1.1"
-    answer: Answer | None = None
+    response: Response | None = None
+    moved = False
     refusal: errors.ApiError | None = None
 
     def __init__(self) -> None:
@@ -89,24 +92,24 @@ def busy(*arguments: Any) -> None:
 def test_without_its_commit_nothing_is_answered(
     owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Any], None], refusal: str | None
 ) -> None:
-    writer = Writer(app, lambda channel: None)
+    writer = Writer(app, lambda channel: None, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
     environ = app.test_request_context("/api/sessions", method="POST", headers=headers).request.environ
-    monkeypatch.setattr(writer, "_answer", lambda task: Answer.of(app, dict(environ)))
+    monkeypatch.setattr(writer, "_answer", lambda task: Response.of(app, dict(environ)))
     channels: Any = [Channel(), Channel()]
     with monkeypatch.context() as patch:
         trouble(patch)
         writer._answer_together(channels)
     requests = [channel.requests[0] for channel in channels]
     if refusal is None:
-        assert [request.answer.status for request in requests] == ["201 CREATED"] * 2
+        assert [request.response.status for request in requests] == ["201 CREATED"] * 2
         assert len(rows("SELECT * FROM sessions")) == 2
     else:
-        assert [request.answer for request in requests] == [None] * 2
+        assert [request.response for request in requests] == [None] * 2
         assert [request.refusal.code for request in requests] == [refusal] * 2
         assert [request.rewound for request in requests] == [1] * 2
         assert rows("SELECT * FROM sessions") == []
-    writer.queue.put(None)
+    writer.close()
 
 
 def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller, app: Flask, monkeypatch: Any) -> None:
@@ -114,8 +117,8 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
         db.rollback()
         return "never sent"
 
-    writer = Writer(app, lambda channel: None)
-    monkeypatch.setattr(Answer, "of", answer)
+    writer = Writer(app, lambda channel: None, lambda channel: None)
+    monkeypatch.setattr(Response, "of", answer)
     task: Any = type("Task", (), {"get_environment": dict})()
 
     def write() -> None:
@@ -127,4 +130,35 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
         write()
     assert "the transaction is gone" in {str(error) for error in errors._chain(raised.value)}
     assert rows("SELECT username FROM users") == [("owner",)]
-    writer.queue.put(None)
+    writer.close()
+
+
+def test_one_that_would_wait_is_moved_out_of_the_group(owner: Caller, app: Flask, monkeypatch: Any) -> None:
+    seen: list[bool] = []
+
+    @app.post("/api/waits")
+    def waits() -> str:
+        with db.writing():
+            rows("UPDATE users SET username = 'changed'")
+            seen.append(flask_request.environ["parley.may_wait"])
+            take_time()
+        return "never"
+
+    writer = Writer(app, lambda channel: None, lambda channel: None)
+    headers = {"Authorization": f"Bearer {owner.token}"}
+    paths = iter(["/api/sessions", "/api/waits", "/api/sessions"])
+
+    def environment(task: Any) -> dict[str, Any]:
+        made = app.test_request_context(next(paths), method="POST", headers=headers).request.environ
+        return made | {"parley.may_wait": False}
+
+    monkeypatch.setattr(Task, "get_environment", environment)
+    channels: Any = [Channel(), Channel(), Channel()]
+    writer._answer_together(channels)
+    answers = [channel.requests[0].response for channel in channels]
+    assert [answer and answer.status for answer in answers] == ["201 CREATED", None, "201 CREATED"]
+    assert seen == [False]
+    assert [channel.requests[0].moved for channel in channels] == [False, True, False]
+    assert len(rows("SELECT * FROM sessions")) == 2
+    assert rows("SELECT username FROM users") == [("owner",)]
+    writer.close()

@@ -1,0 +1,49 @@
+"""One server a database: a second one would take the first one's work in progress for that of a dead process."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+from pathlib import Path
+
+from config import StartError
+
+log = logging.getLogger("parley")
+
+
+def take_lock(database: Path) -> int | None:
+    """Lock a database for this process until it ends, however it ends; the kernel does the rest.
+
+    The lock is on a file beside the database's own, under whatever name it is opened: SQLite's
+    locks would be lost with any other descriptor of its file. Commands need none.
+
+    Returns:
+        The descriptor that holds the lock, None where the file system has no locks.
+
+    Raises:
+        StartError: if another server has it, or the file cannot be made.
+
+    """
+    path = Path(f"{database.resolve()}.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"The lock {path} cannot be taken: {error.strerror}.") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 1_000).decode(errors="replace").strip()
+        os.close(descriptor)
+        by = f" ({holder})" if holder.isprintable() and holder else ""
+        raise StartError(
+            f"Another server is running on the database {database}{by}. Stop it first, or use another database."
+        ) from None
+    except OSError as error:  # a network's file system, say
+        log.warning("nothing keeps a second server off the database: %s: %s", path, error.strerror)
+        os.close(descriptor)
+        return None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return descriptor

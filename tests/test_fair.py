@@ -1,0 +1,63 @@
+"""Lines that take turns."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.fair import FairQueue
+
+
+def drained(queue: FairQueue[int]) -> list[tuple[str, int]]:
+    queue.close()
+    return list(iter(queue.get, None))
+
+
+@given(st.lists(st.sampled_from("abc")))
+def test_each_line_keeps_its_order_and_none_waits_for_a_longer_one(keys: list[str]) -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number, key in enumerate(keys):
+        queue.put(key, number)
+    assert len(queue) == len(keys)
+    out = drained(queue)
+    for key in "abc":
+        own = [number for number, each in enumerate(keys) if each == key]
+        assert [number for each, number in out if each == key] == own
+        for place, number in enumerate(own):  # before the n-th of a line are at most n of each other one
+            before = Counter(each for each, _ in out[: out.index((key, number))])
+            assert all(count <= place + 1 for other, count in before.items() if other != key)
+
+
+def test_of_one_line_no_more_are_out_than_its_share() -> None:
+    queue: FairQueue[int] = FairQueue(share=2)
+    for number in range(5):
+        queue.put("greedy", number)
+    assert [queue.get_nowait() for _ in range(3)] == [("greedy", 0), ("greedy", 1), None]
+    queue.put("other", 9)
+    assert queue.get_nowait() == ("other", 9)
+    queue.done("greedy")
+    assert [queue.get_nowait() for _ in range(2)] == [("greedy", 2), None]
+
+
+def test_who_waits_gets_what_comes_and_is_let_go_at_the_end() -> None:
+    queue: FairQueue[int] = FairQueue(share=1)
+    got: list[tuple[str, int]] = []
+
+    def work() -> None:
+        while found := queue.get():
+            got.append(found)
+            queue.done(found[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(400):
+        queue.put(str(number % 3), number)
+    queue.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert sorted(number for _, number in got) == list(range(400))

@@ -1,0 +1,120 @@
+"""One server a database: a second one does not start, and takes nothing of the first one's for a dead process's."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import StartError
+from server.lock import log, take_lock
+from tests.conftest import Upstream
+from tests.served import ROOT, Served, environment, flask, make_user
+
+
+def start_in_vain(data: Path, **settings: Any) -> str:
+    """Start a server that refuses to, and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment(data, **settings),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
+def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
+    data, database = tmp_path / "data", tmp_path / "data" / "parley.db"
+    with Served(data) as server:
+        token = make_user(data)
+        settings: dict[str, Any] = {}
+        folder = data
+        if way == "another data folder":
+            folder, settings = tmp_path / "other", {"DATABASE_URL": f"sqlite:///{database}"}
+        elif way == "a symlink":
+            folder = tmp_path / "other"
+            folder.mkdir()
+            (folder / "parley.db").symlink_to(database)
+        elif way == "a folder that is a symlink":
+            folder = tmp_path / "other"
+            folder.symlink_to(data)
+        (line,) = start_in_vain(folder, **settings).splitlines()
+        assert line.startswith("Error: Another server is running on the database ")
+        assert "parley.db" in line
+        assert f"process {server.process.pid} on " in line
+        assert server.request("GET", "/api/sessions", token=token)[0] == 200
+        assert server.stop() == 0
+    with Served(data) as server:  # and the lock goes with its process
+        assert server.request("GET", "/api/sessions", token=token)[0] == 200
+
+
+def test_what_runs_in_the_first_is_let_run(tmp_path: Path, upstream: Upstream) -> None:
+    data = tmp_path / "data"
+    token = make_user(data)
+    with Served(data, LLM_BASE_URL=upstream.url) as server, closing(server.connect()) as connection:
+        _, session, _ = server.request("POST", "/api/sessions", None, token)
+        path = f"/api/sessions/{session['id']}"
+        body = b'{"content":"say one\\nwait 2\\nsay two"}'
+        head = (
+            f"POST {path}/chat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n"
+        )
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        received = b""
+        while b'"one"' not in received:
+            received += connection.recv(65_536)
+        assert "Another server" in start_in_vain(data, LLM_BASE_URL=upstream.url)
+        while b"event: done" not in received:
+            piece = connection.recv(65_536)
+            assert piece, received
+            received += piece
+        _, read, _ = server.request("GET", path, token=token)
+        assert [message["content"] for message in read["messages"]][1:] == ["onetwo"]
+
+
+def test_after_a_kill_the_next_one_starts_at_once(tmp_path: Path) -> None:
+    with Served(tmp_path / "data") as server:
+        server.stop(signal.SIGKILL)
+        began = time.monotonic()
+        with Served(tmp_path / "data") as other:
+            assert other.request("GET", "/healthz")[0] == 200
+        assert time.monotonic() - began < 15
+
+
+def test_commands_go_on_beside_a_server(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Served(data) as server:
+        token = make_user(data)
+        assert flask(data, "users", "list").returncode == 0
+        assert flask(data, "backup", str(tmp_path / "backup.db")).returncode == 0
+        assert server.request("GET", "/api/auth/me", token=token)[0] == 200
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    warned: list[Any] = []
+    monkeypatch.setattr(log, "warning", lambda *said: warned.append(said))
+    assert take_lock(tmp_path / "parley.db") is None
+    assert str(tmp_path / "parley.db.lock") in str(warned)
+
+
+def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(StartError) as raised:
+        take_lock(tmp_path / "nowhere" / "parley.db")
+    assert "parley.db.lock" in str(raised.value.message)
