@@ -40,7 +40,7 @@ def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     take_lock(db.path)
     db.prepare()
-    db.reserve.set_aside()
+    db.reserve.set_aside(leave=db.reserve.LOW)
     for table in (Session, Draft, WebhookRun):
         table.recover()
     for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):

@@ -303,7 +303,8 @@ def test_what_moves_while_the_list_is_sent_comes_once(owner: Caller, monkeypatch
     there = [owner.session(str(number))["id"] for number in range(30)]
     monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1)
     monkeypatch.setattr(documents, "LIST_SESSIONS", 4)
-    chosen, sent = random.Random(5), b""
+    chosen = random.Random(5)
+    sent = b""
     pieces = documents.sessions(str(owner.user_id))
     assert not isinstance(pieces, bytes)
     for piece in pieces:
