@@ -120,7 +120,7 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
 
 HEADERS = (
     ("If-None-Match", 304, "The `ETag` of the answer that is known."),
-    ("If-Match", 412, "The `ETag` of the session that is meant."),
+    ("If-Match", 412, "The `ETag` of the session that is meant, which is never a weak one."),
     ("Idempotency-Key", 409, "With the same key and body, within a day, the work is done once."),
 )
 REFUSALS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def claude(name: str, parent: str | None, sender: str, *blocks: Any, **more: Any
 
 ROOT = "00000000-0000-4000-8000-000000000000"
 SAID = {"type": "text", "text": "The queue.", "citations": [{"url": "x"}]}
-CLAUDE = {
+CLAUDE: dict[str, Any] = {
     "uuid": "claude-1",
     "name": "A chat",
     "summary": "",
@@ -123,7 +124,7 @@ CLAUDE = {
 FLAT = CLAUDE | {
     "chat_messages": [
         {key: value for key, value in each.items() if key != "parent_message_uuid"}
-        for each in CLAUDE["chat_messages"]  # type: ignore[attr-defined]  # a list
+        for each in CLAUDE["chat_messages"]
         if each["uuid"] != "old"
     ]
 }
@@ -347,3 +348,18 @@ def test_an_answer_of_nothing_but_blocks_is_left_out(owner: Caller) -> None:
     (report,) = send(owner, {"history": {"messages": said, "currentId": "1"}})["sessions"]
     assert (report["status"], report["left_out"]) == ("imported", {"thoughts": 1})
     assert conversation(owner, report)["messages"] == []
+
+
+@pytest.mark.parametrize(
+    "part", ['<details type="reasoning"> ', "</details>", "<details a ", "【1†", "\ue200", "\ue200a\ue202"]
+)
+def test_the_time_it_takes_grows_with_the_text(part: str) -> None:
+    def took(length: int) -> float:
+        text = part * (length // len(part))
+        began = time.perf_counter()
+        importers.converted({"history": {"messages": {"1": {"role": "assistant", "content": text}}}})
+        said = {"author": {"role": "assistant"}, "content": {"parts": [text]}, "metadata": {"citations": [1]}}
+        importers.converted({"mapping": {"a": {"message": said}}})
+        return time.perf_counter() - began
+
+    assert took(800_000) < 8 * 5 * min(took(100_000) for _ in range(3)) + 0.2
