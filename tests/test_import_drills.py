@@ -39,7 +39,7 @@ BODIES: dict[str, tuple[str, Callable[[], bytes], int]] = {
     # what it is: the path, the body, and the most MiB that the process may grow
     "an array of conversations": ("/api/import", lambda: repeated(b"[", conversation(2_000), b"]"), 64),
     "an array of empty lists": ("/api/import", lambda: repeated(b"[", b"[]", b"]", 4_000_000), 64),
-    "an array with a long number": ("/api/import", lambda: repeated(b"[" + b"9" * 30, b"[]", b"]", 1_000_000), 64),
+    "an array with a long number": ("/api/import", lambda: repeated(b"[" + b"9" * 30 + b",", b"[]", b"]", 1_000_000), 64),
     "lines, the first one broken": ("/api/import", lambda: b'{"a":\n' + (conversation(20) + b"\n") * 6_500, 64),
     "one long conversation": ("/api/sessions/import", lambda: conversation(100_000), 192),
     "tiny messages": (
