@@ -23,7 +23,7 @@ SPOOLED_BYTES = 262_144
 @waits_in("transfers")
 @returns(None, 200, LINES)
 def export_all() -> Response:
-    """Export every session of the caller, a document a line."""
+    """Export every session of the caller, a document a line; one that is deleted meanwhile ends with an `error`."""
     return Response(transfer.export_all(g.user_id), mimetype=LINES)
 
 

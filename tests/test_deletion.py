@@ -15,7 +15,6 @@ from database import db
 from errors import ApiError
 from models import Draft, Message, Session
 from services import documents, search
-from services.search import index
 from store import deletion
 from tests.conftest import Caller, add_user, message, rows
 
