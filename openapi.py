@@ -9,6 +9,7 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, current_app
+from marshmallow import fields
 from werkzeug.routing import Rule
 
 import errors
@@ -51,7 +52,7 @@ def build(app: Flask) -> dict[str, Any]:
         for operation in path.values():
             for parameter in operation["parameters"]:
                 if parameter["in"] == "query":
-                    _without_null(parameter["schema"])
+                    _as_sent(parameter["schema"])
     return document
 
 
@@ -89,12 +90,15 @@ def _attributes(self: Any, field: Any, ret: dict[str, Any], **kwargs: Any) -> di
     return {}
 
 
-def _without_null(schema: dict[str, Any]) -> None:
-    """Let a query parameter's schema say what can be sent: that it is absent is not the value null."""
+def _as_sent(schema: dict[str, Any]) -> None:
+    """Let a query parameter's schema say what can be sent: text, and no null where it is absent."""
     if isinstance(schema["type"], list):
         (schema["type"],) = set(schema["type"]) - {"null"}
     if schema.get("default", ...) is None:
         del schema["default"]
+    if schema["type"] == "boolean":
+        spellings = {str(spelling) for spelling in fields.Boolean.truthy | fields.Boolean.falsy}
+        schema |= {"type": "string", "enum": sorted(spellings), "default": str(schema["default"]).lower()}
 
 
 def _operation(rule: Rule, view: Any) -> dict[str, Any]:

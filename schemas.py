@@ -72,6 +72,15 @@ class Time(fields.String):
             raise ValidationError("Not a valid ISO 8601 time.") from None
 
 
+class Count(fields.Integer):
+    """A number of a query, in plain digits: Python's own reading of numbers takes ``1_0``, too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not (isinstance(value, str) and value.isascii() and value.isdigit()):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Metadata(fields.Field[str]):
     """An object of any content, loaded as the JSON text that is stored."""
 
@@ -92,7 +101,7 @@ class Base(Schema):
 
 
 class Page(Base):
-    limit = fields.Integer(
+    limit = Count(
         load_default=None,
         validate=Range(1, values.PAGE_LENGTH[1]),
         metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},

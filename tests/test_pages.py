@@ -73,7 +73,7 @@ def test_without_a_limit(owner: Caller) -> None:
     assert set(owner.get("/api/sessions").get_json()) == {"items"}  # as ever
 
 
-@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", "", "1e2", str(2**70)])
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", "", "1e2", str(2**70), "1_0", "%2B5", "%205", "５"])
 def test_a_limit_that_is_none(owner: Caller, limit: str) -> None:
     session = owner.session()
     for path in ("/api/sessions", f"/api/sessions/{session['id']}/messages", "/api/sessions/nothing/messages"):
