@@ -122,14 +122,16 @@ class Database(peewee.SqliteDatabase):
         if not self._turn.acquire(timeout=PATIENCE_SECONDS):
             raise ApiError("database_busy")
         waited = time.monotonic() - began
-        needed = frees and not self.in_transaction() and self.reserve.is_needed()
+        full = not self.in_transaction() and self.reserve.is_needed()
         try:
-            if needed:
+            if full and frees:
                 self.reserve.give_up()
+            elif full:
+                self._cut_log()  # its room is all that there may be
             with self._adjusted(waited, lasting), self.atomic():
                 yield
         finally:
-            if needed:
+            if full and frees:
                 self._cut_log()
                 self.reserve.set_aside()
             self._turn.release()
@@ -180,8 +182,10 @@ class Database(peewee.SqliteDatabase):
         """Bring the write-ahead log into the file and give its room back, if no reader is in the way."""
         try:
             self.pragma("busy_timeout", int(TRUNCATE_SECONDS * 1_000))
-            self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
+            try:
+                self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
         except peewee.PeeweeException as error:
             log.warning("the write-ahead log stays as it is: %s", error)
 

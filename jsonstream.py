@@ -232,22 +232,27 @@ class Reader:
             The offset to go on at, and whether the array is broken there.
 
         """
-        position, first = start + 1, True
-        try:
-            for piece in self.pieces(position):
-                yield from self._elements(piece, first)
-                position, first = piece.end, False
-        except BrokenError:
+        position, first, last = start + 1, True, False
+        single_to = 0  # where a slice is not JSON, its elements are taken one by one
+        while not last:
+            single = position < single_to
             try:
-                for piece in self.pieces(position, single=True):  # up to the error
+                for piece in self.pieces(position, single):
                     try:
                         yield from self._elements(piece, first)
                     except BrokenError:
+                        if not single:
+                            single_to = piece.end
+                            break
                         yield ApiError("invalid_json")
-                    position, first = piece.end, False
-            except BrokenError:
-                yield ApiError("invalid_json")
-                return self.end_of_line(position), True
+                    position, first, last = piece.end, False, piece.last
+                    if single and position >= single_to:
+                        break
+            except BrokenError:  # it has no end
+                if single:
+                    yield ApiError("invalid_json")
+                    return self.end_of_line(position), True
+                single_to = self.size + 1
         if self.read(position, position + 1) != b"]":
             yield ApiError("invalid_json")
             return self.end_of_line(position), True

@@ -206,7 +206,7 @@ def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 
 IF_NONE_MATCH = _header("If-None-Match", "The `ETag` of the answer that is known.")
-IF_MATCH = _header("If-Match", "The `ETag` of the session that is meant.")
+IF_MATCH = _header("If-Match", "The `ETag` of the session that is meant, which is never a weak one.")
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
     "With the same key and body, within a day, the work is done once.",

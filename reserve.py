@@ -29,13 +29,13 @@ class Reserve:
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def set_aside(self) -> None:
-        """Make it, or as much of it as there is room for."""
+    def set_aside(self, leave: int = 0) -> None:
+        """Make it, or as much of it as there is room for, but ``leave`` so much for others."""
         with suppress(OSError):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 size = os.fstat(descriptor).st_size
-                wanted = min(self.SIZE - size, self._available())
+                wanted = min(self.SIZE - size, self._available() - leave)
                 if wanted > 0:
                     os.posix_fallocate(descriptor, size, wanted)
             finally:

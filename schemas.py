@@ -23,6 +23,8 @@ BLANK = (
 )
 EXPLAINED_ERRORS = 20  # the most messages of one import that are told what is wrong with them
 
+_ROLES = {role: role for role in values.ROLES}  # one string for all messages of a role
+
 MessageRow = tuple[str, str, str, str | None]
 """A message to be written: role, content, metadata as JSON text, time."""
 
@@ -211,10 +213,9 @@ class MessageList(fields.Field[list[MessageRow]]):
     def plain(item: Any) -> MessageRow | None:
         """Return the row of a message that is as it should be, else None."""
         try:
-            role, content = item["role"], item["content"]
+            role, content = _ROLES[item["role"]], item["content"]
             if (
-                role in values.ROLES
-                and type(content) is str
+                type(content) is str
                 and 0 < len(content) <= values.CONTENT_LENGTH
                 and "\0" not in content
                 and type(metadata := item.get("metadata", {})) is dict

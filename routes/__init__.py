@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ import jsonstream
 from errors import ApiError, HandOver
 
 View = Callable[..., Any]
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 
 
 def body(
@@ -207,8 +210,15 @@ def set_headers(response: Response) -> Response:
     return response
 
 
+def give_memory_back(error: BaseException | None = None) -> None:
+    """Return to the system what a large body took, if the C library can."""
+    if _trim and (request.content_length or 0) > jsonstream.LARGE_BYTES:
+        _trim(0)
+
+
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
+    app.teardown_request(give_memory_back)
     from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
     app.url_map.converters["session"] = SessionIdConverter

@@ -23,7 +23,7 @@ SPOOLED_BYTES = 262_144
 @waits_in("transfers")
 @returns(None, 200, LINES)
 def export_all() -> Response:
-    """Export every session of the caller, a document a line."""
+    """Export every session of the caller, a document a line; one that is deleted meanwhile ends with an `error`."""
     return Response(transfer.export_all(g.user_id), mimetype=LINES)
 
 
@@ -54,4 +54,4 @@ def _pieces(listed: IO[bytes], summary: transfer.Summary) -> Iterator[bytes]:
         while part := listed.read(SPOOLED_BYTES):
             yield part
     rest = {"counts": summary.counts} | ({"not_listed": summary.not_listed} if summary.not_listed else {})
-    yield b"]," + orjson.dumps(rest)[1:]
+    yield b"]," + orjson.dumps(rest, option=orjson.OPT_APPEND_NEWLINE)[1:]

@@ -3,7 +3,7 @@
 The way of a request:
 
     loop        accepts connections, polls, and drives all of the rest
-    channel     one connection: bytes in, bytes out, never faster than its client
+    channel     one connection: bytes in, and (output) bytes out, never faster than its client
     parser      a head and a body, by the letter of RFC 9112
     routing     whose request it is, which pool it needs, whether its body is wanted
     dispatch    where it is served: by the loop, by the writer (batching), or in a pool
@@ -40,7 +40,7 @@ def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     take_lock(db.path)
     db.prepare()
-    db.reserve.set_aside()
+    db.reserve.set_aside(leave=db.reserve.LOW)
     for table in (Session, Draft, WebhookRun):
         table.recover()
     for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):

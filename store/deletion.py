@@ -99,12 +99,13 @@ def erase(rest: float = 1.0) -> None:
 
 
 def run() -> None:
-    """Erase what is deleted, and forget old moves, for ever."""
+    """Erase what is deleted, forget old moves, and keep the reserve, for ever."""
     next_moves = 0.0
     while True:
         rows_to_erase.clear()
         try:
             db.prepare()
+            db.reserve.set_aside(leave=db.reserve.LOW)  # if it had to be given up, and there is room again
             erase()
             if time.monotonic() > next_moves:
                 next_moves = time.monotonic() + MOVES_SECONDS

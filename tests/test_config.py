@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for path in [*ROOT.glob("*.py"), ROOT / "openapi.json"]:
         shutil.copy(path, folder)
-    for name in ("migrations", "routes", "server", "services"):
+    for name in ("migrations", "routes", "server", "services", "store"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 

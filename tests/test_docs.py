@@ -208,10 +208,7 @@ def test_only_the_needed_files_go_into_the_image() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     folders = {
         f"{folder}/*.py"
-        for folder in (
-            *("migrations", "routes", "server", "services", "services/importers", "services/search"),
-            "store",
-        )
+        for folder in ("migrations", "routes", "server", "services", "services/importers", "services/search", "store")
     }
     assert allowed == folders | {"*.py", "LICENSE", "openapi.json", "requirements.txt"}
 

@@ -295,7 +295,7 @@ def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch
     assert not isinstance(pieces, bytes)
     streamed = list(pieces)
     assert len(streamed) > 5
-    assert b"".join(streamed) == whole.data
+    assert b"".join(streamed) + b"\n" == whole.data
     assert owner.get("/api/sessions").data == whole.data
 
 
@@ -303,8 +303,11 @@ def test_what_moves_while_the_list_is_sent_comes_once(owner: Caller, monkeypatch
     there = [owner.session(str(number))["id"] for number in range(30)]
     monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1)
     monkeypatch.setattr(documents, "LIST_SESSIONS", 4)
-    chosen, sent = random.Random(5), b""
-    for piece in documents.sessions(str(owner.user_id)):
+    chosen = random.Random(5)
+    sent = b""
+    pieces = documents.sessions(str(owner.user_id))
+    assert not isinstance(pieces, bytes)
+    for piece in pieces:
         sent += piece
         for session_id in chosen.sample(there, 5):
             owner.patch(f"/api/sessions/{session_id}", {"title": "moved"})

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -141,6 +141,40 @@ class TestInOneProcess:
         assert (again.status_code, again.get_json()["messages"][1:]) == (201, answer)
         assert awaited(lambda: not app.extensions["services"].chats.under_way)
         assert owner.post(f"{path}/chat", {"content": "x"}, headers={"Accept": "application/json"}).status_code == 201
+
+    def test_an_answer_whose_client_does_not_wait_for_that_is_whole(
+        self,
+        pool: ThreadPoolExecutor,
+        app: Flask,
+        owner: Caller,
+        upstream: Upstream,
+        data: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(chats, "STORE_SECONDS", 30)
+        session, gone, asked = owner.session(), Event(), len(upstream.calls())
+
+        def chat() -> bytes:
+            db.prepare()
+            services = app.extensions["services"]
+            chat = services.chats.begin(owner.user_id, session["id"], "say well\nwait 1", "{}", gone.is_set)
+            try:
+                return b"".join(chat.events())
+            finally:
+                chat.close()
+                db.close()
+
+        call = pool.submit(chat)
+        assert awaited(lambda: len(upstream.calls()) > asked)
+        with held(data):
+            time.sleep(2.5)  # it has come, and the first try is over
+            assert not call.done()
+            gone.set()
+            call.result(10)
+            assert app.extensions["services"].chats.under_way == 1
+        (answer,) = awaited(lambda: owner.get(f"/api/sessions/{session['id']}").get_json()["messages"][1:])
+        assert (answer["content"], answer["metadata"]["finish_reason"]) == ("well", "stop")
+        assert awaited(lambda: not app.extensions["services"].chats.under_way)
 
     def test_what_the_database_takes_in_time_is_as_ever(
         self,

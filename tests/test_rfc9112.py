@@ -218,7 +218,7 @@ def answers(server: Served, sent: bytes) -> list[tuple[int, dict[str, str], byte
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
 def test_what_is_not_to_the_letter_is_refused_and_closes(server: Served, sent: bytes) -> None:
     ((status, headers, body),) = answers(server, sent + BEHIND)
-    assert (status, body) == (400, b'{"error":"bad_request"}')
+    assert (status, body) == (400, b'{"error":"bad_request"}\n')
     assert headers["Connection"] == "close"
     assert headers["Content-Type"] == "application/json"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -246,7 +246,7 @@ def test_connections_that_are_to_be_closed(server: Served, connection: bytes) ->
 
 def test_a_head_of_too_many_fields(server: Served) -> None:
     ((status, _, body),) = answers(server, get(*[b"A: b"] * 300))
-    assert (status, body) == (431, b'{"error":"headers_too_large"}')
+    assert (status, body) == (431, b'{"error":"headers_too_large"}\n')
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])

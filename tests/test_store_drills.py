@@ -292,7 +292,7 @@ def test_what_frees_room_gets_through_on_a_full_disk(small_disk: Path, what: str
             _, small = client("POST", "/api/sessions", {"title": "new"})
             path = f"/api/sessions/{small['id']}/messages"
         until(lambda: query(small_disk, "SELECT count(*) FROM sessions") == [(1,)], "all rows are erased")
-        for _ in range(20):
+        for _ in range(50):
             assert client("POST", path, {"role": "user", "content": "x" * 20_000})[0] == 201
         assert server.stop() == 0
     assert_sound(small_disk)

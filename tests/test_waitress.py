@@ -13,6 +13,7 @@ from waitress.adjustments import Adjustments
 
 from server.channel import Channel
 from server.loop import Server
+from server.output import Output
 from server.parser import RequestParser
 from server.task import JsonErrorTask, Task
 
@@ -157,6 +158,7 @@ def test_the_attributes_begin_as_they_did(owner: Any, name: str, value: Any) -> 
     [
         (RequestParser, parser.HTTPRequestParser),
         (Channel, channel.HTTPChannel),
+        (Output, channel.HTTPChannel),
         (Server, waitress.server.TcpWSGIServer),
         (Task, task.WSGITask),
         (JsonErrorTask, task.WSGITask),

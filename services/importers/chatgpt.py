@@ -24,7 +24,7 @@ LEFT_OUT = {
 # A mark in the text, in characters for private use: a kind, and behind U+E202 what it points at.
 _MARK = re.compile("\ue200([^\ue200\ue201\ue202]*)((?:\ue202[^\ue200\ue201]*)?)\ue201")
 _BORDERS = re.compile("[\ue203-\ue206]")  # of the text that a mark is for
-_OLD_MARK = re.compile(r"【\d+†[^】\n]*】")
+_OLD_MARK = re.compile(r"【\d+†[^【】\n]*】")
 
 
 def matches(item: dict[str, Any]) -> bool:

@@ -11,8 +11,7 @@ from services.importers.common import branch, count_files, head, message, newest
 
 LEFT_OUT = {"reasoning": "thoughts", "tool_calls": "tool_calls", "code_interpreter": "tool_calls"}
 _DETAILS = re.compile(
-    r"""(?P<open>^[ ]{0,3}<details(?P<attributes>(?:\s++[\w:-]++(?:="[^"]*+")?)*+)\s*+>)|(?P<close></details>\s*+)""",
-    re.MULTILINE,
+    r"""(?P<open><details(?P<attributes>(?:\s++[\w:-]++(?:="[^"]*+")?)*+)\s*+>)|(?P<close></details>\s*+)"""
 )
 _TYPE = re.compile(rf'\stype="({"|".join(LEFT_OUT)})"')
 
@@ -63,13 +62,19 @@ def _without_blocks(text: str, left_out: Counter[str]) -> str:
         if depth:
             depth += 1 if tag["open"] else -1
             start = tag.end()
-        elif tag["open"] and (kind := _TYPE.search(tag["attributes"])):
+        elif tag["open"] and (kind := _TYPE.search(tag["attributes"])) and _begins_line(text, tag.start()):
             left_out[LEFT_OUT[kind[1]]] += 1
             kept.append(text[start : tag.start()])
             depth = 1
     if not kept:
         return text
     return "".join(kept if depth else [*kept, text[start:]]).strip()
+
+
+def _begins_line(text: str, at: int) -> bool:
+    """Return whether there are at most three spaces before an offset in its line, as Markdown has it."""
+    _, newline, before = (text[at - 4 : at] if at >= 4 else f"\n{text[:at]}").rpartition("\n")
+    return bool(newline) and not before.strip(" ")
 
 
 def _chat(item: dict[str, Any]) -> dict[str, Any]:

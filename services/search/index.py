@@ -49,9 +49,16 @@ TITLES = "rowid < 0 AND rowid > -:before ORDER BY rowid"
 MESSAGES = "rowid > 0 AND rowid < :before ORDER BY rowid DESC"
 OF_TITLES = "titles t ON t.seq = -number CROSS JOIN sessions s ON s.id = t.session_id"
 OF_MESSAGES = "messages m ON m.seq = number CROSS JOIN sessions s ON s.id = m.session_id"
-OWNED = "s.user_id = :user_id AND s.generation = (SELECT generation FROM users WHERE id = :user_id)"
-FIND = f"SELECT s.id, number FROM ({{fitting}}) CROSS JOIN {{joined}} WHERE {OWNED}"  # noqa: S608  # made of constants
-COUNT_SESSIONS = f"SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE {OWNED} LIMIT :most)"  # noqa: S608  # likewise
+FIND = """
+SELECT s.id, number FROM ({fitting}) CROSS JOIN {joined}
+WHERE s.user_id = :user_id AND s.generation = (SELECT generation FROM users WHERE id = :user_id)
+"""  # those of other generations were deleted
+COUNT_SESSIONS = """
+SELECT count(*) FROM (
+    SELECT 1 FROM sessions
+    WHERE user_id = :user_id AND generation = (SELECT generation FROM users WHERE id = :user_id) LIMIT :most
+)
+"""
 EVERYTHING = 2**63 - 1
 
 log = logging.getLogger("parley")

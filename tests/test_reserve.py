@@ -1,0 +1,76 @@
+"""The reserve: there at the start, given up where it is needed, and made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from database import db
+from reserve import Reserve
+from tests.conftest import Caller
+
+
+def blocks(path: Path) -> int:
+    return os.stat(path).st_blocks * 512
+
+
+def test_its_room_is_really_set_aside_and_given_up(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "parley.db")
+    reserve.give_up()
+    reserve.set_aside()
+    reserve.set_aside()
+    assert reserve.path == tmp_path / "parley.reserve"
+    assert reserve.path.stat().st_size == Reserve.SIZE <= blocks(reserve.path)
+    assert reserve.path.stat().st_mode & 0o777 == 0o600
+    reserve.give_up()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("available", "leave", "size"),
+    [(0, 0, 0), (5_000_000, 0, 5_000_000), (5_000_000, 4_000_000, 1_000_000), (3_000_000, 4_000_000, 0)],
+)
+def test_it_takes_no_more_than_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: int, leave: int, size: int
+) -> None:
+    reserve = Reserve(tmp_path / "parley.db")
+    monkeypatch.setattr(reserve, "_available", lambda: available)
+    reserve.set_aside(leave)
+    assert reserve.path.stat().st_size == size
+    monkeypatch.undo()
+    reserve.set_aside()
+    assert reserve.path.stat().st_size == Reserve.SIZE
+
+
+def test_a_folder_that_cannot_be_written_has_none(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "missing" / "parley.db")
+    reserve.set_aside()
+    reserve.give_up()
+    assert not reserve.is_needed()
+
+
+def test_only_what_frees_room_gets_it(app: Flask, owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The requests see whether it is there while they write, on a disk that says it is full."""
+    seen: list[bool] = []
+    monkeypatch.setattr(db.reserve, "is_needed", lambda: True)
+    connected: Any = db.connection()
+    connected.create_function("see", 0, lambda: seen.append(db.reserve.path.exists()))
+    for table, event in (("sessions", "INSERT"), ("sessions", "DELETE"), ("users", "UPDATE"), ("logins", "DELETE")):
+        connected.execute(f"CREATE TEMP TRIGGER see_{table}_{event} BEFORE {event} ON {table} BEGIN SELECT see(); END")
+    db.reserve.set_aside()
+    session = owner.session()
+    owner.session()
+    assert seen == [True, True]
+    for method, path in (
+        ("DELETE", f"/api/sessions/{session['id']}"),
+        ("DELETE", "/api/sessions"),
+        ("POST", "/api/auth/logout"),
+    ):
+        seen.clear()
+        assert owner(method, path).status_code in (200, 204)
+        assert seen == [False]
+        assert db.reserve.path.stat().st_size == Reserve.SIZE
