@@ -49,6 +49,7 @@ def fuzzer(
             yield Fuzzer(server, log_in, str(other.token))
 
 
+EDGES = {"generate-duplicate-query-parameters": True}
 # Nobody guesses the password.
 NEVER_TAKEN = {"POST /api/auth/login", "POST /api/auth/password"}
 
@@ -64,14 +65,14 @@ def check(fuzzer: Fuzzer) -> None:
 
 
 def test_the_edges_of_the_description(fuzzer: Fuzzer) -> None:
-    fuzzer.run(described.DOCUMENT, {"coverage": {}}, seed=1)
+    fuzzer.run(described.DOCUMENT, {"coverage": EDGES}, seed=1)
     check(fuzzer)
 
 
 @pytest.mark.drill
 def test_requests_that_are_made_up(fuzzer: Fuzzer) -> None:
     many = {"generation": {"max-examples": 200}}
-    fuzzer.run(described.DOCUMENT, {"examples": {}, "coverage": {}, "fuzzing": many, "stateful": many}, seed=2)
+    fuzzer.run(described.DOCUMENT, {"examples": {}, "coverage": EDGES, "fuzzing": many, "stateful": many}, seed=2)
     check(fuzzer)
 
 
@@ -87,7 +88,7 @@ def test_what_does_not_agree_is_found(fuzzer: Fuzzer) -> None:
     schemas["SessionOut"]["properties"]["title"]["type"] = "null"
     del wrong["paths"][path]["get"]["responses"]["404"]
     del wrong["paths"][path]["patch"]
-    fuzzer.run(wrong, {"coverage": {}}, seed=1)
+    fuzzer.run(wrong, {"coverage": EDGES}, seed=1)
     assert {problem.partition(":")[0] for problem in fuzzer.problems} >= {
         "positive_data_acceptance, POST /api/sessions",
         "positive_data_acceptance, POST /api/sessions/{session_id}/messages",
