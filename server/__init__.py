@@ -47,6 +47,7 @@ def serve(app: Flask) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
+    service.install_signal_handlers()
     hint = "" if User.existing().exists() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage

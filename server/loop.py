@@ -117,10 +117,13 @@ class Service:
         host, port = self._servers[0].effective_host, self._servers[0].effective_port
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then finish what was accepted."""
+    def install_signal_handlers(self) -> None:
+        """Have SIGTERM and SIGINT end ``run``: to be called before anybody is told that this process serves."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+
+    def run(self) -> None:
+        """Serve until a signal says to stop, then finish what was accepted."""
         next_look = 0.0
         while not self._stopping:
             self._turn(LOOK_SECONDS)
