@@ -21,7 +21,7 @@ from models import DELETED, Draft, Login, Look, Message, Retry, Row, Session, Us
 from store import moves
 
 # Others wait for one step at most, and have as long for themselves before the next.
-STEP_SECONDS = 0.01
+STEP_SECONDS = 0.005
 PAUSE_SECONDS = 0.005
 # Messages or webhook runs that are deleted at a time, and their characters: taking them out of the
 # search index takes 3 ms.
