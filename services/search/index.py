@@ -22,6 +22,8 @@ from services.search.terms import Phrase, terms
 # What is indexed in one transaction: 2 to 10 ms of it, and of the longest texts 30.
 BATCH_ROWS, BATCH_CHARACTERS = 128, 50_000
 BATCH_DELETED, DELETE_SECONDS = 512, 0.01
+# Making terms keeps the interpreter lock, and others are given it after 5 ms only: so it is let go before.
+WORK_SECONDS, YIELD_SECONDS = 0.0005, 0.0001
 PAUSE_SECONDS = 0.5
 SHORT, MAX_SCANNED = 2, 20_000
 
@@ -208,7 +210,11 @@ def _read(sql: str, *values: object) -> tuple[int, list[tuple[int, str]]]:
     """
     end, rows, characters = 0, [], 0
     cursor = db.execute_sql(sql, values)
+    worked_since = time.monotonic()
     for seq, user_id, content in cursor:
+        if time.monotonic() - worked_since > WORK_SECONDS:
+            time.sleep(YIELD_SECONDS)
+            worked_since = time.monotonic()
         end = seq
         if user_id is not None:
             rows.append((seq, " ".join((_owner(user_id), *terms(content)))))
