@@ -30,6 +30,7 @@ import cli
 import log
 from database import db
 from models import Draft, Session, User, WebhookRun
+from server import memory
 from server.lock import take_lock
 from server.loop import Service
 from services import search
@@ -38,6 +39,7 @@ from store import deletion
 
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
+    memory.limit_arenas()
     take_lock(db.path)
     db.prepare()
     db.reserve.set_aside(leave=db.reserve.LOW)

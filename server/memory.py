@@ -1,7 +1,9 @@
 """Giving memory back to the system.
 
 The C library keeps what was freed for what comes next: after one large import, for good. Told
-to, it gives back what it does not use.
+to, it gives back what it does not use. And it keeps a store of its own for nearly every thread,
+so that a long answer, which moves from thread to thread, left 13 to 36 MiB behind; with two
+stores for all it is 13.
 """
 
 from __future__ import annotations
@@ -9,8 +11,18 @@ from __future__ import annotations
 import ctypes
 import threading
 
+M_ARENA_MAX = -8  # mallopt(3)
+ARENAS = 2
+
 _large = threading.Event()
 _busy = threading.Lock()
+
+
+def limit_arenas() -> None:
+    """Have all threads share the C library's stores of memory; to be called before there are threads."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc alone
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, ARENAS)
 
 
 def was_large() -> None:

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +67,10 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def query(data: Path, sql: str) -> list[Any]:
     with closing(sqlite3.connect(data / "parley.db", timeout=30)) as connection:
         return connection.execute(sql).fetchall()
+
+
+def gives(data: Path, sql: str, expected: list[Any]) -> bool:
+    return query(data, sql) == expected
 
 
 def assert_sound(data: Path) -> None:
@@ -130,26 +134,33 @@ def test_killed_under_writers(tmp_path: Path, token: str) -> None:
 
 
 def test_killed_in_the_middle_of_big_imports(tmp_path: Path, token: str) -> None:
+    """Each import is there whole or not at all, and it is there if its client was told so."""
     data = tmp_path / "data"
     body = document(20_000, "20000")
+    under_way = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
+    cut_off = 0
 
-    def import_it(server: Served) -> None:
-        with Client(server, token) as client, pytest.raises((OSError, http.client.HTTPException)):
-            client("POST", "/api/sessions/import", body)
+    def import_it(server: Served) -> str | None:
+        with Client(server, token) as client, suppress(OSError, http.client.HTTPException):
+            return str(client("POST", "/api/sessions/import", body)[1]["session"]["id"])
+        return None
 
     for _ in range(3):
         with Served(data) as server, ThreadPoolExecutor(3) as pool:
             imports = [pool.submit(import_it, server) for _ in range(3)]
-            until(lambda: query(data, "SELECT count(*) > 2000 FROM messages") == [(1,)], "the imports are under way")
+            count = f"SELECT count(*) > 2000 FROM messages WHERE session_id IN {under_way}"
+            until(partial(gives, data, count, [(1,)]), "the imports are under way")
             server.stop(signal.SIGKILL)
-            for running in imports:
-                running.result(timeout=60)
-        (left,) = query(data, "SELECT count(*), sum(user_id IS NULL) FROM sessions")
-        assert left[0] == left[1] > 0
+            told = {running.result(timeout=60) for running in imports} - {None}
+        cut_off += len(query(data, f"SELECT 1 FROM sessions WHERE id IN {under_way}"))
+        whole = {session_id for (session_id,) in query(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
+        assert told <= whole
         with Served(data) as server, Client(server, token) as client:
-            assert client("GET", "/api/sessions") == (200, {"items": []})
-        assert query(data, "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)") == [(0, 0)]
+            assert {item["id"] for item in client("GET", "/api/sessions")[1]["items"]} == whole
+            counts = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)"
+            until(partial(gives, data, counts, [(len(whole), 20_000 * len(whole))]), "what was cut off is gone")
         assert_sound(data)
+    assert cut_off
 
 
 def test_many_writers_and_no_failure(tmp_path: Path, token: str) -> None:
