@@ -10,7 +10,7 @@ DEV_READY := $(VENV)/.dev-ready
 run: $(RUN_READY) ## serve, with SQLite in data/
 	$(BIN)/python app.py
 
-test: $(DEV_READY) ## the whole suite
+test: $(DEV_READY) ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
 drills: $(DEV_READY) ## the slow ones: kill -9, full disks, stalled clients, a browser

@@ -141,12 +141,14 @@ def make_token(name: str, days: int) -> None:
 class Output(NamedTuple):
     """Where a command writes to; ``draft`` is the file that will take the name, None if it is written directly."""
 
+    name: str
     stream: IO[bytes]
     draft: Path | None = None
 
-    def note(self, text: str) -> None:
-        """Say something, but not in the middle of what is written."""
-        click.echo(text, err=self.stream is sys.stdout.buffer)
+    def tell(self, size: int) -> None:
+        """Say how much was written, but not in the middle of it."""
+        name = "standard output" if self.name == "-" else self.name
+        click.echo(f"Wrote {name}, {size:,} bytes.", err=self.stream is sys.stdout.buffer)
 
 
 output_argument = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
@@ -161,17 +163,17 @@ def _output(file: str) -> Iterator[Output]:
     try:
         status = None if file == "-" or not os.path.exists(file) else os.stat(file)
         if file == "-" or (status and _is_stdout(status)):
-            yield Output(sys.stdout.buffer)
+            yield Output(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         elif status and not stat.S_ISREG(status.st_mode):
             with open(file, "wb") as stream:
-                yield Output(stream)
+                yield Output(file, stream)
         else:
             target = Path(os.path.realpath(file))
             draft = target.with_name(f".{target.name}.{new_id()}")
             try:
                 with open(draft, "xb", opener=_private) as stream:
-                    yield Output(stream, draft)
+                    yield Output(file, stream, draft)
                     stream.flush()
                     os.fsync(stream.fileno())
                 draft.replace(target)
@@ -214,7 +216,7 @@ def backup(file: str) -> None:
         if copy is not out.draft:
             with open(copy, "rb") as source:
                 shutil.copyfileobj(source, out.stream, COPIED_BYTES)
-    out.note(f"Wrote {file}, {size:,} bytes.")
+    out.tell(size)
 
 
 def _check_copy(path: Path) -> None:
@@ -223,6 +225,11 @@ def _check_copy(path: Path) -> None:
         broken = copy.execute("PRAGMA foreign_key_check").fetchone()
     if verdict != "ok" or broken:
         raise click.ClickException(f"The copy is not sound: {broken or verdict}.")
+
+
+def _progress(length: int, label: str) -> Any:
+    """Return a bar that shows how far a command is, where there is a terminal to show it on."""
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
 @click.command("export")
@@ -234,12 +241,12 @@ def export_all(name: str, file: str) -> None:
     user_id = _find(name).id
     count = Session.select().where(Session.user == user_id).count()
     size = 0
-    with _output(file) as out, click.progressbar(length=count, label="Sessions", file=sys.stderr) as bar:
+    with _output(file) as out, _progress(count, "Sessions") as bar:
         for piece in transfer.export_all(user_id):
             out.stream.write(piece)
             size += len(piece)
             bar.update(piece.endswith(b"\n"))
-    out.note(f"Wrote {file}, {size:,} bytes.")
+    out.tell(size)
 
 
 @click.command("import", help=f"Import FILE (- is standard input), an export of {importers.NAMES}, for the user NAME.")
@@ -255,14 +262,13 @@ def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> No
     problems = []
     with jsonstream.seekable(file) as lines:
         size = lines.seek(0, os.SEEK_END)
-        bar: Any
-        with click.progressbar(length=size, label="Bytes", file=sys.stderr) as bar:
+        with _progress(size, "Bytes") as bar:
             for report in transfer.take_in(user_id, lines, duplicate, dry_run):
                 if summary.add(report) and report["status"] == "refused":
                     problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
                 bar.update(max(lines.tell() - bar.pos, 0))
     counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items())
-    click.echo(f"{'Nothing is written. ' if dry_run else ''}{counts}.")
+    click.echo(f"{counts}.{' This was a rehearsal: nothing is written.' if dry_run else ''}")
     if summary.left_out:
         click.echo(f"Left out: {', '.join(f'{count} {what}' for what, count in summary.left_out.items())}.")
     if summary.not_listed:

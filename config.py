@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import click
 from dotenv import dotenv_values, find_dotenv
 from environs import EnvError, FileAwareEnv
-from flask.cli import FlaskGroup, ScriptInfo, load_dotenv
+from flask.cli import FlaskGroup, ScriptInfo
 from flask.helpers import get_load_dotenv
 from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range, Regexp
@@ -32,6 +33,19 @@ log = logging.getLogger("parley")
 
 class StartError(click.ClickException):
     """What keeps the service from starting, in words for its operator."""
+
+
+def listening_host(value: str) -> None:
+    """Check the host that is listened on: an address, a name that has one, or ``*`` for all.
+
+    Raises:
+        ValidationError: where no address is found for it.
+
+    """
+    try:
+        socket.getaddrinfo(None if value == "*" else value.strip("[]"), 0)
+    except (OSError, UnicodeError):  # the second for a name that no resolver would take
+        raise ValidationError("Neither an address nor a name that has one.") from None
 
 
 def http_url(value: str) -> str:
@@ -72,7 +86,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("PARLEY_HOST", "str", "127.0.0.1", "Address to listen on."),
+    Setting("PARLEY_HOST", "str", "127.0.0.1", "Address to listen on.", listening_host),
     Setting("PARLEY_PORT", "int", 8080, "Port to listen on; 0 takes any free one.", Range(0, 65_535)),
     Setting("PARLEY_DATA_DIR", "str", "data", "Folder of the database and of the generated secret.", Length(1)),
     Setting(
@@ -178,10 +192,19 @@ COMMAND_SETTINGS = frozenset(
 
 
 def is_command() -> bool:
-    """Return whether the app is loaded for a command, which does not serve."""
+    """Return whether the app is loaded for a command, which does not serve.
+
+    Raises:
+        StartError: for ``flask run``: it would serve without all that ``server`` has, beside another server even.
+
+    """
     context = click.get_current_context(silent=True)
     root = context and context.find_root()
-    return bool(root and isinstance(root.command, FlaskGroup) and root.invoked_subcommand != "run")
+    if not (root and isinstance(root.command, FlaskGroup)):
+        return False
+    if root.invoked_subcommand == "run":
+        raise StartError("flask run is Flask's own development server. What serves Parley: make run, or python app.py.")
+    return True
 
 
 def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -227,12 +250,14 @@ def read_env_file() -> None:
         return
     try:
         _refuse_other_files()
-        load_dotenv(ENV_FILE, load_defaults=False)
         given = dotenv_values(ENV_FILE)
     except OSError as error:
         raise StartError(f"{error.filename} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise StartError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
+    for name, value in given.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
     for setting in SETTINGS:  # of the two forms of one, that of the environment wins too
         forms = {setting.name, setting.name + FILE_SUFFIX}
         ours = forms & given.keys()

@@ -1,3 +1,3 @@
 """Parley's version, once: the API's description, ``/api/about`` and the commands tell it from here."""
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"

@@ -6,11 +6,14 @@ Run it where RESTART_SECRET is the same as Parley's: ``.venv/bin/python examples
 from __future__ import annotations
 
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+if "RESTART_SECRET" not in os.environ:
+    sys.exit("RESTART_SECRET is not set here: export the one that Parley has.")
 webhook = Webhook(os.environ["RESTART_SECRET"])
 
 

@@ -147,6 +147,12 @@ class TestCommands:
         said = flask(tmp_path, *arguments)
         assert "add " in said.stdout + said.stderr if arguments else "users add NAME" in said.stdout + said.stderr
 
+    def test_the_development_server_is_refused(self, tmp_path: Path) -> None:
+        refused = flask(tmp_path, "run", "--port", "0")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("Error: flask run is Flask's own development server.")
+        assert "make run" in refused.stderr
+
     def test_from_another_folder(self, tmp_path: Path) -> None:
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             environ = environment(tmp_path / "data")
@@ -163,7 +169,7 @@ class TestCommands:
 
     def test_the_version(self, tmp_path: Path) -> None:
         assert flask(tmp_path, "version").stdout == f"Parley {VERSION}\n"
-        assert f"## {VERSION}\n" in (ROOT / "CHANGELOG.md").read_text()
+        assert (ROOT / "CHANGELOG.md").read_text().startswith(f"# Changelog\n\n## {VERSION}\n")
         assert json.loads((ROOT / "openapi.json").read_text())["info"]["version"] == VERSION
 
 
@@ -240,6 +246,17 @@ class TestStart:
             assert "PARLEY_THREADS" in lines[0]["message"]
             assert lines[1]["message"].startswith(f"Parley listens on {server.url}, database ")
             assert "no user yet" in lines[1]["message"]
+
+    @pytest.mark.parametrize("host", ["nowhere.invalid", "", "127.0.0.1:80", "a..b", "x" * 300])
+    def test_a_host_that_has_no_address_is_named(self, tmp_path: Path, host: str) -> None:
+        done = start(tmp_path, HOST=host)
+        assert done.returncode == 1
+        assert done.stderr == "Error: PARLEY_HOST: Neither an address nor a name that has one.\n"
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "[::1]", "localhost", "*"])
+    def test_a_host_that_has_one_is_taken(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        monkeypatch.setenv("PARLEY_HOST", host)
+        assert config.load({"PARLEY_DATA_DIR": "here"})["PARLEY_HOST"] == host
 
     @pytest.mark.parametrize("wrong", [{"PORT": "x"}, {"ACTIONS_FILE": "missing.toml"}])
     def test_so_is_what_stops_it(self, tmp_path: Path, wrong: dict[str, str]) -> None:

@@ -203,6 +203,12 @@ def test_the_example_receiver_takes_what_is_signed() -> None:
             example.kill()
 
 
+def test_the_example_receiver_says_what_it_needs() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "RESTART_SECRET"}
+    done = subprocess.run([sys.executable, "examples/receiver.py"], cwd=ROOT, env=environ, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"\n"), b"RESTART_SECRET" in done.stderr) == (1, 1, True)
+
+
 def test_only_the_needed_files_go_into_the_image() -> None:
     """The image gets what .dockerignore lets through: all of the modules, the licence, and nothing else."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}

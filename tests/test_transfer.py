@@ -294,7 +294,8 @@ class TestCommands:
         for destination in ("-", "/dev/stdout", "/proc/self/fd/1"):
             done = shell(f"{flask} export owner {destination}")
             assert json.loads(done.stdout)["messages"][0]["content"] == "piped"
-            assert b"Wrote" in done.stderr
+            wrote = "standard output" if destination == "-" else destination
+            assert done.stderr == f"Wrote {wrote}, {len(done.stdout)} bytes.\n".encode()  # and no empty bar
         for command, beginning in (("export owner", b'{"version"'), ("backup", b"SQLite format 3\0")):
             assert shell(f"{flask} {command} {link}").returncode == 0
             assert link.is_symlink()
@@ -311,7 +312,7 @@ class TestCommands:
             assert target.read_bytes().startswith(b"first\n" + beginning)
         for source in ("-", "/dev/stdin"):
             done = shell(f"{flask} export owner - | {flask} import owner {source} --duplicate --dry-run")
-            assert done.stdout == b"Nothing is written. 1 imported, 0 skipped, 0 refused.\n"
+            assert done.stdout == b"1 imported, 0 skipped, 0 refused. This was a rehearsal: nothing is written.\n"
             done = shell(f"{flask} export owner - | {flask} import owner {source}")
             assert done.stdout == b"0 imported, 1 skipped, 0 refused.\n"
         assert {path.name for path in tmp_path.iterdir()} >= {"target", "link", "fifo", "parley.db"}
