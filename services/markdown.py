@@ -351,7 +351,7 @@ def _plain(token: Token) -> str:
 
 
 def _destination(token: Token) -> tuple[str, str]:
-    return str(token.attrs.get("href") or token.attrs["src"]), str(token.attrs.get("title", ""))
+    return str(token.attrs.get("href") or token.attrs.get("src", "")), str(token.attrs.get("title", ""))
 
 
 def _escape(text: str) -> str:
@@ -373,6 +373,8 @@ def _escape_linked(text: str) -> str:
 
 def _link(text: str, destination: str, title: str = "") -> str:
     """Return a link to an encoded destination; ``text`` is escaped already."""
+    if not destination:  # like others that lead neither to the web nor to mail
+        return rf"\[{text}\]()"
     plain = _escape(destination)
     if text in ("", plain) and not title and not ENTITY.search(destination):
         return f"<{destination}>"
