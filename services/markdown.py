@@ -25,7 +25,7 @@ from database import db
 from models import Look, Message, Session, anything
 from values import now
 
-MAX_STEPS = 25_000  # of parsing a message, of about a microsecond each with what it takes to write what is found
+MAX_STEPS = 32_000  # of parsing a message, of about a microsecond each with what it takes to write what is found
 MAX_DESTINATIONS = 100_000  # characters of links, which one definition can multiply
 BLOCK_STEPS = 8  # of a line that is looked at
 DEFINITION_STEPS = 20  # more, of a line that may define a link
