@@ -25,7 +25,7 @@ from database import db
 from models import Look, Message, Session, anything
 from values import now
 
-MAX_STEPS = 25_000  # of parsing a message, of about a microsecond each with what it takes to write what is found
+MAX_STEPS = 32_000  # of parsing a message, of about a microsecond each with what it takes to write what is found
 MAX_DESTINATIONS = 100_000  # characters of links, which one definition can multiply
 BLOCK_STEPS = 8  # of a line that is looked at
 DEFINITION_STEPS = 20  # more, of a line that may define a link
@@ -351,7 +351,7 @@ def _plain(token: Token) -> str:
 
 
 def _destination(token: Token) -> tuple[str, str]:
-    return str(token.attrs.get("href") or token.attrs["src"]), str(token.attrs.get("title", ""))
+    return str(token.attrs.get("href") or token.attrs.get("src", "")), str(token.attrs.get("title", ""))
 
 
 def _escape(text: str) -> str:
@@ -373,6 +373,8 @@ def _escape_linked(text: str) -> str:
 
 def _link(text: str, destination: str, title: str = "") -> str:
     """Return a link to an encoded destination; ``text`` is escaped already."""
+    if not destination:  # like others that lead neither to the web nor to mail
+        return rf"\[{text}\]()"
     plain = _escape(destination)
     if text in ("", plain) and not title and not ENTITY.search(destination):
         return f"<{destination}>"

@@ -179,9 +179,9 @@ def test_they_may_be_mixed(owner: Caller) -> None:
         (chatgpt(node("q", "root", "critic", "x")), "mapping.q", "role"),
         (chatgpt(node("q", "root", "user", "x" * 50_001)), "mapping.q", "content"),
         (chatgpt(node("q", "root", "user", "\0")), "mapping.q", "content"),
-        ({"id": "a", "history": {"currentId": "1", "messages": {"1": {"role": "user", "content": ""}}}},
+        ({"id": "a", "history": {"currentId": "1", "messages": {"1": {"role": "user", "content": "\0"}}}},
          "history.messages.1", "content"),
-        ({"conversationId": "a", "messages": [libre("a", NOBODY, "", True, "x")]}, "messages.0", "content"),
+        ({"conversationId": "a", "messages": [libre("a", NOBODY, "\0", True, "x")]}, "messages.0", "content"),
         ({"conversationId": "a", "messages": [libre("a", NOBODY, "x", True, "x")
           | {"children": [libre("b", "a", "y" * 50_001, False, "x")]}]}, "messages.0.children.0", "content"),
     ],
@@ -231,6 +231,40 @@ def test_odd_ones_are_imported_as_far_as_they_go(owner: Caller, item: Any) -> No
 def test_broken_ones_are_refused(owner: Caller, item: Any) -> None:
     (report,) = send(owner, item)["sessions"]
     assert (report["status"], report["error"]) == ("refused", "validation_error")
+
+
+def webui(**said: Any) -> dict[str, Any]:
+    nodes = {"1": {"role": "user", "content": "x"}, "2": {"role": "assistant", "parentId": "1"} | said}
+    return {"history": {"messages": nodes, "currentId": "2"}}
+
+
+def librechat(**said: Any) -> dict[str, Any]:
+    nodes = [libre("1", NOBODY, "x", True, "x"), libre("2", "1", "", False, "y") | said]
+    return {"conversationId": "a", "messages": nodes}
+
+
+@pytest.mark.parametrize(
+    ("item", "left_out"),
+    [
+        (webui(content="", error={"content": "The model is not there."}), {"empty_messages": 1}),
+        (webui(content=None), {"empty_messages": 1}),
+        (webui(), {"empty_messages": 1}),
+        (webui(role="user", content="", files=[{"type": "image"}]), {"images": 1}),
+        (librechat(), {"empty_messages": 1}),
+        (librechat(text=None), {"empty_messages": 1}),
+        (librechat(content=[]), {"empty_messages": 1}),
+        (librechat(content=[{"type": "tool_call"}]), {"tool_calls": 1}),
+        (librechat(content=[{"type": "think"}]), {"thoughts": 1}),
+        (librechat(isCreatedByUser=True, files=[{"type": "image/png"}]), {"images": 1}),
+        ({"chat_messages": [claude("1", None, "human", text="x"), claude("2", None, "assistant", text="")]},
+         {"empty_messages": 1}),
+    ],
+)  # fmt: skip
+def test_a_message_without_text_is_left_out(owner: Caller, item: Any, left_out: dict[str, int]) -> None:
+    """An answer that has failed, or was of nothing but a tool's call; a question that was an image."""
+    (report,) = send(owner, item)["sessions"]
+    assert (report["status"], report.get("left_out")) == ("imported", left_out), report
+    assert [each["content"] for each in conversation(owner, report)["messages"]] == ["x"]
 
 
 def test_a_title_that_is_too_long_is_cut_and_counted(owner: Caller) -> None:

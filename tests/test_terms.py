@@ -196,3 +196,10 @@ def test_what_is_found_is_shown_wherever_it_stands(gap: int, place: int) -> None
         shown = snippet(text, wanted)
         assert "<mark>" in shown
         assert len(shown) < 300
+
+
+@pytest.mark.parametrize("text", ["lorem ipsum " * 4_000 + "walrus", "walrus " + "lorem ipsum " * 4_000])
+@pytest.mark.parametrize("question", ["lorem walrus", "walrus lorem", "ipsum lorem walrus"])
+def test_a_rare_word_is_shown_beside_a_frequent_one(text: str, question: str) -> None:
+    shown = snippet(text, phrases(question))
+    assert all(f"<mark>{word}</mark>" in shown for word in question.split())

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.importers.common import branch, count_files, head, message, newest_leaf
+from services.importers.common import branch, count_files, head, is_empty, message, newest_leaf
 
 ROLES = {"human": "user"}
 LEFT_OUT = {"thinking": "thoughts", "redacted_thinking": "thoughts", "image": "images", "document": "files"}
@@ -32,20 +32,19 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
     left_out["branches"] += len(item["chat_messages"]) - len(shown)
     for name in shown:
         said = nodes[name]
-        if text := _text(said, left_out):
+        before = left_out.total()
+        text = _text(said, left_out)
+        if not is_empty(text, left_out, before):
             role = ROLES.get(said["sender"], said["sender"])
             yield f"chat_messages.{said['at']}", message(role, text, said.get("created_at"), None)
 
 
 def _text(said: dict[str, Any], left_out: Counter[str]) -> str:
     """Return the text of a message, all its blocks, and count what is not text."""
-    before = left_out.total()
     count_files(said.get("attachments"), "file_type", left_out)
     count_files(said.get("files") or said.get("files_v2"), "file_kind", left_out)
     blocks = said.get("content") or [{"type": "text", "text": said.get("text")}]
     texts = [block for block in blocks if block.get("type") == "text"]
     left_out.update(LEFT_OUT.get(block.get("type"), "tool_calls") for block in blocks if block not in texts)
     left_out["citations"] += sum(len(block.get("citations") or ()) for block in texts)
-    text = "\n\n".join(block["text"] for block in texts if block.get("text") and block["text"].strip())
-    left_out["empty_messages"] += not text and left_out.total() == before
-    return text
+    return "\n\n".join(block["text"] for block in texts if block.get("text") and block["text"].strip())

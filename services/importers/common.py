@@ -36,6 +36,12 @@ def count_files(files: Any, kind: str, left_out: Counter[str]) -> None:
         left_out["images" if str(file.get(kind, "")).startswith("image") else "files"] += 1
 
 
+def is_empty(text: Any, left_out: Counter[str], before: int) -> bool:
+    """Return whether a message has no text; it is counted, unless something of it was left out since ``before``."""
+    left_out["empty_messages"] += not text and left_out.total() == before
+    return not text
+
+
 def moment(given: Any) -> str | None:
     """Return a time that is given in seconds, in milliseconds or as text; None where it is none."""
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.importers.common import branch, count_files, head, message, newest_leaf
+from services.importers.common import branch, count_files, head, is_empty, message, newest_leaf
 
 
 def matches(item: dict[str, Any]) -> bool:
@@ -35,7 +35,10 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
         said = nodes[name]
         role = "user" if said.get("isCreatedByUser") else "assistant"
         model = None if said.get("isCreatedByUser") else said.get("model")
-        yield paths[name], message(role, _text(said, left_out), said.get("createdAt"), model)
+        before = left_out.total()
+        text = _text(said, left_out)
+        if not is_empty(text, left_out, before):
+            yield paths[name], message(role, text, said.get("createdAt"), model)
 
 
 def _flat(path: str, items: list[Any]) -> Iterator[tuple[str, dict[str, Any], str | None]]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.importers.common import branch, count_files, head, message, newest_leaf
+from services.importers.common import branch, count_files, head, is_empty, message, newest_leaf
 
 LEFT_OUT = {"reasoning": "thoughts", "tool_calls": "tool_calls", "code_interpreter": "tool_calls"}
 _DETAILS = re.compile(
@@ -39,6 +39,7 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
     left_out["branches"] += len(nodes) - len(shown)
     for name in shown:
         said = nodes[name]
+        before = left_out.total()
         count_files(said.get("files"), "type", left_out)
         left_out["tool_calls"] += len(said.get("tool_calls") or ())
         if said["role"] == "tool":
@@ -47,9 +48,8 @@ def messages(item: dict[str, Any], left_out: Counter[str]) -> Iterator[tuple[str
         text = said.get("content")
         if said["role"] == "assistant" and isinstance(text, str) and "<details" in text:
             text = _without_blocks(text, left_out)
-            if not text:  # it had nothing else
-                continue
-        yield f"history.messages.{name}", message(said["role"], text, said.get("timestamp"), said.get("model"))
+        if not is_empty(text, left_out, before):
+            yield f"history.messages.{name}", message(said["role"], text, said.get("timestamp"), said.get("model"))
 
 
 def _without_blocks(text: str, left_out: Counter[str]) -> str:

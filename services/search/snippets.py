@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from services.search.terms import Phrase, Term, count, locate, terms
@@ -13,7 +14,7 @@ BEFORE_CHARACTERS = 60  # of them, before the first mark
 # A long text is looked through in blocks. Each begins some characters before the end of the one
 # before it, so that a phrase is whole in one of them.
 BLOCK_CHARACTERS, OVERLAP_CHARACTERS = 2_000, 500
-TRIED_STARTS, MAX_WIDENED = 100, 32
+MAX_WIDENED = 32
 JOINER = "\u200d"
 
 Span = tuple[int, int]
@@ -27,7 +28,7 @@ def snippet(text: str, wanted: Sequence[Phrase]) -> str:
     found = sorted(
         (_widened(block, span), number) for number, phrase in enumerate(wanted) for span in _spans(located, phrase)
     )
-    first = _best_start(found, len(wanted))
+    first = _best_start(found)
     spans = _merged(span for span, _ in found)
     left = 0 if first <= BEFORE_CHARACTERS else _snapped(located, first - BEFORE_CHARACTERS, first)
     right = min(left + SNIPPET_CHARACTERS, len(block))
@@ -116,19 +117,18 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def _best_start(found: Sequence[tuple[Span, int]], phrase_count: int) -> int:
+def _best_start(found: Sequence[tuple[Span, int]]) -> int:
     """Return where the first mark is that has the most different phrases near it; ``found`` is sorted."""
-    best, most = 0, 0
-    for place, ((start, _), _) in enumerate(found[:TRIED_STARTS]):
-        near: set[int] = set()
-        for (other, _), phrase in found[place : place + SNIPPET_CHARACTERS]:
-            if other >= start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS or len(near) == phrase_count:
-                break
-            near.add(phrase)
+    best, most, end = 0, 0, 0
+    near = Counter[int]()
+    for (start, _), phrase in found:
+        while end < len(found) and found[end][0][0] < start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS:
+            near[found[end][1]] += 1
+            end += 1
         if len(near) > most:
             best, most = start, len(near)
-        if most == phrase_count:
-            break
+        near[phrase] -= 1
+        near += Counter()  # drops what is not near any more
     return best
 
 
