@@ -122,7 +122,8 @@ def _best_start(found: Sequence[tuple[Span, int]]) -> int:
     best, most, end = 0, 0, 0
     near = Counter[int]()
     for (start, _), phrase in found:
-        while end < len(found) and found[end][0][0] < start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS:
+        shown = start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS
+        while end < len(found) and (found[end][0][1] <= shown or found[end][0][0] == start):  # itself may be longer
             near[found[end][1]] += 1
             end += 1
         if len(near) > most:
