@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -161,6 +162,8 @@ def _output(file: str) -> Iterator[Output]:
     What was in a file before stays until the new content is complete; of a symlink, that is its target.
     """
     try:
+        if any(os.path.exists(file) and each.exists() and each.samefile(file) for each in _database_files()):
+            raise click.ClickException("That is the database itself.")
         status = None if file == "-" or not os.path.exists(file) else os.stat(file)
         if file == "-" or (status and _is_stdout(status)):
             yield Output(file, sys.stdout.buffer)
@@ -170,6 +173,8 @@ def _output(file: str) -> Iterator[Output]:
                 yield Output(file, stream)
         else:
             target = Path(os.path.realpath(file))
+            if target.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             draft = target.with_name(f".{target.name}.{new_id()}")
             try:
                 with open(draft, "xb", opener=_private) as stream:
@@ -181,6 +186,10 @@ def _output(file: str) -> Iterator[Output]:
                 draft.unlink(missing_ok=True)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}.") from None
+
+
+def _database_files() -> list[Path]:
+    return [db.path.with_name(db.path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 def _is_stdout(status: os.stat_result) -> bool:
@@ -203,8 +212,6 @@ def backup(file: str) -> None:
 
     The copy is checked before it takes the name; what was at FILE before stays until then.
     """
-    if os.path.exists(file) and os.path.samefile(file, db.path):
-        raise click.ClickException("That is the database itself.")
     with ExitStack() as stack:
         out = stack.enter_context(_output(file))
         copy = out.draft

@@ -34,6 +34,7 @@ _USERNAME = get_profile("UsernameCasePreserved")
 # Printable to Python, yet not to be seen: fillers, joiners and variation selectors
 # (Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/).
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
+MARKS_LENGTH = 4  # most marks in a row in a name: more are taken for fewer, and cover the lines around them
 _LONG_NUMBER = b"0" * 19  # the shortest integer that may not fit into 64 bits has nineteen digits
 
 
@@ -179,7 +180,22 @@ def normalize_username(name: str) -> str:
     for char in name:
         if printable(char) != char:  # a joiner, which the profile takes beside some letters of Indic scripts
             raise ValueError(_not_allowed(char))
+    _check_marks(name)
     return name
+
+
+def _check_marks(name: str) -> None:
+    """Refuse what stands upon itself (https://www.unicode.org/reports/tr39/#Optional_Detection).
+
+    Raises:
+        ValueError: if a mark is repeated, or there are too many in a row.
+
+    """
+    marks = ""
+    for char in unicodedata.normalize("NFD", name):
+        marks = marks + char if unicodedata.category(char) in ("Mn", "Me") else ""
+        if len(marks) > MARKS_LENGTH or char in marks[:-1]:
+            raise ValueError("Has too many marks on a letter.")
 
 
 def _not_allowed(text: str) -> str:

@@ -119,13 +119,14 @@ class Llm:
         try:
             if response.status_code != 200:
                 raise UpstreamError(f"status {response.status_code} {await _reason(parts)}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":  # a few bytes may be a gigabyte
+            coding = response.headers.get("Content-Encoding", "identity")
+            if coding.lower() != "identity":  # a few bytes may be a gigabyte
                 raise UpstreamError("it is compressed, which was not asked for")
             if not is_event_stream(response.headers.get("Content-Type", "")):
                 raise UpstreamError("it is not an event stream")
             async with aclosing(_events(parts)) as events:
                 async for data in events:
-                    if done := data == "[DONE]":
+                    if done := data.strip() == "[DONE]":
                         reply.finish_reason = reply.finish_reason or "stop"
                         return
                     if delta := _delta(_parse(data), reply):

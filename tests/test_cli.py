@@ -92,10 +92,23 @@ class TestBackup:
         copy.close()
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".backup")]
 
-    def test_refuses_to_replace_the_database(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
-        result = run(app, "backup", str(tmp_path / "parley.db"))
+    @pytest.mark.parametrize("command", [("backup",), ("export", "owner")])
+    @pytest.mark.parametrize("name", ["parley.db", "parley.db-wal", "parley.db-shm", "link"])
+    def test_refuses_to_replace_the_database(
+        self, app: Flask, owner: Caller, tmp_path: Path, command: tuple[str, ...], name: str
+    ) -> None:
+        """Whichever command it is that writes a file, and by whichever name."""
+        owner.session()
+        (tmp_path / "link").symlink_to("parley.db")
+        result = run(app, *command, str(tmp_path / name))
         assert (result.exit_code, "the database itself" in result.output) == (1, True)
-        assert owner.get("/api/sessions").status_code == 200
+        assert len(owner.get("/api/sessions").get_json()["items"]) == 1
+
+    def test_refuses_a_symlink_that_leads_nowhere_else(self, app: Flask, tmp_path: Path) -> None:
+        (tmp_path / "loop").symlink_to("loop")
+        result = run(app, "backup", str(tmp_path / "loop"))
+        assert (result.exit_code, "symbolic links" in result.output) == (1, True)
+        assert (tmp_path / "loop").is_symlink()
 
     def test_says_where_it_cannot_write(self, app: Flask, tmp_path: Path) -> None:
         result = run(app, "backup", str(tmp_path / "missing" / "backup.db"))

@@ -112,6 +112,17 @@ class TestEventStreams:
         pieces = [f"bytes {line[at : at + 1].hex()}" for at in range(len(line))]
         assert answered(owner, f"header Content-Type: {kind}", *pieces)["content"] == "é 😀"
 
+    @pytest.mark.parametrize(
+        "end", ["data: [DONE]", "data:[DONE]", "data:  [DONE] ", "data: [DONE]\t", "data:\ndata: [DONE]"]
+    )
+    def test_the_mark_of_the_end_may_have_white_space_round_it(self, owner: Caller, end: str) -> None:
+        reply = answered(owner, "say a", f"bytes {end.encode().hex()}0a0a", "raw no JSON")
+        assert (reply["content"], reply["metadata"]["finish_reason"]) == ("a", "stop")
+
+    @pytest.mark.parametrize("coding", ["identity", "Identity"])
+    def test_no_coding_by_its_name_is_none(self, owner: Caller, coding: str) -> None:
+        assert answered(owner, f"header Content-Encoding: {coding}", "say a")["content"] == "a"
+
     def test_a_name_in_another_case_is_another_name(self, owner: Caller) -> None:
         line = b'DATA: {"choices": [{"delta": {"content": "X"}}]}\n\n'
         assert answered(owner, f"bytes {line.hex()}", "say a")["content"] == "a"

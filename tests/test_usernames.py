@@ -38,6 +38,8 @@ GOOD = [
     ("王小明", "王小明"),
     ("田中・太郎", "田中・太郎"),
     ("한국", "한국"),
+    ("Nguyễn Ấ", "Nguyễn Ấ"),
+    ("ᾅ", "ᾅ"),
     ("\u1112\u1161\u11ab", "한"),
 ]
 BAD = {
@@ -88,6 +90,10 @@ BAD = {
     "lone surrogate": "a\udcff",
     "a letter's tail": "l\u00b7",
     "a null": "a\0b",
+    "a mark twice": "zoe\u0308\u0308",
+    "a mark twice, once within a letter": "\u00eb\u0308",
+    "a flood of marks": "a" + "".join(map(chr, range(0x300, 0x310))),
+    "marks that are no letter's": "\u0301" * 60,
 }
 names = st.text(
     st.one_of(
