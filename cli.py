@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -268,6 +269,8 @@ def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> No
     summary = transfer.Summary()
     problems = []
     with jsonstream.seekable(file) as lines:
+        if zipfile.is_zipfile(lines):  # which is how these exports come
+            raise click.ClickException("That is a ZIP archive: unpack it, and import the JSON file in it.")
         size = lines.seek(0, os.SEEK_END)
         with _progress(size, "Bytes") as bar:
             for report in transfer.take_in(user_id, lines, duplicate, dry_run):

@@ -209,6 +209,15 @@ def test_the_example_receiver_says_what_it_needs() -> None:
     assert (done.returncode, done.stderr.count(b"\n"), b"RESTART_SECRET" in done.stderr) == (1, 1, True)
 
 
+def test_the_readme_names_every_module_and_folder_of_the_code() -> None:
+    _, table = (ROOT / "README.md").read_text().split("## Change it")
+    folders = {path.parent.relative_to(ROOT).parts[0] + "/" for path in ROOT.glob("[a-z]*/__init__.py")} | {
+        "migrations/"
+    }
+    for name in {path.name for path in ROOT.glob("*.py")} | folders - {"tests/", "benchmarks/"}:
+        assert f"`{name}`" in table, name
+
+
 def test_only_the_needed_files_go_into_the_image() -> None:
     """The image gets what .dockerignore lets through: all of the modules, the licence, and nothing else."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,13 @@ class TestCommands:
         assert "0 imported, 0 skipped, 3,000 refused." in done.output
         assert "And 2,000 more." in done.output
         assert done.output.count("Line ") == 1_000
+
+    def test_an_archive_is_to_be_unpacked_first(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+            archive.writestr("conversations.json", "[]")
+        done = app.test_cli_runner().invoke(args=["import", "owner", str(tmp_path / "export.zip")])
+        assert (done.exit_code, done.output.count("\n")) == (1, 1)
+        assert "unpack it" in done.output
 
     def test_what_goes_wrong_is_said(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
         run = app.test_cli_runner().invoke
