@@ -11,7 +11,7 @@ run: $(RUN_READY) ## serve, with SQLite in data/
 	$(BIN)/python app.py
 
 test: $(DEV_READY) ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical
 
 drills: $(DEV_READY) ## the slow ones: kill -9, full disks, stalled clients, a browser
 	$(BIN)/python -m pytest -m drill
