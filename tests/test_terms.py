@@ -175,6 +175,9 @@ def test_a_snippet_is_a_piece_of_the_text_with_its_marks(text: str, filler: int)
         "ﾊﾞ",
         "\u1100\u1161",
         "ﷺ",
+        "\u0301\u0327",
+        "a\u0301\u0327" + "\u0301\u0327" * 1_000,
+        "\u0345" * 1_000 + "\u0327" * 1_000,
     ],
 )
 def test_the_longest_texts_take_no_longer_than_they_are_long(piece: str) -> None:

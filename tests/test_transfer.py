@@ -8,6 +8,8 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 import models
 from database import db
-from services import documents, transfer
+from services import documents, markdown, transfer
 from tests.conftest import Caller, message, rows
 from tests.served import ROOT, environment
 
@@ -345,3 +347,29 @@ class TestCommands:
             assert done.exit_code == 1
             assert "Traceback" not in done.output
         assert not (tmp_path / "b").exists()
+
+
+def step_by_step(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of an answer, each made in a new thread: whichever is free goes on with it."""
+
+    def step() -> bytes | None:
+        try:
+            return next(pieces, None)
+        finally:
+            if not db.is_closed():
+                db.close()
+
+    while (piece := ThreadPoolExecutor(1).submit(step).result()) is not None:
+        yield piece
+
+
+def test_an_answer_goes_on_in_whichever_thread_is_free(owner: Caller) -> None:
+    """A client that takes its time lets its thread go, and the next one may not have used the database yet."""
+    large = [owner.imported(*(message("x" * 50_000) for _ in range(60))) for _ in range(2)]
+    owner.session()
+    user_id = owner.get("/api/auth/me").get_json()["id"]
+    assert len(b"".join(step_by_step(transfer.export_all(user_id))).splitlines()) == 3
+    for each in (documents.export, documents.conversation, markdown.export):
+        document = each(user_id, large[0]["id"])
+        assert not isinstance(document, bytes)
+        assert b"".join(step_by_step(document)).count(b"x" * 50_000) == 60

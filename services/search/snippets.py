@@ -121,9 +121,9 @@ def _best_start(found: Sequence[tuple[Span, int]]) -> int:
     """Return where the first mark is that has the most different phrases near it; ``found`` is sorted."""
     best, most, end = 0, 0, 0
     near = Counter[int]()
-    for (start, _), phrase in found:
-        shown = start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS
-        while end < len(found) and (found[end][0][1] <= shown or found[end][0][0] == start):  # itself may be longer
+    for place, ((start, _), phrase) in enumerate(found):
+        last = start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS
+        while end < len(found) and (end <= place or found[end][0][1] <= last):
             near[found[end][1]] += 1
             end += 1
         if len(near) > most:

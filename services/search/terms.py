@@ -54,6 +54,11 @@ INVISIBLE = re.compile("[\u0640\u034f\u115f\u1160\u3164\u180b-\u180f\ufe00-\ufe0
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]").match
 VOICED = re.compile("[\u3099\u309a\uff9e\uff9f]")  # Kana's marks; of half width they are composed only in NFKC
 CACHED_CHARACTERS = 65_536
+# Most marks that are taken together with a letter, as in Unicode's stream-safe text. Putting them in order takes the
+# square of their number, and holds up all threads: 3 s for 50,000.
+MAX_MARKS = 30
+_MARKS = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x20000))))
+_FLOOD = re.compile(f"[{_MARKS}]{{{MAX_MARKS + 1}}}")
 
 
 class Term(NamedTuple):
@@ -210,7 +215,9 @@ def _split(folded: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _is_decomposed(text: str) -> bool:
-    return not text.isascii() and bool(not unicodedata.is_normalized("NFC", text) or VOICED.search(text))
+    return not text.isascii() and bool(
+        _FLOOD.search(text) or not unicodedata.is_normalized("NFC", text) or VOICED.search(text)
+    )
 
 
 def _compose(cluster: str) -> str:
@@ -223,9 +230,10 @@ def _clusters(text: str) -> Iterator[str]:
     """Yield each character together with what may become one with it: marks, and the later letters of a syllable."""
     start = 0
     for place, character in enumerate(islice(text, 1, None), 1):
-        if not (
+        joins = (
             unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff" or VOICED.match(character)
-        ):
+        )
+        if not joins or place - start > MAX_MARKS:
             yield text[start:place]
             start = place
     if text:
