@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -121,13 +122,23 @@ def test_what_a_stalled_reader_takes_at_last_is_whole(home: Home) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def test_searches_of_one_user_leave_threads_for_another(home: Home) -> None:
+def test_slow_work_of_one_user_leaves_threads_for_another(home: Home) -> None:
+    messages = [{"role": "user", "content": f"needle {number}", "metadata": {"n": number}} for number in range(20_000)]
+    body = json.dumps({"session": {}, "messages": messages}).encode()
+    fields = {"Content_Length": len(body), "Content_Type": "application/json"}
     with ExitStack() as stack:
-        for _ in range(60):
-            stack.enter_context(home.ask("/api/sessions?q=word1*%20xxx%20word", home.greedy))
-        began = time.monotonic()
-        assert home.server.request("GET", "/api/sessions?q=word7", token=home.other)[0] == 200
-        assert time.monotonic() - began < 2
+        imports = [stack.enter_context(home.server.connect()) for _ in range(24)]
+        for connection in imports:
+            connection.sendall(head("POST", "/api/sessions/import", home.greedy, **fields) + body[:-1])
+        for connection in imports:
+            connection.sendall(body[-1:])
+        time.sleep(0.1)
+        assert home.server.request("GET", f"{home.own}/prompt", token=home.other)[0] == 200  # in the same pool
+        answered, _, _ = select.select(imports, [], [], 0)
+        assert len(answered) < 12  # it has not waited until most of them were done
+        for connection in imports:
+            connection.settimeout(60)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 201")
 
 
 @pytest.mark.parametrize("connections", [1, 10])
