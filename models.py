@@ -179,13 +179,17 @@ class Move(Table):
     @staticmethod
     def count_since(user_id: str, seq: int) -> int:
         """Return how many moves of a user's there have been since one."""
-        return Move.known(user_id)[1] - seq
+        return Move.last(user_id) - seq
 
     @staticmethod
-    def known(user_id: str) -> tuple[int, int]:
-        """Return the ``seq`` of a user's first and last known move, 0 where there are none."""
-        first, last = (query(user_id=user_id).fetchone()[0] or 0 for query in (Move._first, Move._last))
-        return first, last
+    def first(user_id: str) -> int:
+        """Return the ``seq`` of a user's oldest known move, 0 where there is none."""
+        return Move._first(user_id=user_id).fetchone()[0] or 0
+
+    @staticmethod
+    def last(user_id: str) -> int:
+        """Return the ``seq`` of a user's newest move, 0 where there is none."""
+        return Move._last(user_id=user_id).fetchone()[0] or 0
 
 
 class AlreadyImported(Exception):
@@ -304,25 +308,28 @@ class Session(Table):
             PageTooOld: where moves since then have been forgotten.
 
         """
+        below = place.below if place else ("~", "", "")
+        values: dict[str, Any] = dict(zip(("updated_at", "created_at", "id"), below, strict=True))
+        if place is None:
+            rows, _, more = _some(Session._below(user_id=user_id, **values), limit, characters)
+            if not more:  # the whole list: one statement, without the tenth that a transaction costs
+                return [Session._dict(row) for row in rows], None
         with db.reading():
-            first, last = Move.known(user_id)
-            place = place or PageState(("~", "", ""), last)
-            if place.seq < first - 1:
-                raise PageTooOld
-            values: dict[str, Any] = dict(zip(("updated_at", "created_at", "id"), place.below, strict=True))
             risen: list[dict[str, Any]] = []
-            if place.seq < last:
+            if place:
+                if place.seq < Move.first(user_id) - 1:
+                    raise PageTooOld
                 passed = Session._risen(user_id=user_id, seq=place.seq, **values)
                 rows, characters, more = _some(passed, limit, characters)
                 risen = sorted((Session._dict(row) for row in rows), key=Session._order, reverse=True)
                 if more:
-                    return risen, PageState(place.below, rows[-1][-1])
+                    return risen, PageState(below, rows[-1][-1])
             rest = Session._below(user_id=user_id, **values)
             rows, _, more = _some(rest, limit - len(risen), characters)
-        below = [Session._dict(row) for row in rows]
-        if not more:
-            return risen + below, None
-        return risen + below, PageState(Session._order(below[-1]) if below else place.below, last)
+            items = [Session._dict(row) for row in rows]
+            if not more:
+                return risen + items, None
+            return risen + items, PageState(Session._order(items[-1]) if items else below, Move.last(user_id))
 
     @staticmethod
     def _dict(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -439,10 +446,13 @@ class Session(Table):
 def _some(cursor: Any, limit: int, characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:
     """Read rows of sessions until there are enough; return them, the characters left, and whether there are more."""
     rows: list[tuple[Any, ...]] = []
-    while len(rows) < limit and characters > 0 and (row := cursor.fetchone()):
+    more = False
+    for row in cursor:
+        more = len(rows) == limit or characters <= 0
+        if more:
+            break
         rows.append(row)
         characters -= SESSION_CHARACTERS + len(row[2] or "")
-    more = cursor.fetchone() is not None
     cursor.close()
     return rows, characters, more
 

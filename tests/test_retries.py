@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 
 from database import db
+from errors import HandOver
 from models import Draft
 from tests.conftest import Caller, Upstream, message, rows
 from tests.receiver import SECRET, Receiver
@@ -262,3 +263,21 @@ def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: 
     assert first.status_code == 201
     made = {table: number - before[table] for table, number in count().items()}
     assert sum(made.values()) == (4 if "import" in path else 1)
+
+
+def test_who_keeps_others_waiting_does_not_wait_for_a_twin(app: Flask, owner: Caller, receiver: Receiver) -> None:
+    """In the loop and in a group of writes, which holds the lock that the twin may want, it is handed over."""
+    path = f"/api/sessions/{owner.session()['id']}/actions/slow-30"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: (ask(Caller(app.test_client(), owner.token), path, {}), db.close())[0])
+        deadline = time.monotonic() + 10
+        while not rows("SELECT * FROM webhook_runs"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        began = time.monotonic()
+        headers = {"Authorization": f"Bearer {owner.token}", "Idempotency-Key": "a key"}
+        with pytest.raises(HandOver), db.writing():
+            app.test_client().post(path, json={}, headers=headers, environ_base={"parley.may_wait": False})
+        assert time.monotonic() - began < 5
+        assert first.result(timeout=30).status_code == 201
+    assert len(receiver.received) == 1

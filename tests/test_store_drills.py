@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
@@ -115,13 +116,14 @@ def test_a_large_list(large: Large) -> None:
         process = psutil.Process(server.process.pid)
         for _ in range(50):
             client("GET", "/api/sessions?limit=5")
+        before = most = process.memory_info().rss
+        client._connection.request("GET", "/api/sessions", headers=client._headers)
+        answer, pieces = client._connection.getresponse(), []
+        while piece := answer.read(MIB):
+            pieces.append(piece)
+            most = max(most, process.memory_info().rss)
         with others(server, large.bob) as took:
-            before = most = process.memory_info().rss
-            client._connection.request("GET", "/api/sessions", headers=client._headers)
-            answer, pieces = client._connection.getresponse(), []
-            while piece := answer.read(MIB):
-                pieces.append(piece)
-                most = max(most, process.memory_info().rss)
+            assert len(client("GET", "/api/sessions")[1]["items"]) == COUNT
         items = json.loads(b"".join(pieces))["items"]
     assert len({item["id"] for item in items}) == len(items) == COUNT
     order = [(item["updated_at"], item["created_at"], item["id"]) for item in items]
@@ -216,32 +218,42 @@ def test_a_very_long_session_goes_while_others_write(tmp_path: Path) -> None:
 
 
 def test_twins_hold_nobody(tmp_path: Path) -> None:
-    """Sixteen connections of one user that send each request four times at once, all with one key."""
+    """Connections of one user that send each request several times at once, one behind the other, all with one key."""
     data = tmp_path / "data"
     alice, bob = make_user(data, "alice"), make_user(data, "bob")
     done = threading.Event()
     answers: dict[str, set[str]] = {}
+    body = b'{"role":"user","content":"x"}'
 
     def twins(server: Served, path: str, number: int) -> int:
         sent = 0
-        with Client(server, alice) as client:
+        with server.connect() as connection, connection.makefile("rb") as incoming:
             while not done.is_set():
-                client._headers["Idempotency-Key"] = key = f"{number // 4} {sent // 4}"
-                status, answer = client("POST", path, {"role": "user", "content": "x" * 50})
-                if status == 201:
-                    answers.setdefault(key, set()).add(answer["id"])
-                else:
-                    assert (status, answer["error"]) in ((409, "conflict"), (429, "rate_limited"))
-                sent += 1
+                key = f"{number // 4} {sent // 4}"
+                head = (
+                    f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice}\r\nIdempotency-Key: {key}\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
+                connection.sendall((head.encode() + body) * 4)
+                for _ in range(4):
+                    status = int(incoming.readline().split()[1])
+                    content = json.loads(incoming.read(int(http.client.parse_headers(incoming)["Content-Length"])))
+                    if status == 201:
+                        answers.setdefault(key, set()).add(content["id"])
+                    else:
+                        assert (status, content["error"]) in ((409, "conflict"), (429, "rate_limited"))
+                    sent += 1
         return sent
 
     with Served(data) as server, ThreadPoolExecutor(16) as pool:
         _, session, _ = server.request("POST", "/api/sessions", None, alice)
         path = f"/api/sessions/{session['id']}/messages"
         sending = [pool.submit(twins, server, path, number) for number in range(16)]
-        with others(server, bob) as took:
-            time.sleep(5)
-        done.set()
+        try:
+            with others(server, bob) as took:
+                time.sleep(8)
+        finally:
+            done.set()
         assert sum(each.result(timeout=30) for each in sending) > 100
         _, found, _ = server.request("GET", path.removesuffix("/messages"), token=alice)
     assert_hardly_noticed(took)

@@ -75,22 +75,26 @@ class Channel:
         self.requests = [Request()]
 
 
-def busy(*arguments: Any) -> None:
-    error = peewee.OperationalError("database is locked")
-    error.sqlite_errorname = "SQLITE_BUSY"  # type: ignore[attr-defined]
-    raise error
+def failing(name: str) -> Callable[..., None]:
+    def fail(*arguments: Any) -> None:
+        error = peewee.OperationalError(name)
+        error.sqlite_errorname = name  # type: ignore[attr-defined]
+        raise error
+
+    return fail
 
 
 @pytest.mark.parametrize(
     ("trouble", "refusal"),
     [
-        (lambda patch: None, None),
-        (lambda patch: patch.setattr(Database, "commit", busy), "database_busy"),
-        (lambda patch: patch.setattr(Database, "writing", busy), "database_busy"),
+        (None, None),
+        (("commit", "SQLITE_BUSY"), "database_busy"),
+        (("writing", "SQLITE_BUSY"), "database_busy"),
+        (("commit", "SQLITE_FULL"), None),  # each is tried alone: what frees room gets through
     ],
 )
 def test_without_its_commit_nothing_is_answered(
-    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Any], None], refusal: str | None
+    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: tuple[str, str] | None, refusal: str | None
 ) -> None:
     writer = Writer(app, lambda channel: None, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
@@ -98,15 +102,16 @@ def test_without_its_commit_nothing_is_answered(
     monkeypatch.setattr(writer, "_answer", lambda task: Response.of(app, dict(environ)))
     channels: Any = [Channel(), Channel()]
     with monkeypatch.context() as patch:
-        trouble(patch)
+        if trouble:
+            patch.setattr(Database, trouble[0], failing(trouble[1]))
         writer._answer_together(channels)
     requests = [channel.requests[0] for channel in channels]
-    if refusal is None:
+    if trouble is None:
         assert [request.response.status for request in requests] == ["201 CREATED"] * 2
         assert len(rows("SELECT * FROM sessions")) == 2
     else:
         assert [request.response for request in requests] == [None] * 2
-        assert [request.refusal.code for request in requests] == [refusal] * 2
+        assert [request.refusal and request.refusal.code for request in requests] == [refusal] * 2
         assert [request.rewound for request in requests] == [1] * 2
         assert rows("SELECT * FROM sessions") == []
     writer.close()
