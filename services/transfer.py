@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 
 import errors
 import jsonstream
+from database import db
 from errors import ApiError, Missing
 from models import AlreadyImported, GoneMeanwhile, PageState, Session
 from schemas import BLANK, ImportDocument, MessageRow, NewSystemPrompt
@@ -31,8 +32,10 @@ def export_all(user_id: str) -> Iterator[bytes]:
     """Yield the export document of each of the user's sessions, as lines (https://github.com/ndjson/ndjson-spec)."""
     place: PageState | None = None
     while True:
+        db.prepare()
         sessions, place = Session.page(user_id, PAGE_LENGTH[1], place)
         for session in sessions:
+            db.prepare()  # since the line before, the client may have had it waiting
             try:
                 document = documents.export(user_id, session["id"])
             except Missing:  # deleted meanwhile
