@@ -25,6 +25,9 @@ LARGE_BYTES = 1_048_576
 SLICE_BYTES = 131_072
 # Most values of one document that are in memory at once; as lists or objects, about 120 MB.
 MOST_VALUES = 1_000_000
+# Longest string, as an upper limit: one of 60 MB takes the interpreter lock for 0.3 s, whatever is done with it.
+MOST_TEXT_BYTES = 16_777_216
+MOST_DIGITS = 262_144  # of one number, about
 MOST_DEPTH = 1_024  # the parser's own
 GUESS_BYTES = 32_768  # the end of a slice, in which it looks for where it may end
 MOST_MISSES = 2  # after so many wrong guesses in a row, no more are made
@@ -43,6 +46,9 @@ _SHALLOW = rb"[\[{]" + _TEXT + rb"(?:" + _FLAT + _TEXT + rb")*+[\]}]"
 # a run of these: a message is less than one step then, and not four. Nothing, if the text ends before that.
 _ONE = re.compile(_TEXT + rb"(" + _SHALLOW + rb"|[\[\]{}]|)", re.DOTALL)
 _RUN = re.compile(_TEXT + rb"(" + _SHALLOW + rb"(?:" + _TEXT + _SHALLOW + rb"){0,31}+|[\[\]{}]|)", re.DOTALL)
+# Up to the last comma before the next bracket, but for those in strings.
+_BARE = rb'[^",\[\]{}]*+(?:"' + _STRING_REST + rb'"[^",\[\]{}]*+)*+'
+_TO_COMMA = re.compile(rb"(?:" + _BARE + rb",)++", re.DOTALL)
 _CLOSING = {b"[": b"]", b"{": b"}"}
 _COUNTED = (b",", b"[", b"{")
 _PLACE = secrets.token_hex(16)  # stands for a large member among the small ones before it
@@ -73,7 +79,7 @@ def load(file: IO[bytes], compact: Compact | None = None) -> Any:
 
     Raises:
         ValueError: if it is not one value of JSON.
-        ApiError: ``validation_error``, if it has more than MOST_VALUES.
+        ApiError: ``validation_error``, if it has more than MOST_VALUES, or a string of more than MOST_TEXT_BYTES.
 
     """
     reader = Reader(file, compact)
@@ -286,6 +292,11 @@ class Reader:
         size = 0 if single else SLICE_BYTES
         for after, token in self._tokens(start, _ONE if single else _RUN):
             lone = len(token) == 1
+            if token == b",":
+                if depth == 1 and after - start > SLICE_BYTES:
+                    yield Piece(start, after - 1, after - 1, False)
+                    start = after - 1
+                continue
             if lone and token in b"[{":
                 depth += 1
                 if depth == 2:
@@ -309,14 +320,27 @@ class Reader:
         raise BrokenError("no end")
 
     def _tokens(self, start: int, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-        """Yield what a pattern finds outside of strings, each with the offset after it."""
-        in_string = False
+        """Yield what a pattern finds outside of strings, each with the offset after it.
+
+        Besides, where there is no bracket for long, some of the commas.
+
+        Raises:
+            BrokenError: for what is no JSON for certain.
+
+        """
+        in_string, digits = False, 0
         while part := self.read(start, start + SLICE_BYTES):
             at = 0
             if not in_string:
                 for match in pattern.finditer(part):
-                    at = match.end()
+                    begun, at = at, match.end()
                     if not (token := match[1]):
+                        if comma := _TO_COMMA.match(part, begun, at):
+                            yield start + comma.end(), b","
+                        bare = not comma and at == len(part) and b'"' not in part and part.strip(_BLANK)
+                        digits = digits + at if bare else 0
+                        if digits > MOST_DIGITS:
+                            raise BrokenError("a number without an end")
                         break
                     yield start + at, token
                 if at < len(part):  # at a string that does not end in this part
@@ -348,9 +372,11 @@ class Reader:
 
         Raises:
             BrokenError: if they are not JSON.
-            ApiError: ``validation_error``, if they have more than the budget.
+            ApiError: ``validation_error``, if they have more than the budget, or a string is too long.
 
         """
+        if piece.opened - piece.start > MOST_TEXT_BYTES:
+            raise _refusal(f"Has a string of more than {MOST_TEXT_BYTES:,} bytes.")
         text = self.read(piece.start, piece.opened).lstrip(_BLANK)
         has_large = piece.opened < piece.end
         cost = sum(map(text.count, _COUNTED))
@@ -374,4 +400,8 @@ def _key_of_place(members: dict[str, Any]) -> str:
 
 
 def _too_many_values() -> ApiError:
-    return ApiError("validation_error", {"_schema": [f"Has more than {MOST_VALUES:,} values."]})
+    return _refusal(f"Has more than {MOST_VALUES:,} values.")
+
+
+def _refusal(message: str) -> ApiError:
+    return ApiError("validation_error", {"_schema": [message]})

@@ -22,6 +22,7 @@ what was large. What of waitress is leaned on is listed in tests/test_waitress.p
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 from flask import Flask
@@ -35,6 +36,10 @@ from server.lock import take_lock
 from server.loop import Service
 from services import search
 from store import deletion
+
+# A thread that computes keeps the interpreter lock for so long from the loop, which asks for it anew
+# after each call of the system. With Python's 5 ms, ten exports as Markdown held others for 200 ms.
+SWITCH_SECONDS = 0.0005
 
 
 def serve(app: Flask) -> None:
@@ -51,6 +56,7 @@ def serve(app: Flask) -> None:
     service = Service(app)
     service.install_signal_handlers()
     hint = "" if User.existing().exists() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     log.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])

@@ -27,6 +27,8 @@ class Writer:
     """
 
     MOST = 32  # requests in one transaction
+    # With this much to parse, others wait for a group for 5 ms: 32 of wide metadata took 100.
+    MOST_BYTES = 65_536
 
     def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None], move: Callable[[Channel], None]) -> None:
         self._queue: FairQueue[Channel] = FairQueue()
@@ -44,8 +46,10 @@ class Writer:
     def _run(self) -> None:
         while found := self._queue.get():
             channels = [found[1]]
-            while len(channels) < self.MOST and (more := self._queue.get_nowait()):
+            size = _body_length(found[1])
+            while len(channels) < self.MOST and size < self.MOST_BYTES and (more := self._queue.get_nowait()):
                 channels.append(more[1])
+                size += _body_length(more[1])
             if len(channels) > 1:
                 self._answer_together(channels)
             for each in channels:
@@ -95,3 +99,7 @@ class Writer:
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer
+
+
+def _body_length(channel: Channel) -> int:
+    return int(channel.requests[0].headers.get("CONTENT_LENGTH", 0))

@@ -23,9 +23,13 @@ def take_lock(database: Path) -> int | None:
         The descriptor that holds the lock, None where the file system has no locks.
 
     Raises:
-        StartError: if another server has it, or the file cannot be made.
+        StartError: if another server has it, or the file cannot be made, or the database has two names.
 
     """
+    if (
+        database.exists() and database.stat().st_nlink > 1
+    ):  # each name has a lock of its own, and a write-ahead log: that would be fatal
+        raise StartError(f"The database {database} has a second name (a hard link). Remove one, or make a copy.")
     path = Path(f"{database.resolve()}.lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

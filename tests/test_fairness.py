@@ -122,6 +122,49 @@ def test_what_a_stalled_reader_takes_at_last_is_whole(home: Home) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/export", "/api/sessions", "{long}", "{long}/export", "{long}/export?format=markdown"]
+)
+def test_whatever_is_sent_in_parts_is_whole_for_one_who_reads_now_and_then(home: Home, path: str) -> None:
+    """So it is gone on with by other threads, at any place in it: between two sessions, too."""
+    document = {"session": {}, "messages": [{"role": "user", "content": "x" * 8_000}] * 10}
+    lines = b"".join(json.dumps(document | {"session": {"title": f"session {n}"}}).encode() + b"\n" for n in range(200))
+    fields = {"Content-Type": "application/x-ndjson"}
+    assert home.server.request("POST", "/api/import?duplicate=1", lines, home.greedy, fields)[0] == 200
+    session = home.server.request("POST", "/api/sessions", {}, home.greedy)[1]
+    for _ in range(400):
+        session = home.server.request("POST", "/api/sessions", {"title": "t"}, home.greedy)[1]
+        prompt = f"/api/sessions/{session['id']}/system-prompt"
+        assert home.server.request("PATCH", prompt, {"system_prompt": "p" * 2_000}, home.greedy)[0] == 200
+    path = path.format(long=home.long)
+    quick = home.server.request("GET", path, token=home.greedy)[1]
+    with home.ask(path, home.greedy) as connection, http.client.HTTPResponse(connection) as answer:
+        answer.begin()
+        taken = []
+        while part := answer.read(1_500_000):  # more than is kept for it
+            taken.append(part)
+            time.sleep(0.05)
+    if path == "/api/export":
+        assert len(b"".join(taken).splitlines()) == len(quick.splitlines()) == 602
+    elif "markdown" not in path:
+        assert len(json.loads(b"".join(taken))) == len(quick)
+    else:
+        assert len(b"".join(taken)) == len(quick)
+
+
+def test_what_computes_leaves_the_interpreter_to_others(home: Home) -> None:
+    text = "# a\n\n* b `c` [d](e)\n\n|a|b|\n|-|-|\n|c|d|\n" * 1_000
+    document = {"session": {}, "messages": [{"role": "user", "content": text}] * 60}
+    made = home.server.request("POST", "/api/sessions/import", document, home.greedy)[1]
+    path = f"/api/sessions/{made['session']['id']}/export?format=markdown"
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(home.ask(path, home.greedy, room=MIB))
+        with watched(home, home.other) as taken:
+            time.sleep(3)
+    assert sum(each > 0.05 for each in taken) < len(taken) / 20
+
+
 def test_slow_work_of_one_user_leaves_threads_for_another(home: Home) -> None:
     messages = [{"role": "user", "content": f"needle {number}", "metadata": {"n": number}} for number in range(20_000)]
     body = json.dumps({"session": {}, "messages": messages}).encode()

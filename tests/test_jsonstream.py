@@ -204,6 +204,54 @@ def test_more_values_than_memory_is_for_are_refused(raw: bytes, monkeypatch: pyt
     assert load(b'{"a":"%s"}' % (b",[{" * 500_000)) == {"a": ",[{" * 500_000}  # which are none
 
 
+@pytest.mark.real_sizes
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":[%s1]}' % (b"1.23456789," * 500_000),
+        b'{"a":[%s1]}' % (b'"abcdefgh",' * 500_000),
+        b'{"a":[%s1]}' % (b'",[{\\"",' * 150_000),
+        b'{"a":[%s1]}' % (b'"%s" ,\n' % (b"x" * 200_000) * 30),
+        b'{"a":{%s}}' % b",".join(b'"key %d" : "a"' % number for number in range(300_000)),
+        b'[{"b":true},%s{"b":[]}]' % (b"null,\n" * 900_000),
+    ],
+    ids=["numbers", "strings", "brackets in strings", "long strings", "members", "between objects"],
+)
+def test_what_has_no_brackets_is_parsed_in_slices_too(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    def parse(text: bytes) -> Any:
+        lengths.append(len(text))
+        return parse_json(text)
+
+    monkeypatch.setattr(jsonstream, "parse_json", parse)
+    assert load(raw) == json.loads(raw)
+    assert max(lengths) < 4 * jsonstream.SLICE_BYTES
+    value = json.loads(raw)
+    assert [item for _, item in items(raw)] == (value if isinstance(value, list) else [value])
+    assert max(lengths) < 4 * jsonstream.SLICE_BYTES
+
+
+@pytest.mark.real_sizes
+@pytest.mark.parametrize("before", [b"", b"1.", b"-", b"1,2,", b'"a",'])
+def test_a_number_that_has_no_end_is_not_parsed(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = b'{"a":[%s%s]}' % (before, b"1" * 5_000_000)
+    monkeypatch.setattr(
+        jsonstream, "parse_json", lambda text: parse_json(text) if len(text) < 1_000 else pytest.fail("parsed")
+    )
+    with pytest.raises(ValueError, match="number"):
+        load(raw)
+
+
+@pytest.mark.real_sizes
+def test_a_string_has_a_length_up_to_which_it_is_parsed() -> None:
+    assert load(b'{"a":["%s"]}' % (b"x" * 10_000_000)) == {"a": ["x" * 10_000_000]}
+    long = b'{"a":["%s"]}' % (b"x" * 17_000_000)
+    with pytest.raises(ApiError, match="validation_error"):
+        load(long)
+    assert [item for _, item in items(b'[{"a":1},%s,{"b":2}]' % long)] == [{"a": 1}, "validation_error", {"b": 2}]
+
+
 @pytest.mark.drill
 @pytest.mark.real_sizes
 @pytest.mark.parametrize(

@@ -62,6 +62,18 @@ def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
         assert server.request("GET", "/api/sessions", token=token)[0] == 200
 
 
+@pytest.mark.parametrize("name", ["parley.db", "other.db"])
+def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    make_user(data)
+    os.link(data / "parley.db", data / "other.db")
+    (line,) = start_in_vain(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
+    assert "hard link" in line
+    (data / "other.db").unlink()
+    with Served(data) as server:
+        assert server.request("GET", "/readyz")[0] == 200
+
+
 def test_what_runs_in_the_first_is_let_run(tmp_path: Path, upstream: Upstream) -> None:
     data = tmp_path / "data"
     token = make_user(data)
