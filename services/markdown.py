@@ -90,7 +90,7 @@ def sanitize(content: str) -> str:
     """Return a message as Markdown that is safe in CommonMark and GFM, and leaves what follows it alone."""
     text = re.sub(r"\r\n?", "\n", content).replace("\0", "\ufffd")
     try:
-        return _render(_parser().parse(text, {"steps": MAX_STEPS}))
+        return _render(_parser().parse(text, {"steps": MAX_STEPS - _encoding_steps(text)}))
     except _NotPlainError:
         return _indent(text.strip("\n"), CODE_INDENT)
 
@@ -121,6 +121,13 @@ def _parser() -> MarkdownIt:
     parser.block.ruler.enable("table")
     parser.inline.ruler.before("text", "steps", _count_inline)
     return parser
+
+
+def _encoding_steps(text: str) -> int:
+    """Return what it takes to write the addresses in a text, of which one that is not ASCII is encoded byte by byte."""
+    if text.isascii() or "://" not in text:
+        return 0
+    return sum(len(found[0].encode()) - len(found[0]) for found in ADDRESS.finditer(text)) // 2
 
 
 def _spend(env: Any, steps: int) -> None:

@@ -476,6 +476,7 @@ COSTLY: list[Callable[[int], str]] = [
         for pair in [("[", "]"), ("[", "](http://b)"), ("![", "](http://b)"), ("*a ", " a*"), ("~~a ", " a~~")]
     ),
     nested("[", "]", "[a]: http://b\n\n"),
+    *(repeated(unit, "http://") for unit in ["漢", "🚀", "é.", "🚀" * 500 + " http://b/"]),
     lambda length: "[a]: http://b\n\n" + "[" * 1_000 + "a" * (length - 2_000) + "]" * 1_000,
     lambda length: "[a]: http://b/" + "x" * (length // 2) + "\n\n" + "[a]" * (length // 6),
     lambda length: "a|" * (length // 8) + "\n" + "-|" * (length // 8) + "\n" + "x\n" * (length // 4),
