@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 from errors import ApiError
 from values import parse_json
 
-# What is smaller is parsed in one go: 10 ms at most, whatever is in it.
+# What is smaller is parsed in one go.
 LARGE_BYTES = 1_048_576
 # A large array or object is parsed in slices of about this size.
 SLICE_BYTES = 131_072
@@ -221,7 +221,7 @@ class Reader:
                     members, cost = kept, len(kept)
             budget -= cost
             if budget < 0:
-                raise _too_many_values()
+                raise _too_many_values(MOST_VALUES)
             if opening == b"[":
                 value += members
             else:
@@ -379,12 +379,9 @@ class Reader:
             raise _refusal(f"Has a string of more than {MOST_TEXT_BYTES:,} bytes.")
         text = self.read(piece.start, piece.opened).lstrip(_BLANK)
         has_large = piece.opened < piece.end
-        cost = sum(map(text.count, _COUNTED))
-        if cost > budget:  # many may be in strings
-            strings = _STRING.finditer(text)
-            cost -= sum(text.count(each, *string.span()) for string in strings for each in _COUNTED)
-            if cost > budget:
-                raise _too_many_values()
+        cost = _count_values(text, budget)
+        if cost > budget:
+            raise _too_many_values(MOST_VALUES)
         if not first and (text or has_large):
             comma, text = text[:1], text[1:].lstrip(_BLANK)
             if comma != b"," or not (text or has_large):
@@ -399,8 +396,27 @@ def _key_of_place(members: dict[str, Any]) -> str:
     return next(key for key, member in members.items() if member == _PLACE)
 
 
-def _too_many_values() -> ApiError:
-    return _refusal(f"Has more than {MOST_VALUES:,} values.")
+def check_values(text: bytes, most: int) -> None:
+    """Refuse a JSON text that has too many values: its elements, members, arrays and objects together.
+
+    Raises:
+        ApiError: ``validation_error``.
+
+    """
+    if _count_values(text, most) > most:
+        raise _too_many_values(most)
+
+
+def _count_values(text: bytes, enough: int) -> int:
+    """Return how many values a JSON text has; a larger number than that, if it is not more than ``enough``."""
+    count = sum(map(text.count, _COUNTED))
+    if count > enough:  # many may be in strings
+        count -= sum(text.count(each, *string.span()) for string in _STRING.finditer(text) for each in _COUNTED)
+    return count
+
+
+def _too_many_values(most: int) -> ApiError:
+    return _refusal(f"Has more than {most:,} values.")
 
 
 def _refusal(message: str) -> ApiError:

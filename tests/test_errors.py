@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from typing import Any
@@ -266,3 +267,26 @@ def test_ready_is_503_without_its_database(owner: Caller, nobody: Caller, tmp_pa
     (tmp_path / "moved.db").rename(database)
     assert nobody.get("/readyz").status_code == 200
     assert len(owner.get("/api/sessions").get_json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [
+        ('{"a":[' + ",".join(["[]"] * 50_000) + "]}", 400),
+        ('{"a":[' + ",".join(["1"] * 100_001) + "]}", 400),
+        ("{" + ",".join(f'"{number}":0' for number in range(100_001)) + "}", 400),
+        ('{"a":[' + ",".join(["1"] * 99_000) + "]}", 201),
+        (json.dumps({"csv": "1,2,[3],{4},\n" * 40_000}), 201),
+        (json.dumps({"quoted": '\\",[' * 50_000}), 201),
+    ],
+)
+def test_a_body_of_very_many_values_is_refused(owner: Caller, metadata: str, status: int) -> None:
+    """It would hold everybody up while it is parsed, however few bytes it has; what is in strings does not count."""
+    session = owner.session()
+    body = f'{{"role":"user","content":"x","metadata":{metadata}}}'
+    answer = owner.post(f"/api/sessions/{session['id']}/messages", data=body, content_type="application/json")
+    assert answer.status_code == status
+    if status == 400:
+        details = {"_schema": ["Has more than 100,000 values."]}
+        assert answer.get_json() == {"error": "validation_error", "details": details}
+    assert len(owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]) == (status == 201)
