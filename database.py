@@ -28,6 +28,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_SECONDS = 5.0
 # A statement of more rows than this is no faster, and others wait for it.
 ROWS_A_STATEMENT = 50
+# On a full disk, what is left for the write-ahead log once this many pages of the file are free.
+LOG_BYTES, FREE_PAGES = 1_048_576, 256
 # The pause of keep_log_short.
 CHECKPOINT_SECONDS = 0.1
 # How long readers may keep the write-ahead log from being cut, while a writer waits for that.
@@ -133,7 +135,7 @@ class Database(peewee.SqliteDatabase):
         finally:
             if full and frees:
                 self._cut_log()
-                self.reserve.set_aside()
+                self.reserve.set_aside(leave=LOG_BYTES if self._has_free_pages() else 0)
             self._turn.release()
 
     @contextmanager
@@ -188,6 +190,14 @@ class Database(peewee.SqliteDatabase):
                 self.pragma("busy_timeout", int(PATIENCE_SECONDS * 1_000))
         except peewee.PeeweeException as error:
             log.warning("the write-ahead log stays as it is: %s", error)
+
+    def _has_free_pages(self) -> bool:
+        """Return whether the file itself has room, so that a write needs some in the write-ahead log alone."""
+        try:
+            (count,) = self.execute_sql("PRAGMA freelist_count").fetchone()
+        except peewee.PeeweeException:
+            return False
+        return int(count) > FREE_PAGES
 
     def answers(self) -> bool:
         """Tell whether the file is in its place and can be read."""
