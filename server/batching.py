@@ -33,11 +33,17 @@ class Writer:
     def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None], move: Callable[[Channel], None]) -> None:
         self._queue: FairQueue[Channel] = FairQueue()
         self._app, self._serve, self._move = app, serve, move
+        self._working = False
         threading.Thread(target=self._run, name="writer", daemon=True).start()
 
     def put(self, channel: Channel) -> None:
         """Have the first request of a channel served."""
         self._queue.put(channel.key, channel)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a request that is not served yet."""
+        return self._working or len(self._queue) > 0
 
     def close(self) -> None:
         """Let the thread end when it has done what is left."""
@@ -45,6 +51,7 @@ class Writer:
 
     def _run(self) -> None:
         while found := self._queue.get():
+            self._working = True
             channels = [found[1]]
             size = _body_length(found[1])
             while len(channels) < self.MOST and size < self.MOST_BYTES and (more := self._queue.get_nowait()):
@@ -57,6 +64,7 @@ class Writer:
                     self._serve_or_move(each)
                 except Exception:
                     errors.log.exception("a request could not be served")
+            self._working = False
 
     def _serve_or_move(self, channel: Channel) -> None:
         if channel.requests[0].moved:
