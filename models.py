@@ -152,8 +152,11 @@ class PageState(NamedTuple):
     seq: int
 
 
-class PageTooOld(Exception):
+class PageTooOld(ApiError):
     """The moves since a page are not known any more."""
+
+    def __init__(self) -> None:
+        super().__init__("validation_error", {"cursor": ["Too old: begin again with the first page."]})
 
 
 class Move(Table):

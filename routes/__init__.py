@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -22,8 +21,6 @@ View = Callable[..., Any]
 
 # Of a body that is parsed in one go: 20 ms, in which nobody else has the interpreter; a message has ten.
 MOST_VALUES = 100_000
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 
 
 def body(
@@ -115,7 +112,7 @@ def read_json(limit: int, compact: jsonstream.Compact | None = None) -> Any:
             raise ApiError("payload_too_large")
         if not request.is_json:
             raise ApiError("unsupported_media_type")
-        if not large and compact is None:
+        if size > MOST_VALUES and not large and compact is None:
             raw.seek(0)
             jsonstream.check_values(raw.read(), MOST_VALUES)
         try:
@@ -217,15 +214,8 @@ def set_headers(response: Response) -> Response:
     return response
 
 
-def give_memory_back(error: BaseException | None = None) -> None:
-    """Return to the system what a large body took, if the C library can."""
-    if _trim and (request.content_length or 0) > jsonstream.LARGE_BYTES:
-        _trim(0)
-
-
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    app.teardown_request(give_memory_back)
     from routes import actions, auth, chat, docs, operations, retries, sessions, transfer
 
     app.url_map.converters["session"] = SessionIdConverter

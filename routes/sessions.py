@@ -8,8 +8,7 @@ import orjson
 from flask import Blueprint, Response, g
 
 import schemas
-from errors import ApiError
-from models import Message, Move, PageState, PageTooOld, Session
+from models import Message, Move, PageState, Session
 from routes import body, may_return, paging, query, refuses, returns, take_time, waits_in
 from routes.conditions import tagged, unless_known, unmoved
 from routes.retries import kept, kept_id, retried
@@ -37,10 +36,7 @@ def list_sessions(wanted: dict[str, Any]) -> dict[str, Any] | documents.Document
     place = paging.place(wanted, PageState._make)
     if place and Move.count_since(g.user_id, place.seq) > MANY_MOVES:
         take_time()
-    try:
-        items, place = Session.page(g.user_id, paging.limit(wanted), place)
-    except PageTooOld:
-        raise ApiError("validation_error", {"cursor": ["Too old: begin again with the first page."]}) from None
+    items, place = Session.page(g.user_id, paging.limit(wanted), place)
     return {"items": items, "next_cursor": paging.cursor(place)}
 
 

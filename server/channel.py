@@ -103,18 +103,18 @@ class Channel(Output):
             request = self.request = self.parser_class(self.adj)
         consumed = request.received(self.pending)
         self.pending = self.pending[consumed:]
-        if request.headers_finished and not request.admitted:
+        begun = request.headers_finished and not request.admitted
+        if begun:
             request.admitted = True
             if not request.completed:
                 self.dispatcher.admit(self, request)
                 if not (request.completed or self.requests) and request.expect_continue:
                     self.send_continue()
-                return not request.completed or self._complete(request)
         if request.completed:
             self._complete(request)
-        return False
+        return bool(begun and not request.completed)
 
-    def _complete(self, request: Any) -> bool:
+    def _complete(self, request: Any) -> None:
         self.request = None
         self.sent_continue = False
         if not request.empty:
@@ -122,7 +122,6 @@ class Channel(Output):
             self.refused = bool(request.error or request.unread)
             if len(self.requests) == 1:
                 self.server.add_task(self)
-        return False
 
     # Going out ------------------------------------------------------------------------------
 
@@ -182,7 +181,7 @@ class Channel(Output):
                     self.dispatcher.parse_later(self)
         self.last_activity = time.time()
         self.dispatcher.account(self)
-        if task.request.content_length > LARGE_BYTES or self.total_outbufs_len > LARGE_BYTES:
+        if task.request.body_bytes_received > LARGE_BYTES or self.total_outbufs_len > LARGE_BYTES:
             memory.was_large()
         if self.connected:
             self.server.pull_trigger()

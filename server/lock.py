@@ -26,9 +26,8 @@ def take_lock(database: Path) -> int | None:
         StartError: if another server has it, or the file cannot be made, or the database has two names.
 
     """
-    if (
-        database.exists() and database.stat().st_nlink > 1
-    ):  # each name has a lock of its own, and a write-ahead log: that would be fatal
+    # Each name would have a lock of its own, and a write-ahead log: writes would be lost.
+    if database.exists() and database.stat().st_nlink > 1:
         raise StartError(f"The database {database} has a second name (a hard link). Remove one, or make a copy.")
     path = Path(f"{database.resolve()}.lock")
     try:
