@@ -629,8 +629,11 @@ def test_a_large_body_keeps_no_small_ones_waiting(home: Home) -> None:
         _, session, _ = server.request("POST", "/api/sessions", {"title": "x"}, home.token)
         path = f"/api/sessions/{session['id']}/messages"
         sent = [stack.enter_context(server.connect()) for _ in range(12)]
+        whole = request("POST", path, wide, home.token)
         for connection in sent:
-            connection.sendall(request("POST", path, wide, home.token))
+            connection.sendall(whole[:-1])
+        for connection in sent:  # so that all are there at once, however long sending them took
+            connection.sendall(whole[-1:])
         other = server.request("POST", "/api/sessions", {"title": "small"}, home.token)
         assert other[0] == 201
         waiting = [connection for connection in sent if not select.select([connection], [], [], 0)[0]]
