@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test drills check format openapi bench image-check clean
+.PHONY: run test test-slow check format openapi bench image-check clean
 
 run: $(RUN_READY) ## serve, with SQLite in data/
 	$(BIN)/python app.py
@@ -13,8 +13,8 @@ run: $(RUN_READY) ## serve, with SQLite in data/
 test: $(DEV_READY) ## all tests but the slow ones
 	$(BIN)/python -m pytest -n logical
 
-drills: $(DEV_READY) ## the slow ones: kill -9, full disks, stalled clients, a browser
-	$(BIN)/python -m pytest -m drill
+test-slow: $(DEV_READY) ## the slow ones: kill -9, full disks, stalled clients, a browser
+	$(BIN)/python -m pytest -m slow
 
 check: $(DEV_READY) ## format, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -16,19 +16,19 @@ import cli
 import config as settings
 import database
 import errors
-import log
+import logs
 import routes
 import server
 import services
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Build the app: settings, logs, database, tokens, errors, services, routes, commands.
+    """Build the app: settings, logs, database, tokens, errors, routes, commands, steps before a request, services.
 
     ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may hold Flask's own.
 
     Raises:
-        config.StartError: where a setting is wrong or the database cannot be used.
+        config.StartupError: a setting is wrong or the database cannot be used.
 
     """
     app = Flask(__name__, static_folder=None)
@@ -36,8 +36,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
     if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
-    for module in (log, database, auth, errors, routes, cli):
+    for module in (logs, database, auth, errors, routes, cli):
         module.init_app(app)
+    for step in (logs.start_request, auth.verify_token, server.raise_group_error, auth.check_login):
+        app.before_request(step)
     if not settings.is_command():  # which needs no actions, docs or model, and works where they are wrong
         services.init_app(app)
         settings.warn_of_unknown(action.secret_env for action in app.extensions["services"].actions.values())
@@ -51,7 +53,7 @@ def main() -> None:
     try:
         server.serve(create_app())
     except ClickException as error:
-        log.announce(f"Error: {error.format_message()}", settings.log_format(), logging.ERROR)
+        logs.announce(f"Error: {error.format_message()}", settings.log_format(), logging.ERROR)
         sys.exit(error.exit_code)
 
 

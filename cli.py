@@ -6,13 +6,12 @@ import errno
 import os
 import shlex
 import shutil
-import sqlite3
 import stat
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -22,21 +21,22 @@ from flask.cli import AppGroup, FlaskGroup, with_appcontext
 from marshmallow import ValidationError
 from peewee import IntegrityError
 
-import auth
 import jsonstream
+from auth.logins import create_api_token
+from auth.passwords import hash_password
 from database import db
-from models import Login, Session, User
-from schemas import NewUser
+from ids import new_id
+from schemas import CreateUser
 from services import importers, transfer
-from store import deletion
-from values import new_id, now, printable
+from store import deletion, logins, sessions, users
+from text import printable
 from version import VERSION
 
 APP = Path(__file__).with_name("app.py")
 
 COPIED_BYTES = 1_048_576
 
-users = AppGroup("users", help="Make, list and remove users.")
+user_commands = AppGroup("users", help="Make, list and remove users.")
 password_option = click.option(
     "--password",
     envvar="PARLEY_PASSWORD",
@@ -47,23 +47,23 @@ password_option = click.option(
 )
 
 
-def _checked(**given: str) -> dict[str, str]:
+def _validate(**given: str) -> dict[str, str]:
     """Return a user's name and password, or one of them, checked against their limits."""
     try:
-        loaded: dict[str, str] = NewUser(partial=True).load(given)
+        loaded: dict[str, str] = CreateUser(partial=True).load(given)
     except ValidationError as error:
         problems = (f"{name}: {' '.join(messages)}" for name, messages in error.messages_dict.items())
         raise click.ClickException("; ".join(problems)) from None
     return loaded
 
 
-def _find(name: str) -> User:
+def _get_user(name: str) -> dict[str, Any]:
     """Return the user with this name, exact or spelled as it is listed."""
     given = name.encode(errors="replace").decode()
-    user: User | None = User.get_or_none(User.name_key == User.key(name)) if given == name else None
-    user = user or next((user for user in User.existing() if _escaped(user.username) == name), None)
+    user = users.get_by_name(name) if given == name else None
+    user = user or next((user for user in users.list_all() if _escaped(user["username"]) == name), None)
     if user is None:
-        raise click.ClickException(f"There is no user '{_escaped(name)}' in {db.path.absolute()}.")
+        raise click.ClickException(f"There is no user '{_escaped(name)}' in {db.location}.")
     return user
 
 
@@ -75,69 +75,65 @@ def _escaped(name: str) -> str:
     return printable(name.replace("\\", "\\\\"))
 
 
-@users.command("add")
+@user_commands.command("add")
 @click.argument("name")
 @password_option
 def add_user(name: str, password: str) -> None:
     """Make a user."""
-    data = _checked(username=name, password=password)
+    data = _validate(username=name, password=password)
     username = data["username"]
-    password_hash = auth.hash_password(data["password"])
+    password_hash = hash_password(data["password"])
     try:
-        with db.writing():
-            User.insert(
-                id=new_id(),
-                username=username,
-                name_key=User.key(username),
-                password_hash=password_hash,
-                created_at=now(),
-            ).execute()
+        with db.write_transaction():
+            users.create(username, password_hash)
     except IntegrityError:
         raise click.ClickException(f"There is a user '{_escaped(username)}' already.") from None
     click.echo(f"Made the user {_escaped(username)}.")
 
 
-@users.command("list")
+@user_commands.command("list")
 def list_users() -> None:
     """List the users, with the time at which each was made."""
-    for user in User.existing().order_by(User.name_key):
-        click.echo(f"{user.created_at}  {_escaped(user.username)}")
-    if not User.existing().exists():
-        click.echo(f"No user yet in {db.path.absolute()}; make one with: {command_line()} users add NAME", err=True)
+    listed = users.list_all()
+    for user in listed:
+        click.echo(f"{user['created_at']}  {_escaped(user['username'])}")
+    if not listed:
+        click.echo(f"No user yet in {db.location}; create one with: {command_line()} users add NAME", err=True)
 
 
-@users.command("passwd")
+@user_commands.command("passwd")
 @click.argument("name")
 @password_option
 def change_password(name: str, password: str) -> None:
     """Set a user's password and revoke all their logins."""
-    user = _find(name)
-    password_hash = auth.hash_password(_checked(password=password)["password"])
-    with db.writing():
-        User.update(password_hash=password_hash).where(User.id == user.id).execute()
-        Login.delete().where(Login.user == user.id).execute()
-    click.echo(f"Changed the password of {_escaped(user.username)}.")
+    user = _get_user(name)
+    password_hash = hash_password(_validate(password=password)["password"])
+    with db.write_transaction():
+        users.reset_password(user["id"], password_hash)
+        logins.delete_all(user["id"])
+    click.echo(f"Changed the password of {_escaped(user['username'])}.")
 
 
-@users.command("remove")
+@user_commands.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove_user(name: str, yes: bool) -> None:
     """Remove a user with all their logins, sessions and messages."""
-    user = _find(name)
+    user = _get_user(name)
     if not yes:
-        click.confirm(f"Remove {_escaped(user.username)} with all their sessions and messages?", abort=True)
-    deletion.delete_user(user.id)
+        click.confirm(f"Remove {_escaped(user['username'])} with all their sessions and messages?", abort=True)
+    with db.write_transaction(frees_space=True):
+        deletion.delete_user(user["id"])
     deletion.erase(rest=4)  # a server that waits for this process looks only now and then
-    click.echo(f"Removed the user {_escaped(user.username)}.")
+    click.echo(f"Removed the user {_escaped(user['username'])}.")
 
 
-@users.command("token")
+@user_commands.command("token")
 @click.argument("name")
 @click.option("--days", type=click.IntRange(1, 3_650), default=90, show_default=True, help="How long it lives.")
 def make_token(name: str, days: int) -> None:
     """Print an access token for a script."""
-    click.echo(auth.script_token(_find(name).id, days))
+    click.echo(create_api_token(_get_user(name)["id"], days))
 
 
 class Output(NamedTuple):
@@ -163,7 +159,7 @@ def _output(file: str) -> Iterator[Output]:
     What was in a file before stays until the new content is complete; of a symlink, that is its target.
     """
     try:
-        if any(os.path.exists(file) and each.exists() and each.samefile(file) for each in _database_files()):
+        if any(os.path.exists(file) and each.exists() and each.samefile(file) for each in db.files):
             raise click.ClickException("That is the database itself.")
         status = None if file == "-" or not os.path.exists(file) else os.stat(file)
         if file == "-" or (status and _is_stdout(status)):
@@ -178,7 +174,7 @@ def _output(file: str) -> Iterator[Output]:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             draft = target.with_name(f".{target.name}.{new_id()}")
             try:
-                with open(draft, "xb", opener=_private) as stream:
+                with open(draft, "xb", opener=_open_private) as stream:
                     yield Output(file, stream, draft)
                     stream.flush()
                     os.fsync(stream.fileno())
@@ -189,10 +185,6 @@ def _output(file: str) -> Iterator[Output]:
         raise click.ClickException(f"{file}: {error.strerror}.") from None
 
 
-def _database_files() -> list[Path]:
-    return [db.path.with_name(db.path.name + suffix) for suffix in ("", "-wal", "-shm")]
-
-
 def _is_stdout(status: os.stat_result) -> bool:
     """Return whether this is standard output by another name, such as /dev/stdout."""
     try:
@@ -201,7 +193,7 @@ def _is_stdout(status: os.stat_result) -> bool:
         return False
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
@@ -218,21 +210,15 @@ def backup(file: str) -> None:
         copy = out.draft
         if copy is None:  # beside the database: there is room for another one, if anywhere
             copy = Path(stack.enter_context(tempfile.NamedTemporaryFile(dir=db.path.parent)).name)
-        db.execute_sql("VACUUM INTO ?", (str(copy),))  # it takes an empty file, and keeps its mode
-        _check_copy(copy)
+        try:
+            db.backup(copy)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
         size = copy.stat().st_size
         if copy is not out.draft:
             with open(copy, "rb") as source:
                 shutil.copyfileobj(source, out.stream, COPIED_BYTES)
     out.tell(size)
-
-
-def _check_copy(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as copy:
-        (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
-        broken = copy.execute("PRAGMA foreign_key_check").fetchone()
-    if verdict != "ok" or broken:
-        raise click.ClickException(f"The copy is not sound: {broken or verdict}.")
 
 
 def _progress(length: int, label: str) -> Any:
@@ -246,8 +232,8 @@ def _progress(length: int, label: str) -> Any:
 @with_appcontext
 def export_all(name: str, file: str) -> None:
     """Write all sessions of the user NAME to FILE (- is standard output), a document a line."""
-    user_id = _find(name).id
-    count = Session.select().where(Session.user == user_id).count()
+    user_id = _get_user(name)["id"]
+    count = sessions.count(user_id)
     size = 0
     with _output(file) as out, _progress(count, "Sessions") as bar:
         for piece in transfer.export_all(user_id):
@@ -265,7 +251,7 @@ def export_all(name: str, file: str) -> None:
 @with_appcontext
 def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> None:
     """Import a file's conversations and say what became of them."""
-    user_id = _find(name).id
+    user_id = _get_user(name)["id"]
     summary = transfer.Summary()
     problems = []
     with jsonstream.seekable(file) as lines:
@@ -273,7 +259,7 @@ def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> No
             raise click.ClickException("That is a ZIP archive: unpack it, and import the JSON file in it.")
         size = lines.seek(0, os.SEEK_END)
         with _progress(size, "Bytes") as bar:
-            for report in transfer.take_in(user_id, lines, duplicate, dry_run):
+            for report in transfer.import_lines(user_id, lines, duplicate, dry_run):
                 if summary.add(report) and report["status"] == "refused":
                     problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
                 bar.update(max(lines.tell() - bar.pos, 0))
@@ -335,5 +321,5 @@ def init_app(app: Flask) -> None:
     context = click.get_current_context(silent=True)
     if context and isinstance(root := context.find_root().command, FlaskGroup):
         root.epilog = HELP
-    for command in (users, backup, export_all, import_all, write_openapi, show_version):
+    for command in (user_commands, backup, export_all, import_all, write_openapi, show_version):
         app.cli.add_command(command)

@@ -31,7 +31,7 @@ PREFIX, FILE_SUFFIX = "PARLEY_", "_FILE"
 log = logging.getLogger("parley")
 
 
-class StartError(click.ClickException):
+class StartupError(click.ClickException):
     """What keeps the service from starting, in words for its operator."""
 
 
@@ -76,12 +76,12 @@ def api_url(value: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: ``kind`` is the name of the parser of environs that reads it."""
+    """One setting: ``parser`` is the name of the one of environs that reads it."""
 
     name: str
-    kind: str
+    parser: str
     default: Any
-    meaning: str
+    description: str
     validate: Callable[[Any], Any] | None = None
 
 
@@ -195,7 +195,7 @@ def is_command() -> bool:
     """Return whether the app is loaded for a command, which does not serve.
 
     Raises:
-        StartError: for ``flask run``: it would serve without all that ``server`` has, beside another server even.
+        StartupError: for ``flask run``: it would serve without all that ``server`` has, beside another server even.
 
     """
     context = click.get_current_context(silent=True)
@@ -203,7 +203,9 @@ def is_command() -> bool:
     if not (root and isinstance(root.command, FlaskGroup)):
         return False
     if root.invoked_subcommand == "run":
-        raise StartError("flask run is Flask's own development server. What serves Parley: make run, or python app.py.")
+        raise StartupError(
+            "flask run is Flask's own development server. What serves Parley: make run, or python app.py."
+        )
     return True
 
 
@@ -211,7 +213,7 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return all settings by name, those in ``config`` taken as they are, the rest read.
 
     Raises:
-        StartError: names each setting whose value is not of its kind or out of its limits.
+        StartupError: names each setting whose value is not of its kind or out of its limits.
 
     """
     given = dict(config or {})
@@ -225,13 +227,13 @@ def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
             if command and setting.name not in COMMAND_SETTINGS:
                 given[setting.name] = setting.default
             else:
-                parse = getattr(env, setting.kind)
+                parse = getattr(env, setting.parser)
                 given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
         env.seal()
     except EnvError as error:
-        raise StartError(_explain(error)) from None
+        raise StartupError(_format_errors(error)) from None
     except ValueError as error:  # a file that a ..._FILE variable names cannot be read
-        raise StartError(f"{error} {error.__cause__}") from None
+        raise StartupError(f"{error} {error.__cause__}") from None
     return given
 
 
@@ -243,7 +245,7 @@ def read_env_file() -> None:
     ``flask`` and ``python app.py`` would use two databases. FLASK_SKIP_DOTENV=1 keeps both from reading any.
 
     Raises:
-        StartError: where the file cannot be read, or Flask has read settings of Parley from another one.
+        StartupError: where the file cannot be read, or Flask has read settings of Parley from another one.
 
     """
     if not get_load_dotenv():
@@ -252,9 +254,9 @@ def read_env_file() -> None:
         _refuse_other_files()
         given = dotenv_values(ENV_FILE)
     except OSError as error:
-        raise StartError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        raise StartupError(f"{error.filename} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise StartError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
+        raise StartupError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
     for name, value in given.items():
         if value is not None:
             os.environ.setdefault(name, value)
@@ -277,7 +279,9 @@ def _refuse_other_files() -> None:
         if path and not (ENV_FILE.exists() and ENV_FILE.samefile(path)):
             for name in dotenv_values(path):
                 if name.startswith(PREFIX):
-                    raise StartError(f"{path} has {name!r}, which python app.py would not see: put it into {ENV_FILE}.")
+                    raise StartupError(
+                        f"{path} has {name!r}, which python app.py would not see: put it into {ENV_FILE}."
+                    )
 
 
 def warn_of_unknown(secrets: Iterable[str] = ()) -> None:
@@ -299,7 +303,7 @@ def log_format() -> str:
         return "text"
 
 
-def _explain(error: EnvError) -> str:
+def _format_errors(error: EnvError) -> str:
     """Lay out what is wrong, a line a setting, without the values: one may be a secret."""
     problems: Mapping[str, list[str]] = getattr(error, "error_messages", {})
     return "\n".join(f"{name}: {' '.join(messages)}" for name, messages in problems.items())

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from errors import ApiError
-from values import parse_json
+from json_values import parse_json
 
 # What is smaller is parsed in one go.
 LARGE_BYTES = 1_048_576

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from apispec import APISpec
@@ -14,9 +15,9 @@ from werkzeug.routing import Rule
 
 import errors
 import schemas
-from auth import tokens_of
 from routes.docs import OPENAPI_FILE
 from version import VERSION
+from web.spec import RouteSpec, spec_of
 
 DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
 
@@ -33,11 +34,9 @@ def build(app: Flask) -> dict[str, Any]:
     spec.components.schema("JsonValue", JSON_VALUE)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
-    for status, description in REFUSALS.items():
-        spec.components.response(f"Refused{status}", _refusal(status, description))
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
-        if hasattr(view, "returned"):
+        if spec_of(view).has_response:
             operations = {
                 method.lower(): _operation(rule, view) for method in sorted(rule.methods or ()) if method in METHODS
             }
@@ -56,12 +55,11 @@ def build(app: Flask) -> dict[str, Any]:
     return document
 
 
-THROTTLED = {"auth.log_in", "auth.change_password"}
 METHODS = {"GET", "POST", "PATCH", "DELETE"}
 _OUTGOING = {
     name
     for name, schema in vars(schemas).items()
-    if isinstance(schema, type) and issubclass(schema, schemas.Schema) and not issubclass(schema, schemas.Base)
+    if isinstance(schema, type) and issubclass(schema, schemas.Schema) and not issubclass(schema, schemas.RequestSchema)
 }
 
 
@@ -77,15 +75,15 @@ def _attributes(self: Any, field: Any, ret: dict[str, Any], **kwargs: Any) -> di
         case schemas.Metadata():
             ret.pop("maxLength", None)  # of its JSON text, which is no property of the object
             return JSON_OBJECT
-        case schemas.Trimmed():
+        case schemas.TrimmedText():
             return {"pattern": TRIMMED_PATTERN % (ret.pop("maxLength") - 2)}
         case schemas.Text() if "enum" not in ret:
             return {"pattern": TEXT_PATTERN}
-        case schemas.Time():
+        case schemas.IsoTime():
             return {"format": "date-time"}
         case schemas.Timestamp():
             return {"pattern": TIME_PATTERN}
-        case schemas.Id():
+        case schemas.Uuid():
             return {"pattern": ID_PATTERN}
     return {}
 
@@ -101,65 +99,75 @@ def _as_sent(schema: dict[str, Any]) -> None:
         schema |= {"type": "string", "enum": sorted(spellings), "default": str(schema["default"]).lower()}
 
 
+def _codes(rule: Rule, spec: RouteSpec) -> set[str]:
+    """Return the codes that an operation may fail with: its own, and those that follow from what it takes."""
+    codes = {"bad_request", "headers_too_large", "internal_error", "too_many_connections", *spec.errors}
+    for applies, more in (
+        (rule.rule.startswith("/api/"), ("database_busy", "database_unavailable", "disk_full")),
+        (spec.tokens and rule.rule.startswith("/api/"), AUTHENTICATION),
+        ("session_id" in rule.arguments, ("session_not_found",)),
+        (spec.query, ("validation_error",)),
+        (spec.body, ("invalid_json", "validation_error", "payload_too_large", "unsupported_media_type")),
+        (isinstance(spec.body, schemas.ImportDocument), ("unsupported_version",)),
+        (spec.raw_body, ("payload_too_large", "unsupported_media_type")),
+        (spec.conditional == "If-Match", ("precondition_failed",)),
+        (spec.idempotent, ("conflict", "validation_error")),
+    ):
+        codes.update(more if applies else ())
+    return codes
+
+
 def _operation(rule: Rule, view: Any) -> dict[str, Any]:
-    kinds = tokens_of(view) if rule.rule.startswith("/api/") else ()
-    refusals = {400, 431, 500, 503} | set(getattr(view, "refusals", ()))
-    if kinds or rule.endpoint in THROTTLED:
-        refusals |= {401}
-    if rule.arguments:
-        refusals |= {404}
-    if hasattr(view, "body") or hasattr(view, "reads"):
-        refusals |= {413, 415}
-    if rule.endpoint in THROTTLED:
-        refusals |= {429}
-    if hasattr(view, "retried"):
-        refusals |= {409}
-    if rule.rule.startswith("/api/"):
-        refusals |= {507}  # reading writes, too: the search index
+    spec = spec_of(view)
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "summary": (view.__doc__ or "").partition("\n")[0],
         "tags": [rule.endpoint.partition(".")[0]],
-        "security": [{"token": []}] if kinds else [],
+        "security": [{"token": []}] if spec.tokens and rule.rule.startswith("/api/") else [],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS.get(name, {"type": "string"})}
             for name in sorted(rule.arguments, reverse=True)
         ],
-        "responses": {str(view.status): _answer(view.returned)},
+        "responses": {str(spec.status): _response(spec.response)},
     }
-    if view.other_types:
-        answer = operation["responses"].setdefault("200", _answer(None))
-        answer.setdefault("content", {}).update(
-            {kind: {"schema": STREAMS.get(kind, {"type": "string"})} for kind in view.other_types}
+    responses = operation["responses"]
+    if spec.other_types:
+        response = responses.setdefault("200", _response(None))
+        response.setdefault("content", {}).update(
+            {kind: {"schema": STREAMS.get(kind, {"type": "string"})} for kind in spec.other_types}
         )
-    if hasattr(view, "alternative"):
-        schema, status = view.alternative
-        operation["responses"][str(status)] = _answer(schema)
-    if {304, 412} & refusals and view.returned:
-        operation["responses"][str(view.status)]["headers"] |= _headers("ETag")
-    if hasattr(view, "query"):
-        operation["parameters"] += [{"in": "query", "schema": view.query}]
-    if hasattr(view, "body"):
-        schema = view.body if view.body_required else {"anyOf": [view.body, {"type": "null"}]}
-        operation["requestBody"] = {"required": view.body_required, "content": _json(schema)}
-    if hasattr(view, "reads"):
-        # What is in it is looked at piece by piece, and each piece that is refused is in the report.
-        kinds_read = {kind: {"schema": {} if kind == JSON else {"type": "string"}} for kind in view.reads}
+    if spec.other_response:
+        schema, status = spec.other_response
+        responses[str(status)] = _response(schema)
+    if spec.query:
+        operation["parameters"] += [{"in": "query", "schema": spec.query}]
+    if spec.body:
+        body = spec.body if spec.body_required else {"anyOf": [spec.body, {"type": "null"}]}
+        operation["requestBody"] = {"required": spec.body_required, "content": _json(body)}
+    if spec.raw_body:
+        # What is in it is validated piece by piece, and each piece that is refused is in the report.
+        kinds_read = {kind: {"schema": {} if kind == JSON else {"type": "string"}} for kind in spec.raw_body}
         operation["requestBody"] = {"required": True, "content": kinds_read}
-    if 304 in refusals:
-        operation["parameters"] += [IF_NONE_MATCH]
-    if 412 in refusals:
-        operation["parameters"] += [IF_MATCH]
-    if hasattr(view, "retried"):
+    if spec.conditional:
+        operation["parameters"] += [CONDITIONAL[spec.conditional]]
+        if spec.response:
+            responses[str(spec.status)]["headers"] |= _headers("ETag")
+        if spec.conditional == "If-None-Match":
+            responses["304"] = _error_response(304, ())
+    if spec.idempotent:
         operation["parameters"] += [IDEMPOTENCY_KEY]
-    for status in sorted(refusals):
-        operation["responses"][str(status)] = f"Refused{status}"
+    by_status: dict[int, list[str]] = {}
+    for code in sorted(_codes(rule, spec)):
+        by_status.setdefault(errors.STATUS_BY_CODE[code], []).append(code)
+    for status in sorted(by_status):
+        responses[str(status)] = _error_response(status, by_status[status])
     return operation
 
 
+AUTHENTICATION = ("missing_token", "invalid_token", "token_expired", "token_revoked")
 JSON = "application/json"
 TEXT_PATTERN = r"^[^\u0000]*$"
-_BLANK = "".join(f"\\u{ord(char):04x}" for char in schemas.BLANK)
+_BLANK = "".join(f"\\u{ord(char):04x}" for char in schemas.WHITESPACE)
 TRIMMED_PATTERN = rf"^[{_BLANK}]*[^\u0000{_BLANK}]([^\u0000]{{0,%d}}[^\u0000{_BLANK}])?[{_BLANK}]*$"
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
@@ -174,7 +182,7 @@ JSON_VALUE = {
     **JSON_OBJECT,
 }
 EVENTS: dict[str, Any] = {
-    "message": {"$ref": "#/components/schemas/MessageOut"},
+    "message": {"$ref": "#/components/schemas/Message"},
     "delta": {"type": "object", "required": ["content"], "properties": {"content": {"type": "string"}}},
     "done": {"type": "object", "maxProperties": 0},
     "error": {"$ref": "#/components/schemas/Error"},
@@ -205,8 +213,10 @@ def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": {"type": "string", **schema}}
 
 
-IF_NONE_MATCH = _header("If-None-Match", "The `ETag` of the answer that is known.")
-IF_MATCH = _header("If-Match", "The `ETag` of the session that is meant, which is never a weak one.")
+CONDITIONAL = {
+    "If-None-Match": _header("If-None-Match", "The `ETag` of the response that the client has."),
+    "If-Match": _header("If-Match", "The `ETag` of the session that is meant, which is never a weak one."),
+}
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
     "With the same key and body, within a day, the work is done once.",
@@ -222,7 +232,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 for _definition in HEADERS.values():
     _definition.setdefault("schema", {"type": "string", "minLength": 1})
 HEADERS_OF_STATUS = {304: ["ETag"], 401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
-REFUSALS = {
+DESCRIPTION_OF_STATUS = {
     304: "The client has it already.",
     400: "The body, a parameter or the request itself is refused.",
     401: "No token, or none that is good here.",
@@ -245,18 +255,19 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _refusal(status: int, description: str) -> dict[str, Any]:
+def _error_response(status: int, codes: Sequence[str]) -> dict[str, Any]:
     """Return the response for a status, with the codes that it comes with."""
-    response = {"description": description, "headers": _headers("X-Request-Id", *HEADERS_OF_STATUS.get(status, ()))}
-    if status != 304:
-        codes = [code for code, coded in errors.STATUS.items() if coded == status]
-        response["content"] = {JSON: {"schema": {"allOf": [schemas.Error], "properties": {"error": {"enum": codes}}}}}
+    headers = _headers("X-Request-Id", *HEADERS_OF_STATUS.get(status, ()))
+    response = {"description": DESCRIPTION_OF_STATUS[status], "headers": headers}
+    if codes:
+        schema = {"allOf": [schemas.Error], "properties": {"error": {"enum": list(codes)}}}
+        response["content"] = {JSON: {"schema": schema}}
     return response
 
 
-def _answer(schema: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": "Done.", "headers": _headers("X-Request-Id")}
-    return answer if schema is None else answer | {"content": _json(schema)}
+def _response(schema: Any) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": "Done.", "headers": _headers("X-Request-Id")}
+    return response if schema is None else response | {"content": _json(schema)}
 
 
 def _json(schema: Any) -> dict[str, Any]:

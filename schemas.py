@@ -10,20 +10,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
 from marshmallow.validate import Equal, Length, OneOf, Range
 
-import values
-from errors import STATUS, ApiError
+import limits
+from errors import STATUS_BY_CODE, ApiError
+from json_values import dump_metadata
+from text import check_text
+from timestamps import parse_timestamp
+from usernames import normalize_name
 
 # What ECMAScript's trim() takes off, and so what the clients' own does (ECMA-262, 22.1.3.32).
-BLANK = (
+WHITESPACE = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 EXPLAINED_ERRORS = 20  # the most messages of one import that are told what is wrong with them
 
-_ROLES = {role: role for role in values.ROLES}  # one string for all messages of a role
+_ROLES = {role: role for role in limits.ROLES}  # one string for all messages of a role
 
 MessageRow = tuple[str, str, str, str | None]
 """A message to be written: role, content, metadata as JSON text, time."""
@@ -42,15 +46,15 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
-        _valid(values.check_text, text)
+        _valid(check_text, text)
         return text
 
 
-class Trimmed(Text):
+class TrimmedText(Text):
     """A string whose blanks at both ends do not count."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, attr, data, **kwargs).strip(BLANK)
+        return super()._deserialize(value, attr, data, **kwargs).strip(WHITESPACE)
 
 
 class Username(Text):
@@ -58,16 +62,16 @@ class Username(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        return str(_valid(values.normalize_username, text)) if text else text
+        return str(_valid(normalize_name, text)) if text else text
 
 
-class Time(fields.String):
+class IsoTime(fields.String):
     """A time in any form of ISO 8601, loaded as it is stored."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return values.parse_time(text)
+            return parse_timestamp(text)
         except ValueError:
             raise ValidationError("Not a valid ISO 8601 time.") from None
 
@@ -87,10 +91,10 @@ class Metadata(fields.Field[str]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, dict):
             raise ValidationError("Not a valid mapping type.")
-        return str(_valid(values.metadata_text, value))
+        return str(_valid(dump_metadata, value))
 
 
-class Base(Schema):
+class RequestSchema(Schema):
     """Unknown keys are ignored."""
 
     class Meta:
@@ -100,21 +104,21 @@ class Base(Schema):
 # What comes in ---------------------------------------------------------------------------------
 
 
-class Page(Base):
+class ListPage(RequestSchema):
     limit = Count(
         load_default=None,
-        validate=Range(1, values.PAGE_LENGTH[1]),
-        metadata={"description": f"Most items of the answer; {values.PAGE_LENGTH[0]} where only a cursor is given."},
+        validate=Range(1, limits.MAX_PAGE_SIZE),
+        metadata={"description": f"Most items of the answer; {limits.DEFAULT_PAGE_SIZE} where only a cursor is given."},
     )
     cursor = fields.String(
         load_default=None, metadata={"description": "`next_cursor` of the page before.", "pattern": "^[A-Za-z0-9_.-]+$"}
     )
 
 
-class SessionPage(Page):
+class ListSessions(ListPage):
     q = Text(
         load_default=None,
-        validate=Length(max=values.QUESTION_LENGTH),
+        validate=Length(max=limits.MAX_SEARCH_QUERY_LENGTH),
         metadata={"description": "Words to look for in titles and messages: the best sessions first, with a `match`."},
     )
 
@@ -125,73 +129,82 @@ class SessionPage(Page):
             raise ValidationError("Not together with q.", "cursor")
 
 
-class ExportFormat(Base):
+class ExportSession(RequestSchema):
     format = fields.String(load_default="json", validate=OneOf(("json", "markdown")))
 
 
-class ImportOptions(Base):
+class ImportOptions(RequestSchema):
     dry_run = fields.Boolean(load_default=False, metadata={"description": "Check it all, and write nothing."})
 
 
-class TransferOptions(ImportOptions):
+class BulkImportOptions(ImportOptions):
     duplicate = fields.Boolean(load_default=False, metadata={"description": "Import also what is there already."})
 
 
-class NewSession(Base):
-    title = Text(validate=Length(1, values.TITLE_LENGTH))
+class CreateSession(RequestSchema):
+    title = Text(validate=Length(1, limits.MAX_TITLE_LENGTH))
 
 
-class NewTitle(Base):
-    title = Trimmed(required=True, validate=Length(1, values.TITLE_LENGTH), metadata={"description": "Trimmed."})
+class UpdateSession(RequestSchema):
+    title = TrimmedText(
+        required=True, validate=Length(1, limits.MAX_TITLE_LENGTH), metadata={"description": "Trimmed."}
+    )
 
 
-class NewSystemPrompt(Base):
+class SetSystemPrompt(RequestSchema):
     system_prompt = Text(
         allow_none=True,
-        load_default=None,
-        validate=Length(max=values.PROMPT_LENGTH),
+        validate=Length(max=limits.MAX_SYSTEM_PROMPT_LENGTH),
         metadata={"description": "Empty or blank clears the override; null or absent changes nothing."},
     )
 
+    @post_load
+    def clear_blank(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return None for what clears the prompt, and nothing for what changes nothing."""
+        prompt = data.get("system_prompt")
+        return {} if prompt is None else {"system_prompt": prompt if prompt.strip(WHITESPACE) else None}
 
-class NewMessage(Base):
-    role = Text(required=True, validate=OneOf(values.ROLES))
-    content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
+
+class AppendMessage(RequestSchema):
+    role = Text(required=True, validate=OneOf(limits.ROLES))
+    content = Text(required=True, validate=Length(1, limits.MAX_CONTENT_LENGTH))
     metadata = Metadata(load_default="{}")
 
 
-class NewQuestion(Base):
-    content = Text(required=True, validate=Length(1, values.CONTENT_LENGTH))
+class StartChat(RequestSchema):
+    content = Text(required=True, validate=Length(1, limits.MAX_CONTENT_LENGTH))
     metadata = Metadata(load_default="{}")
 
 
-class NextQuestion(Base):
+class GetPrompt(RequestSchema):
     content = Text(
-        load_default=None, validate=Length(1, values.CONTENT_LENGTH), metadata={"description": "A next user message."}
+        load_default=None,
+        validate=Length(1, limits.MAX_CONTENT_LENGTH),
+        metadata={"description": "A next user message."},
     )
 
 
-class NewRun(Base):
+class FireAction(RequestSchema):
     input = Metadata(
         load_default="{}",
-        validate=Length(max=values.INPUT_LENGTH, error="Longer than {max} characters of JSON."),
+        validate=Length(max=limits.MAX_INPUT_LENGTH, error="Longer than {max} characters of JSON."),
         metadata={"description": "What the action's `parameters` ask for."},
     )
 
 
-class ImportedMessage(NewMessage):
-    created_at = Time(load_default=None, allow_none=False)
+class ImportMessage(AppendMessage):
+    created_at = IsoTime(load_default=None, allow_none=False)
 
 
 class MessageList(fields.Field[list[MessageRow]]):
-    """A list of ImportedMessage, loaded as MessageRow tuples.
+    """A list of ImportMessage, loaded as MessageRow tuples.
 
     The good case is checked in one loop: 10,000 messages in 3 ms, through the nested schema in
     135. What the loop does not take, the schema explains. Of a large list, the elements are rows
-    already: ``plain`` is what is kept of each while it is parsed.
+    already: ``load_fast`` is what is kept of each while it is parsed.
     """
 
-    nested = ImportedMessage()
+    nested = ImportMessage()
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[MessageRow]:
         if not isinstance(value, list):
@@ -200,7 +213,7 @@ class MessageList(fields.Field[list[MessageRow]]):
         errors: dict[int, Any] = {}
         for index, item in enumerate(value):
             try:
-                rows.append(item if type(item) is tuple else self.plain(item) or self._explained(item))
+                rows.append(item if type(item) is tuple else self.load_fast(item) or self._load_checked(item))
             except ValidationError as error:
                 errors[index] = error.messages
                 if len(errors) == EXPLAINED_ERRORS:
@@ -210,50 +223,50 @@ class MessageList(fields.Field[list[MessageRow]]):
         return rows
 
     @staticmethod
-    def plain(item: Any) -> MessageRow | None:
+    def load_fast(item: Any) -> MessageRow | None:
         """Return the row of a message that is as it should be, else None."""
         try:
             role, content = _ROLES[item["role"]], item["content"]
             if (
                 type(content) is str
-                and 0 < len(content) <= values.CONTENT_LENGTH
+                and 0 < len(content) <= limits.MAX_CONTENT_LENGTH
                 and "\0" not in content
                 and type(metadata := item.get("metadata", {})) is dict
             ):
-                moment = values.parse_time(item["created_at"]) if "created_at" in item else None
-                return role, content, values.metadata_text(metadata), moment
+                moment = parse_timestamp(item["created_at"]) if "created_at" in item else None
+                return role, content, dump_metadata(metadata), moment
         except (KeyError, TypeError, ValueError):
             pass
         return None
 
-    def _explained(self, item: Any) -> MessageRow:
+    def _load_checked(self, item: Any) -> MessageRow:
         message = self.nested.load(item)
         return message["role"], message["content"], message["metadata"], message["created_at"]
 
 
-class Origin(fields.Field[str | None]):
+class ExternalId(fields.Field[str | None]):
     """An id from elsewhere; where it is none that could be kept, there is none."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | None:
-        if not isinstance(value, str) or not 0 < len(value) <= values.ORIGIN_LENGTH:
+        if not isinstance(value, str) or not 0 < len(value) <= limits.MAX_EXTERNAL_ID_LENGTH:
             return None
         try:
-            values.check_text(value)
+            check_text(value)
         except ValueError:
             return None
         return value
 
 
-class ImportedSession(Base):
-    origin = Origin(data_key="id", load_default=None, allow_none=True)
-    title = Text(allow_none=True, load_default=None, validate=Length(max=values.TITLE_LENGTH))
-    created_at = Time(load_default=None, allow_none=False)
-    updated_at = Time()
+class ImportSession(RequestSchema):
+    external_id = ExternalId(data_key="id", load_default=None, allow_none=True)
+    title = Text(allow_none=True, load_default=None, validate=Length(max=limits.MAX_TITLE_LENGTH))
+    created_at = IsoTime(load_default=None, allow_none=False)
+    updated_at = IsoTime()
 
 
-class ImportDocument(Base):
+class ImportDocument(RequestSchema):
     version = fields.Integer(validate=Equal(1))
-    session = fields.Nested(ImportedSession, required=True)
+    session = fields.Nested(ImportSession, required=True)
     messages = MessageList(required=True)
     error = fields.Raw(
         allow_none=True,
@@ -261,7 +274,7 @@ class ImportDocument(Base):
         metadata={"description": "Says of a line of an export that it was broken off, and is not imported."},
     )
 
-    compact = staticmethod(MessageList.plain)
+    compact = staticmethod(MessageList.load_fast)
 
     @pre_load
     def check_version(self, data: Any, **kwargs: Any) -> Any:
@@ -272,25 +285,25 @@ class ImportDocument(Base):
         return data
 
 
-class Credentials(Base):
+class Credentials(RequestSchema):
     username = Text(required=True, validate=Length(1, 1_024))
-    password = Text(required=True, validate=Length(1, values.PASSWORD_LENGTH[1]))
+    password = Text(required=True, validate=Length(1, limits.MAX_PASSWORD_LENGTH))
 
 
-class NewPassword(Base):
-    current_password = Text(required=True, validate=Length(1, values.PASSWORD_LENGTH[1]))
-    new_password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
+class ChangePassword(RequestSchema):
+    current_password = Text(required=True, validate=Length(1, limits.MAX_PASSWORD_LENGTH))
+    new_password = Text(required=True, validate=Length(limits.MIN_PASSWORD_LENGTH, limits.MAX_PASSWORD_LENGTH))
 
 
-class NewUser(Base):
-    username = Username(required=True, validate=Length(1, values.USERNAME_LENGTH))
-    password = Text(required=True, validate=Length(*values.PASSWORD_LENGTH))
+class CreateUser(RequestSchema):
+    username = Username(required=True, validate=Length(1, limits.MAX_USERNAME_LENGTH))
+    password = Text(required=True, validate=Length(limits.MIN_PASSWORD_LENGTH, limits.MAX_PASSWORD_LENGTH))
 
 
 # What goes out ---------------------------------------------------------------------------------
 
 
-class Id(fields.UUID):
+class Uuid(fields.UUID):
     """A lower-case UUID."""
 
 
@@ -298,18 +311,18 @@ class Timestamp(fields.DateTime):
     """UTC, ISO 8601, with milliseconds and ``Z``."""
 
 
-class SessionOut(Schema):
-    id = Id(required=True)
+class Session(Schema):
+    id = Uuid(required=True)
     title = fields.String(required=True, allow_none=True)
     system_prompt = fields.String(required=True, allow_none=True)
     created_at = Timestamp(required=True)
     updated_at = Timestamp(required=True)
 
 
-class MessageOut(Schema):
-    id = Id(required=True)
-    session_id = Id(required=True)
-    role = fields.String(required=True, validate=OneOf(values.ROLES))
+class Message(Schema):
+    id = Uuid(required=True)
+    session_id = Uuid(required=True)
+    role = fields.String(required=True, validate=OneOf(limits.ROLES))
     content = fields.String(required=True)
     metadata = fields.Dict(required=True)
     created_at = Timestamp(required=True)
@@ -320,7 +333,7 @@ NextCursor = partial(
 )
 
 
-class ListedSession(SessionOut):
+class ListedSession(Session):
     match = fields.String(
         metadata={"description": "Of a search: a piece of the text as HTML, with `<mark>` round what was looked for."}
     )
@@ -332,15 +345,15 @@ class SessionList(Schema):
 
 
 class MessagePage(Schema):
-    items = fields.List(fields.Nested(MessageOut), required=True)
+    items = fields.List(fields.Nested(Message), required=True)
     next_cursor = NextCursor(required=True)
 
 
-class Conversation(SessionOut):
-    messages = fields.List(fields.Nested(MessageOut), required=True)
+class SessionWithMessages(Session):
+    messages = fields.List(fields.Nested(Message), required=True)
 
 
-class ExportedSession(SessionOut):
+class ExportedSession(Session):
     class Meta:
         exclude = ("system_prompt",)
 
@@ -349,22 +362,22 @@ class ExportDocument(Schema):
     version = fields.Integer(required=True, validate=Equal(1))
     exported_at = Timestamp(required=True)
     session = fields.Nested(ExportedSession, required=True)
-    messages = fields.List(fields.Nested(MessageOut), required=True)
+    messages = fields.List(fields.Nested(Message), required=True)
 
 
-class Imported(Schema):
-    session = fields.Nested(SessionOut, required=True)
+class ImportedSession(Schema):
+    session = fields.Nested(Session, required=True)
     imported_messages = fields.Integer(required=True)
 
 
-class Rehearsed(Schema):
+class ImportDryRun(Schema):
     imported_messages = fields.Integer(required=True)
 
 
-class ItemReport(Schema):
+class ImportItemReport(Schema):
     line = fields.Integer(required=True, metadata={"description": "Of an array, the item; from 1."})
     status = fields.String(required=True, validate=OneOf(("imported", "skipped", "refused")))
-    session_id = Id()
+    session_id = Uuid()
     error = fields.String()
     details = fields.Raw()
     left_out = fields.Dict(
@@ -372,54 +385,54 @@ class ItemReport(Schema):
     )
 
 
-class TransferCounts(Schema):
+class ImportCounts(Schema):
     imported = fields.Integer(required=True)
     skipped = fields.Integer(required=True)
     refused = fields.Integer(required=True)
 
 
-class TransferReport(Schema):
-    sessions = fields.List(fields.Nested(ItemReport), required=True)
+class ImportReport(Schema):
+    sessions = fields.List(fields.Nested(ImportItemReport), required=True)
     not_listed = fields.Integer(
         metadata={
             "description": "How many were refused that are not among the `sessions`: those after the first 1,000."
         }
     )
-    counts = fields.Nested(TransferCounts, required=True)
+    counts = fields.Nested(ImportCounts, required=True)
 
 
-class Deleted(Schema):
+class DeletedSessions(Schema):
     deleted = fields.Integer(required=True)
 
 
-class PromptPart(Schema):
-    role = fields.String(required=True, validate=OneOf(values.ROLES))
+class PromptMessage(Schema):
+    role = fields.String(required=True, validate=OneOf(limits.ROLES))
     content = fields.String(required=True)
 
 
 class Prompt(Schema):
-    messages = fields.List(fields.Nested(PromptPart), required=True)
+    messages = fields.List(fields.Nested(PromptMessage), required=True)
 
 
-class Exchange(Schema):
-    messages = fields.List(fields.Nested(MessageOut), required=True)
+class ChatMessages(Schema):
+    messages = fields.List(fields.Nested(Message), required=True)
 
 
-class ActionOut(Schema):
+class Action(Schema):
     name = fields.String(required=True)
     description = fields.String(required=True)
     parameters = fields.Dict(required=True, metadata={"description": "A JSON Schema."})
 
 
 class ActionList(Schema):
-    items = fields.List(fields.Nested(ActionOut), required=True)
+    items = fields.List(fields.Nested(Action), required=True)
 
 
-class WebhookRunOut(Schema):
-    id = Id(required=True)
-    session_id = Id(required=True)
+class WebhookRun(Schema):
+    id = Uuid(required=True)
+    session_id = Uuid(required=True)
     action = fields.String(required=True)
-    status = fields.String(required=True, validate=OneOf(values.RUN_STATUSES))
+    status = fields.String(required=True, validate=OneOf(limits.RUN_STATUSES))
     request = fields.Dict(required=True, metadata={"description": "The body that was sent."})
     response_status = fields.Integer(required=True, allow_none=True)
     response_body = fields.String(required=True, allow_none=True, metadata={"description": "Its first 16 KiB."})
@@ -434,7 +447,7 @@ class WebhookRunOut(Schema):
 
 
 class WebhookRunList(Schema):
-    items = fields.List(fields.Nested(WebhookRunOut), required=True)
+    items = fields.List(fields.Nested(WebhookRun), required=True)
 
 
 class TokenPair(Schema):
@@ -444,8 +457,8 @@ class TokenPair(Schema):
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds of the access token."})
 
 
-class UserOut(Schema):
-    id = Id(required=True)
+class User(Schema):
+    id = Uuid(required=True)
     username = fields.String(required=True)
     created_at = Timestamp(required=True)
 
@@ -468,10 +481,10 @@ class About(Schema):
     limits = fields.Nested(Limits, required=True)
 
 
-class Status(Schema):
+class Health(Schema):
     status = fields.String(required=True, validate=OneOf(("ok",)))
 
 
 class Error(Schema):
-    error = fields.String(required=True, validate=OneOf(tuple(STATUS)))
+    error = fields.String(required=True, validate=OneOf(tuple(STATUS_BY_CODE)))
     details = fields.Raw()

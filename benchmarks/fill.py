@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import timestamps
 from database import db, open_database
+from ids import new_id
 from models import Message, Session, User
-from values import new_id, now
 
 USERS = 100
 AT_ONCE = 50_000
@@ -19,11 +20,11 @@ AT_ONCE = 50_000
 
 def main(folder: Path, sessions: int, messages: int) -> None:
     database = open_database(folder / "parley.db", "NORMAL")
-    moment = now()
+    moment = timestamps.now()
     users = [new_id() for _ in range(USERS)]
     ids = [new_id() for _ in range(sessions)]
     content = "words of an older incident, " * 10
-    with db.writing():
+    with db.write_transaction():
         for number, user_id in enumerate(users):
             name = f"filler {number}"
             User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=moment).execute()
@@ -32,7 +33,7 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             values |= {"system_prompt": None, "origin": None, "created_at": moment, "updated_at": moment}
             Session._insert(**values)
     for start in range(0, messages, AT_ONCE):
-        with db.writing():
+        with db.write_transaction():
             Message._insert.many(
                 [
                     (new_id(), ids[number % sessions], "user", content, "{}", moment)

@@ -85,14 +85,15 @@ async def clients(port: int, chats: list[tuple[str, str]]) -> None:
 
 def make_users(count: int) -> None:
     """Print the tokens of so many new users of Parley."""
+    from values import new_id, now
+
     import auth
     from app import create_app
     from database import db
     from models import User
-    from values import new_id, now
 
     with create_app().app_context():
-        db.prepare()
+        db.ensure_connection()
         tokens = []
         for _ in range(count):
             user_id = new_id()

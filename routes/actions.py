@@ -1,4 +1,4 @@
-"""The webhook actions that the operator offers, and what has been fired."""
+"""The webhook actions that the operator offers, and the runs of those that were fired."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from flask import Blueprint, g
 
 import schemas
 from models import WebhookRun
-from routes import body, refuses, returns, waits_in
-from routes.retries import kept_id, retried
-from services import documents, services
+from services import documents, get_services
+from store import entries
+from web.decorators import body, errors, inline, response, runs_in
+from web.idempotency import idempotent, remember_id
 
 blueprint = Blueprint("actions", __name__, url_prefix="/api")
 
 
 @blueprint.get("/actions")
-@returns(schemas.ActionList)
+@inline
+@response(schemas.ActionList)
 def list_actions() -> dict[str, Any]:
     """List the actions that can be fired."""
-    return {"items": [action.shown for action in services().actions.values()]}
+    return {"items": [action.public for action in get_services().actions.values()]}
 
 
 @blueprint.post("/sessions/<session_id>/actions/<name>")
-@waits_in("webhooks")
-@refuses(429)
-@returns(schemas.WebhookRunOut, 201)
-@body(schemas.NewRun, required=False)
-@retried(lambda made, data, session_id, name: WebhookRun.shown(g.user_id, session_id, made["id"]))
+@runs_in("webhook")
+@errors("action_not_found", "rate_limited")
+@response(schemas.WebhookRun, 201)
+@body(schemas.FireAction, required=False)
+@idempotent(lambda created, data, session_id, name: entries.get(WebhookRun, g.user_id, session_id, created["id"]))
 def fire_action(data: dict[str, Any], session_id: str, name: str) -> dict[str, Any]:
     """Fire an action from a session; how the webhook took it is in the run."""
-    return services().webhooks.fire(g.user_id, session_id, name, data["input"], kept_id)
+    return get_services().webhooks.fire(g.user_id, session_id, name, data["input"], before_commit=remember_id)
 
 
 @blueprint.get("/sessions/<session_id>/webhook-runs")
-@returns(schemas.WebhookRunList)
+@inline
+@response(schemas.WebhookRunList)
 def list_webhook_runs(session_id: str) -> documents.Document:
     """List the runs that were fired from a session, in their order."""
-    return documents.webhook_runs(g.user_id, session_id)
+    return documents.webhook_run_list(g.user_id, session_id)

@@ -1,4 +1,4 @@
-"""Logging in and out. Users are made from the command line."""
+"""Logging in and out. Users are created from the command line."""
 
 from __future__ import annotations
 
@@ -6,51 +6,56 @@ from typing import Any
 
 from flask import Blueprint, g
 
-import auth
 import schemas
-from models import User
-from routes import body, returns, waits_in
+from auth import ACCESS, REFRESH, accepts_tokens, logins, passwords, public
+from store import users
+from web.decorators import batched, body, errors, inline, response, runs_in
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 
 @blueprint.post("/login")
-@auth.opened
-@waits_in("logins")
-@returns(schemas.TokenPair)
+@public
+@runs_in("login")
+@errors("invalid_credentials", "rate_limited")
+@response(schemas.TokenPair)
 @body(schemas.Credentials)
-def log_in(data: dict[str, Any]) -> dict[str, Any]:
+def create_login(data: dict[str, Any]) -> dict[str, Any]:
     """Log in with a name and a password."""
-    return auth.log_in(*auth.check_credentials(data["username"], data["password"]))
+    return logins.create_login(*passwords.check_credentials(data["username"], data["password"]))
 
 
 @blueprint.post("/refresh")
-@auth.accepts(auth.REFRESH)
-@returns(schemas.TokenPair)
-def refresh() -> dict[str, Any]:
-    """Spend the refresh token for a new pair of tokens."""
-    return auth.refresh(g.claims)
+@accepts_tokens(REFRESH)
+@batched
+@response(schemas.TokenPair)
+def refresh_login() -> dict[str, Any]:
+    """Exchange the refresh token for a new pair of tokens."""
+    return logins.rotate_refresh_token(g.claims)
 
 
 @blueprint.post("/logout")
-@auth.accepts(auth.ACCESS, auth.REFRESH)
-@returns(None, 204)
-def log_out() -> None:
-    """End this login: both its tokens are dead at once."""
-    auth.log_out(g.claims.login_id)
+@accepts_tokens(ACCESS, REFRESH)
+@batched
+@response(None, 204)
+def delete_login() -> None:
+    """Log out: both tokens of this login are revoked at once."""
+    logins.revoke_login(g.claims.login_id)
 
 
 @blueprint.get("/me")
-@returns(schemas.UserOut)
-def me() -> dict[str, Any]:
+@inline
+@response(schemas.User)
+def get_me() -> dict[str, Any]:
     """Get the caller."""
-    return User.one(g.user_id)
+    return users.get(g.user_id)
 
 
 @blueprint.post("/password")
-@waits_in("logins")
-@returns(None, 204)
-@body(schemas.NewPassword)
+@runs_in("login")
+@errors("invalid_credentials", "rate_limited")
+@response(None, 204)
+@body(schemas.ChangePassword)
 def change_password(data: dict[str, Any]) -> None:
     """Change the caller's password and revoke their other logins."""
-    auth.change_password(g.claims, data["current_password"], data["new_password"])
+    passwords.change_password(g.claims, data["current_password"], data["new_password"])

@@ -9,55 +9,55 @@ from werkzeug.datastructures import MIMEAccept
 
 import schemas
 from errors import ApiError
-from routes import body, query, refuses, returns, waits_in
-from routes.retries import kept_id, retried
-from services import services
+from services import get_services
 from services.chat import replayed_events
+from web.decorators import body, errors, query, response, runs_in
+from web.idempotency import idempotent, remember_id
 
 blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
-EVENTS, JSON = "text/event-stream", "application/json"
+EVENT_STREAM, JSON = "text/event-stream", "application/json"
 # no-transform and X-Accel-Buffering: proxies pass each event on as it comes.
-UNBUFFERED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 @blueprint.get("/<session_id>/prompt")
-@waits_in("patient")
-@returns(schemas.Prompt)
-@query(schemas.NextQuestion)
-def get_prompt(data: dict[str, Any], session_id: str) -> dict[str, Any]:
+@response(schemas.Prompt)
+@query(schemas.GetPrompt)
+def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Get exactly what the model would be sent."""
-    return {"messages": services().prompt.assemble(g.user_id, session_id, data["content"])}
+    return {"messages": get_services().prompt.build(g.user_id, session_id, query["content"])}
 
 
 @blueprint.post("/<session_id>/chat")
-@waits_in("streams")
-@refuses(409, 502, 504)
-@returns(schemas.Exchange, 201, EVENTS)
-@body(schemas.NewQuestion)
-@retried(lambda made, data, session_id: replay(session_id, made), patience=0)
-def chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
-    """Ask the model: its answer comes as server-sent events, or as JSON where that alone is accepted."""
-    gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    chat = services().chats.begin(g.user_id, session_id, **data, gone=gone, then=kept_id)
-    if json_is_wanted():
+@runs_in("chat")
+@errors("conflict", "too_many_streams", "llm_not_configured", "upstream_error", "upstream_timeout")
+@response(schemas.ChatMessages, 201, EVENT_STREAM)
+@body(schemas.StartChat)
+@idempotent(lambda created, data, session_id: replay(session_id, created), wait_timeout=0)
+def start_chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
+    """Ask the model: its answer comes as server-sent events, or as JSON if that alone is accepted."""
+    is_disconnected = request.environ.get("waitress.client_disconnected", lambda: False)
+    chats = get_services().chats
+    chat = chats.start(g.user_id, session_id, **data, is_disconnected=is_disconnected, before_commit=remember_id)
+    if prefers_json():
         return chat.result()
-    response = Response(chat.events(), mimetype=EVENTS, headers=UNBUFFERED)
-    response.call_on_close(chat.close)
-    return response
+    stream = Response(chat.events(), mimetype=EVENT_STREAM, headers=SSE_HEADERS)
+    stream.call_on_close(chat.close)
+    return stream
 
 
-def replay(session_id: str, made: dict[str, str]) -> dict[str, Any] | Response:
-    """Answer as the chat did that has made these messages."""
-    messages, error = services().chats.replay(g.user_id, session_id, made)
-    if not json_is_wanted():
-        return Response(replayed_events(messages, error), mimetype=EVENTS, headers=UNBUFFERED)
+def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Response:
+    """Respond as the chat did that has created these messages."""
+    messages, error = get_services().chats.replay(g.user_id, session_id, created)
+    if not prefers_json():
+        return Response(replayed_events(messages, error), mimetype=EVENT_STREAM, headers=SSE_HEADERS)
     if error:
         raise ApiError(error, {"messages": messages})
     return {"messages": messages}
 
 
-def json_is_wanted() -> bool:
+def prefers_json() -> bool:
     """Return whether the client wants JSON rather than events. A type's parameters do not matter for that."""
     accepted = MIMEAccept((kind.partition(";")[0], quality) for kind, quality in request.accept_mimetypes)
-    return accepted.best_match((EVENTS, JSON)) == JSON
+    return accepted.best_match((EVENT_STREAM, JSON)) == JSON

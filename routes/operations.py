@@ -7,48 +7,52 @@ from typing import Any
 from flask import Blueprint, current_app
 
 import schemas
-import values
-from auth import opened
+from auth import public
 from database import db
 from errors import ApiError
-from routes import returns
-from services import services
+from limits import MAX_CONTENT_LENGTH, MAX_SYSTEM_PROMPT_LENGTH, MAX_TITLE_LENGTH
+from services import get_services
 from version import VERSION
+from web.decorators import errors, inline, response
 
 blueprint = Blueprint("operations", __name__)
 
 
 @blueprint.get("/healthz")
-@returns(schemas.Status)
-def healthz() -> dict[str, str]:
-    """Tell that the process lives."""
+@inline
+@response(schemas.Health)
+def get_health() -> dict[str, str]:
+    """Return whether the process lives."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
-@returns(schemas.Status)
-def readyz() -> dict[str, str]:
-    """Tell that the database answers."""
-    if not db.answers():
+@inline
+@errors("database_unavailable")
+@response(schemas.Health)
+def get_readiness() -> dict[str, str]:
+    """Return whether the database can be read."""
+    if not db.is_healthy():
         raise ApiError("database_unavailable")
     return {"status": "ok"}
 
 
 @blueprint.get("/api/about")
-@opened
-@returns(schemas.About)
-def about() -> dict[str, Any]:
+@public
+@inline
+@response(schemas.About)
+def get_about() -> dict[str, Any]:
     """Get the version, what is set up here, and the limits."""
-    llm, config = services().llm, current_app.config
+    services, config = get_services(), current_app.config
     return {
         "version": VERSION,
-        "chat": llm is not None,
-        "model": llm.model if llm else None,
-        "actions": len(services().actions),
+        "chat": services.llm is not None,
+        "model": services.llm.model if services.llm else None,
+        "actions": len(services.actions),
         "limits": {
-            "title": values.TITLE_LENGTH,
-            "content": values.CONTENT_LENGTH,
-            "system_prompt": values.PROMPT_LENGTH,
+            "title": MAX_TITLE_LENGTH,
+            "content": MAX_CONTENT_LENGTH,
+            "system_prompt": MAX_SYSTEM_PROMPT_LENGTH,
             "import_bytes": config["PARLEY_MAX_IMPORT_BYTES"],
             "body_bytes": config["PARLEY_MAX_BODY_BYTES"],
         },

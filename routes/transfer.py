@@ -1,4 +1,4 @@
-"""Everything a user has, out and in again, and in from elsewhere."""
+"""Export and import, of one session and of all that a user has."""
 
 from __future__ import annotations
 
@@ -10,43 +10,83 @@ import orjson
 from flask import Blueprint, Response, g
 
 import schemas
-from routes import query, reads, returns, waits_in
-from services import transfer
+from database import db
+from services import documents, markdown, transfer
+from store import imports, sessions
+from web.decorators import body, conditional, inline, other_response, query, raw_body, response, runs_in
+from web.etags import check_if_none_match
+from web.idempotency import idempotent, remember
+
+MARKDOWN, NDJSON = "text/markdown", "application/x-ndjson"
+SPOOLED_BYTES = 262_144
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api")
 
-LINES = "application/x-ndjson"
-SPOOLED_BYTES = 262_144
+
+@blueprint.get("/sessions/<session_id>/export")
+@inline
+@conditional("If-None-Match")
+@response(schemas.ExportDocument, 200, MARKDOWN)
+@query(schemas.ExportSession)
+def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Document, dict[str, str]]:
+    """Export a session, as a document that the import accepts or as Markdown to be read."""
+    with db.read_transaction():
+        session = sessions.get(g.user_id, session_id)
+        if query["format"] == "json":
+            headers = check_if_none_match("export", session)
+            return documents.export_document(session), headers
+        headers = check_if_none_match("markdown", session)
+        return markdown.export(session), headers | {"Content-Type": f"{MARKDOWN}; charset=utf-8"}
+
+
+@blueprint.post("/sessions/import")
+@response(schemas.ImportedSession, 201)
+@other_response(schemas.ImportDryRun, 200)
+@query(schemas.ImportOptions)
+@body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
+@idempotent(lambda session, query, data: import_response(session, data))
+def import_session(query: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
+    """Import an export document as a new session, or only check it."""
+    if query["dry_run"]:
+        counted = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(counted, mimetype="application/json")
+    session = imports.import_session(g.user_id, data["session"], data["messages"], before_commit=remember)
+    return import_response(session, data)
+
+
+def import_response(session: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the response to an import."""
+    return {"session": session, "imported_messages": len(data["messages"])}
 
 
 @blueprint.get("/export")
-@waits_in("transfers")
-@returns(None, 200, LINES)
+@runs_in("transfer")
+@response(None, 200, NDJSON)
 def export_all() -> Response:
     """Export every session of the caller, a document a line; one that is deleted meanwhile ends with an `error`."""
-    return Response(transfer.export_all(g.user_id), mimetype=LINES)
+    return Response(transfer.export_all(g.user_id), mimetype=NDJSON)
 
 
 @blueprint.post("/import")
-@waits_in("transfers")
-@returns(schemas.TransferReport)
-@query(schemas.TransferOptions)
-@reads("application/json", LINES, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
-def import_all(wanted: dict[str, Any], lines: IO[bytes]) -> Response:
+@runs_in("transfer")
+@response(schemas.ImportReport)
+@query(schemas.BulkImportOptions)
+@raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
+def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
     """Import documents, a line or an array item each: Parley's, ChatGPT's, Claude's, LibreChat's or Open WebUI's."""
     summary = transfer.Summary()
     listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # closed when it is sent
     try:
-        for report in transfer.take_in(g.user_id, lines, wanted["duplicate"], wanted["dry_run"]):
+        for report in transfer.import_lines(g.user_id, lines, query["duplicate"], query["dry_run"]):
             if summary.add(report):
                 listed.write(b"," + orjson.dumps(report, option=orjson.OPT_NON_STR_KEYS))
     except BaseException:
         listed.close()
         raise
-    return Response(_pieces(listed, summary), mimetype="application/json")
+    return Response(_report(listed, summary), mimetype="application/json")
 
 
-def _pieces(listed: IO[bytes], summary: transfer.Summary) -> Iterator[bytes]:
+def _report(listed: IO[bytes], summary: transfer.Summary) -> Iterator[bytes]:
     """Yield the report: millions of items fit into an import, and none of them need be in memory."""
     with listed:
         yield b'{"sessions":['

@@ -28,14 +28,16 @@ import threading
 from flask import Flask
 
 import cli
-import log
+import logs
+import search
 from database import db
-from models import Draft, Session, User, WebhookRun
 from server import memory
+from server.batching import raise_group_error
 from server.lock import take_lock
 from server.loop import Service
-from services import search
-from store import deletion
+from store import deletion, drafts, imports, users, webhook_runs
+
+__all__ = ["raise_group_error", "serve"]
 
 # A thread that computes keeps the interpreter lock for so long from the loop, which asks for it anew
 # after each call of the system. With Python's 5 ms, ten exports as Markdown held others for 200 ms.
@@ -46,20 +48,22 @@ def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     memory.limit_arenas()
     take_lock(db.path)
-    db.prepare()
-    db.reserve.set_aside(leave=db.reserve.LOW)
-    for table in (Session, Draft, WebhookRun):
-        table.recover()
-    for name, work in (("checkpoint", db.keep_log_short), ("indexer", search.keep_up), ("eraser", deletion.run)):
+    db.ensure_connection()
+    db.set_reserve_aside()
+    with db.write_transaction(frees_space=True):
+        imports.delete_orphans()
+        drafts.finish_interrupted()
+        webhook_runs.mark_interrupted()
+    for name, work in (("checkpoint", db.run_checkpointer), ("indexer", search.run_indexer), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
     service.install_signal_handlers()
-    hint = "" if User.existing().exists() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
+    hint = "" if users.exists_any() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
-    log.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])
+    logs.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])
     service.run()
     app.extensions["services"].close()
-    db.tidy_up()
+    db.checkpoint_and_close()

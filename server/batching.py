@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import peewee
+from flask import request
 
+import database
 import errors
 from database import db
 from server.channel import Channel
@@ -30,9 +32,9 @@ class Writer:
     # With this much to parse, others wait for a group for 5 ms: 32 of wide metadata took 100.
     MOST_BYTES = 65_536
 
-    def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None], move: Callable[[Channel], None]) -> None:
+    def __init__(self, app: WSGIApplication, serve: Callable[[Channel], None]) -> None:
         self._queue: FairQueue[Channel] = FairQueue()
-        self._app, self._serve, self._move = app, serve, move
+        self._app, self._serve = app, serve
         self._working = False
         threading.Thread(target=self._run, name="writer", daemon=True).start()
 
@@ -61,52 +63,53 @@ class Writer:
                 self._answer_together(channels)
             for each in channels:
                 try:
-                    self._serve_or_move(each)
+                    self._serve(each)
                 except Exception:
                     errors.log.exception("a request could not be served")
             self._working = False
-
-    def _serve_or_move(self, channel: Channel) -> None:
-        if channel.requests[0].moved:
-            self._move(channel)
-        else:
-            self._serve(channel)
 
     def _answer_together(self, channels: list[Channel]) -> None:
         """Prepare the answers of all. Where it does not come to the commit there are none: the
         requests are refused for the same reason, or served each on its own to find its own."""
         tasks = [Task(channel, channel.requests[0]) for channel in channels if channel.connected]
-        refusal = None
+        group_error = None
         try:
-            db.prepare()
-            with db.writing():
+            db.ensure_connection()
+            with db.write_transaction():
                 answers = [self._answer(task) for task in tasks]
         except errors.ApiError as error:
-            refusal = error
+            group_error = error
         except Exception as error:
             errors.log.warning("no commit for %d requests at once: %s", len(tasks), error)
-            code = errors.database_code(error)
-            # Busy, say: it would be again, after as long a wait for each.
+            code = database.error_code(error)
+            # E.g. busy: it would be again, after as long a wait for each.
             # On a full disk what frees room gets through, alone.
-            refusal = None if code in ("internal_error", "disk_full") else errors.ApiError(code)
+            group_error = None if code in ("internal_error", "disk_full") else errors.ApiError(code)
         else:
             for task, answer in zip(tasks, answers, strict=True):
                 task.request.response = answer
-                task.request.moved = answer is None
             return
         for task in tasks:
-            task.request.refusal = refusal
+            task.request.group_error = group_error
             task.request.get_body_stream().seek(0)
 
-    def _answer(self, task: Task) -> Response | None:
-        """Return the answer to a request, None if it would wait: it has done nothing, and begins again elsewhere."""
-        try:
-            answer = Response.of(self._app, task.get_environment())
-        except errors.HandOver:
-            answer = None
+    def _answer(self, task: Task) -> Response:
+        answer = Response.of(self._app, task.get_environment())
         if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer
+
+
+def raise_group_error() -> None:
+    """Before a request whose group could not be committed: fail for the same reason.
+
+    Raises:
+        ApiError: what kept the group from its commit.
+
+    """
+    error: errors.ApiError | None = request.environ.get("parley.group_error")
+    if error:
+        raise error
 
 
 def _body_length(channel: Channel) -> int:

@@ -17,6 +17,7 @@ from server.channel import Channel
 from server.fair import FairQueue
 from server.routing import HEALTH, Routing
 from server.unread import Unread
+from web.spec import BACKGROUND, LOOP, WRITER
 
 # What was cut off at the end has this long to keep what there is of it.
 GOODBYE_SECONDS = 2.0
@@ -95,7 +96,7 @@ class Dispatcher:
         self._ready: FairQueue[Channel] = FairQueue()
         self._unparsed: FairQueue[Channel] = FairQueue()
         self._pools = {name: Pool(name, count, share, self.serve) for name, (count, share) in threads.items()}
-        self._writer = Writer(app, self.serve, self.move)
+        self._writer = Writer(app, self.serve)
         self._unread = Unread()
         self._most = most_connections
         # Behind a proxy all have the proxy's address.
@@ -160,30 +161,24 @@ class Dispatcher:
             self._ready.put(channel.key, channel)
             return
         channel.key = self._routing.caller(request, channel.network)
-        reads = request.command in ("GET", "HEAD")
         if channel.park(None):
             return
-        pool = self._routing.pool(request)
-        if pool is None and not reads and int(request.headers.get("CONTENT_LENGTH", 0)) > LARGE_BODY_BYTES:
-            pool = "patient"
-        if pool is not None:
-            self._submit(channel, pool)
-        elif reads:
+        runs_in = self._routing.runs_in(request)
+        if runs_in == WRITER and int(request.headers.get("CONTENT_LENGTH", 0)) > LARGE_BODY_BYTES:
+            runs_in = BACKGROUND
+        if runs_in == LOOP:
             self._ready.put(channel.key, channel)
-        else:
+        elif runs_in == WRITER:
             self._writer.put(channel)
+        else:
+            self._submit(channel, runs_in)
 
     def resume(self, channel: Channel) -> None:
         """Go on with a channel that has been parked; from any thread."""
         if channel.task is None:
             self.add_task(channel)
         else:
-            self._submit(channel, channel.pool or "patient")
-
-    def move(self, channel: Channel) -> None:
-        """Have the first request of a channel begun again where it may wait."""
-        channel.requests[0].get_body_stream().seek(0)
-        self._submit(channel, "patient")
+            self._submit(channel, channel.pool or BACKGROUND)
 
     def serve(self, channel: Channel) -> None:
         """Serve the first request of a channel, or have it served where it may wait.
@@ -194,10 +189,7 @@ class Dispatcher:
             request = channel.requests[0]
             if request.command == "GET" and request.path not in HEALTH and self._unread.wait(channel):
                 return
-        try:
-            channel.service()
-        except errors.HandOver:
-            self.move(channel)
+        channel.service()
 
     def _submit(self, channel: Channel, pool: str) -> None:
         channel.may_wait, channel.pool = True, pool

@@ -8,7 +8,7 @@ import os
 import socket
 from pathlib import Path
 
-from config import StartError
+from config import StartupError
 
 log = logging.getLogger("parley")
 
@@ -23,24 +23,24 @@ def take_lock(database: Path) -> int | None:
         The descriptor that holds the lock, None where the file system has no locks.
 
     Raises:
-        StartError: if another server has it, or the file cannot be made, or the database has two names.
+        StartupError: if another server has it, or the file cannot be made, or the database has two names.
 
     """
     # Each name would have a lock of its own, and a write-ahead log: writes would be lost.
     if database.exists() and database.stat().st_nlink > 1:
-        raise StartError(f"The database {database} has a second name (a hard link). Remove one, or make a copy.")
+        raise StartupError(f"The database {database} has a second name (a hard link). Remove one, or make a copy.")
     path = Path(f"{database.resolve()}.lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"The lock {path} cannot be taken: {error.strerror}.") from None
+        raise StartupError(f"The lock {path} cannot be taken: {error.strerror}.") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(descriptor, 1_000).decode(errors="replace").strip()
         os.close(descriptor)
         by = f" ({holder})" if holder.isprintable() and holder else ""
-        raise StartError(
+        raise StartupError(
             f"Another server is running on the database {database}{by}. Stop it first, or use another database."
         ) from None
     except OSError as error:  # a network's file system, say

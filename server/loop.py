@@ -13,7 +13,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from config import StartError
+from config import StartupError
 from server.channel import Channel
 from server.dispatch import Dispatcher
 from server.memory import give_back_later
@@ -24,7 +24,7 @@ DRAIN_SECONDS = 15.0
 # Beside those of all chats that may be under way, for refusing more.
 SPARE_THREADS = 4
 # Each waits for a webhook, ten seconds at most; one user takes half of them at most.
-WEBHOOK_THREADS = 2 * webhooks.MOST_OF_ONE_USER
+WEBHOOK_THREADS = 2 * webhooks.MAX_CALLS_PER_USER
 # Each hashes a password; more at once than there are processors is no gain.
 LOGIN_THREADS = 2
 # Each sends or takes in all of a user's sessions.
@@ -89,15 +89,15 @@ class Service:
         self._sockets: dict[int, Any] = {}
         chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
-        patient = config["PARLEY_THREADS"]
+        background = config["PARLEY_THREADS"]
         # How many threads, and how many of them for one user at once. Chats and webhooks are counted
         # by themselves: there it is those that are refused which must not be all.
         threads = {
-            "patient": (patient, max(patient // 2, 1)),
-            "streams": (chats, max(chats - 1, 1)),
-            "webhooks": (calls, max(calls - 1, 1)),
-            "logins": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
-            "transfers": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
+            "background": (background, max(background // 2, 1)),
+            "chat": (chats, max(chats - 1, 1)),
+            "webhook": (calls, max(calls - 1, 1)),
+            "login": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
+            "transfer": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
         }
         files = raise_file_limit(MOST_CONNECTIONS * FILES_A_CONNECTION + OTHER_FILES)
         most = min(MOST_CONNECTIONS, max((files - OTHER_FILES) // FILES_A_CONNECTION, 16))
@@ -108,7 +108,7 @@ class Service:
                 for sockinfo in adjustments.listen
             ]
         except OSError as error:
-            raise StartError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
+            raise StartupError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
         self._stopping = False
 
     @property

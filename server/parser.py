@@ -45,8 +45,7 @@ class RequestParser(HTTPRequestParser):
     header_plus: bytes = b""
     command = path = "-"  # of what cannot be parsed
     response: Any = None  # prepared with those of other requests
-    moved = False  # from among them, to where it may wait
-    refusal: Any = None
+    group_error: Any = None
     error: Any = None
     body_rcv: Any = None
 

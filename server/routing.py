@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -11,8 +12,10 @@ from werkzeug.exceptions import HTTPException
 import auth
 import errors
 from addresses import client_network
+from auth.tokens import Claims, bearer_token
 from database import db
-from models import Login
+from store import logins
+from web.spec import BACKGROUND, LOOP, spec_of
 
 # A body up to this size is taken in whoever sends it: that is no dearer than a head.
 SMALL_BODY_BYTES = 16_384
@@ -27,25 +30,31 @@ class Routing:
         self._app = app
         self._urls = app.url_map.bind("")
         self._hops: int = app.config["PARLEY_TRUSTED_PROXIES"]
-        rules: dict[str, list[str]] = {}
+        patterns: dict[tuple[str, frozenset[str]], list[str]] = {}
         for rule in app.url_map.iter_rules():
-            pool = getattr(app.view_functions[rule.endpoint], "pool", None)
-            if pool:
-                methods = "|".join(sorted(rule.methods or ()))
-                rules.setdefault(pool, []).append(f"(?:{methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}")
-        self._pools = re.compile("|".join(f"(?P<{pool}>{'|'.join(paths)})" for pool, paths in rules.items()))
+            spec = spec_of(app.view_functions[rule.endpoint])
+            methods = "|".join(sorted(rule.methods or ()))
+            pattern = f"(?:{methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}"
+            patterns.setdefault((spec.runs_in, spec.unless), []).append(pattern)
+        self._places = list(patterns)
+        self._patterns = re.compile("|".join(f"({'|'.join(each)})" for each in patterns.values()))
 
-    def pool(self, request: Any) -> str | None:
-        """Return the name of the pool that the view of a request waits in, if it does."""
-        found = self._pools.fullmatch(f"{request.command} {_path(request)}")
-        return found.lastgroup if found else None
+    def runs_in(self, request: Any) -> str:
+        """Return where the view of a request runs: the loop, the write batcher, or a pool; what has none is quick."""
+        found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
+        if found is None or found.lastindex is None:
+            return LOOP
+        place, unless = self._places[found.lastindex - 1]
+        if unless and request.query and not unless.isdisjoint(name for name, _ in parse_qsl(request.query, True)):
+            return BACKGROUND
+        return place
 
     def caller(self, request: Any, network: str) -> str:
         """Return the id of the user whose token a request has, else the network that it comes from."""
         header = request.headers.get("AUTHORIZATION")
         if header:
             try:
-                claims: auth.Claims = self._app.extensions["verifier"].claims(auth.bearer(header))
+                claims: Claims = self._app.extensions["verifier"].verify(bearer_token(header))
             except errors.ApiError:
                 pass
             else:
@@ -68,16 +77,16 @@ class Routing:
             view = self._app.view_functions[self._urls.match(path, request.command)[0]]
         except HTTPException:
             view = None
-        request.max_body = self._app.config[getattr(view, "limit", "PARLEY_MAX_BODY_BYTES")]
+        request.max_body = self._app.config[spec_of(view).body_limit]
         if request.content_length > request.max_body:
             return False
         try:
-            claims = auth.check_token(self._app, path, view, request.headers.get("AUTHORIZATION", ""))
+            claims = auth.verify(self._app, path, spec_of(view), request.headers.get("AUTHORIZATION", ""))
             if claims:
-                db.prepare()
-                return Login.alive(claims.login_id, claims.user_id)
+                db.ensure_connection()
+                return logins.is_active(claims.login_id, claims.user_id)
         except errors.ApiError as error:
-            return errors.STATUS[error.code] != 401
+            return errors.STATUS_BY_CODE[error.code] != 401
         except Exception:
             return True  # it is for the app to say what is wrong with the database
         return True

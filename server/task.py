@@ -13,7 +13,7 @@ from waitress.task import WSGITask
 from waitress.utilities import build_http_date
 
 import errors
-from values import new_id
+from ids import new_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -88,8 +88,7 @@ class Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         """Return the WSGI environment, with what the app is to know of the server."""
         environ: dict[str, Any] = super().get_environment()
-        environ["parley.may_wait"] = self.channel.may_wait
-        environ["parley.refusal"] = self.request.refusal
+        environ["parley.group_error"] = self.request.group_error
         return environ
 
     def _send_whole(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -143,8 +142,8 @@ class JsonErrorTask(Task):
         """Refuse the request and close the connection."""
         self.start_time = time.time()
         error = self.request.error
-        code = getattr(error, "error_code", errors.CODE_OF_STATUS.get(error.code, "bad_request"))
-        answer = errors.answer(errors.ApiError(code))
+        code = getattr(error, "error_code", errors.CODE_BY_STATUS.get(error.code, "bad_request"))
+        answer = errors.error_response(errors.ApiError(code))
         answer.headers.extend({"X-Request-Id": new_id(), "Cache-Control": "no-store"})
         self.close_on_finish = True
         status = f"{error.code} {HTTPStatus(error.code).phrase}"

@@ -10,11 +10,11 @@ from flask import Flask, current_app
 
 from services import actions
 from services.chat import Chats
+from services.docs_index import DocsIndex
 from services.llm import Llm
-from services.outgoing import Outgoing
+from services.outgoing import AsyncRunner
 from services.pending import PendingWrites
-from services.prompt import Prompt
-from services.retrieval import Retrieval
+from services.prompt import PromptBuilder
 from services.webhooks import Webhooks
 
 
@@ -22,20 +22,20 @@ from services.webhooks import Webhooks
 class Services:
     """The services of one app."""
 
-    outgoing: Outgoing
+    runner: AsyncRunner
     pending: PendingWrites
-    docs: Retrieval | None
+    docs: DocsIndex | None
     actions: actions.Actions
     webhooks: Webhooks
     llm: Llm | None
-    prompt: Prompt
+    prompt: PromptBuilder
     chats: Chats
 
     def start(self) -> None:
         """Make ready what the settings ask for, so that the first request need not wait for it.
 
         Raises:
-            config.StartError: the environment names a proxy that cannot be used.
+            config.StartupError: the environment names a proxy that cannot be used.
 
         """
         if self.docs:
@@ -47,11 +47,11 @@ class Services:
 
     def close(self) -> None:
         """Close all connections, and see to it that all is written."""
-        self.outgoing.close()
+        self.runner.close()
         self.pending.close()
 
 
-def services() -> Services:
+def get_services() -> Services:
     """Return the services of the current app. Those of a command are made when it asks for them."""
     if "services" not in current_app.extensions:
         init_app(current_app)
@@ -62,15 +62,15 @@ def init_app(app: Flask) -> None:
     """Make the services.
 
     Raises:
-        config.StartError: where the actions are wrong, or the docs not there.
+        config.StartupError: where the actions are wrong, or the docs not there.
 
     """
     config = app.config
-    outgoing, pending = Outgoing(), PendingWrites()
-    docs = Retrieval(Path(config["PARLEY_DOCS_DIR"])) if config["PARLEY_DOCS_DIR"] else None
+    runner, pending = AsyncRunner(), PendingWrites()
+    docs = DocsIndex(Path(config["PARLEY_DOCS_DIR"])) if config["PARLEY_DOCS_DIR"] else None
     offered = actions.load(config["PARLEY_ACTIONS_FILE"])
-    webhooks = Webhooks(offered, outgoing, pending)
-    llm = Llm(config, outgoing) if config["PARLEY_LLM_BASE_URL"] else None
-    prompt = Prompt(config, docs, offered)
-    chats = Chats(llm, prompt, outgoing, pending, config["PARLEY_MAX_STREAMS"])
-    app.extensions["services"] = Services(outgoing, pending, docs, offered, webhooks, llm, prompt, chats)
+    webhooks = Webhooks(offered, runner, pending)
+    llm = Llm(config, runner) if config["PARLEY_LLM_BASE_URL"] else None
+    prompt = PromptBuilder(config, docs, offered)
+    chats = Chats(llm, prompt, runner, pending, config["PARLEY_MAX_STREAMS"])
+    app.extensions["services"] = Services(runner, pending, docs, offered, webhooks, llm, prompt, chats)

@@ -18,8 +18,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 from standardwebhooks import Webhook
 
-from config import StartError, http_url
-from errors import ApiError, Missing
+from config import StartupError, http_url
+from errors import ApiError, NotFound
 
 LONGEST_TIMEOUT = 10.0
 SHORTEST_SECRET = 16  # bytes
@@ -63,7 +63,7 @@ class Action:
     secret_env: str = ""
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def public(self) -> dict[str, Any]:
         """What users get to see of it."""
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
@@ -88,10 +88,10 @@ class Action:
 class Actions(dict[str, Action]):
     """All actions by name, in the order of the file."""
 
-    def named(self, name: str) -> Action:
+    def get_action(self, name: str) -> Action:
         """Return one, or raise Missing."""
         if name not in self:
-            raise Missing("action")
+            raise NotFound("action")
         return self[name]
 
 
@@ -99,7 +99,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Actions:
     """Read the file of actions; no path, no actions.
 
     Raises:
-        StartError: names the line of what is wrong with it.
+        StartupError: names the line of what is wrong with it.
 
     """
     actions = Actions()
@@ -110,15 +110,15 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Actions:
         text = raw.decode()
         document = tomllib.loads(text)
     except OSError as error:
-        raise StartError(f"PARLEY_ACTIONS_FILE: {path} cannot be read: {error.strerror}.") from None
+        raise StartupError(f"PARLEY_ACTIONS_FILE: {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise StartError(f"PARLEY_ACTIONS_FILE: {path}, line {line}: Not UTF-8.") from None
+        raise StartupError(f"PARLEY_ACTIONS_FILE: {path}, line {line}: Not UTF-8.") from None
     except (ValueError, RecursionError) as error:  # the first says the line itself
-        raise StartError(f"PARLEY_ACTIONS_FILE: {path}: {error}.") from None
+        raise StartupError(f"PARLEY_ACTIONS_FILE: {path}: {error}.") from None
 
-    def wrong(problem: str, key: str, *inside: str | int) -> StartError:
-        return StartError(f"PARLEY_ACTIONS_FILE: {path}, line {_line(text, (*inside, key))}: {key}: {problem}")
+    def wrong(problem: str, key: str, *inside: str | int) -> StartupError:
+        return StartupError(f"PARLEY_ACTIONS_FILE: {path}, line {_line(text, (*inside, key))}: {key}: {problem}")
 
     if unknown := [key for key in document if key != "actions"]:
         raise wrong("Not known; each action is a table [[actions]].", unknown[0])

@@ -13,21 +13,26 @@ from typing import Any
 
 import orjson
 
-import errors
+import database
+from database import db
 from errors import ApiError
-from models import Draft, Look, Message, Session, anything
+from json_values import dump_metadata
+from models import Message
 from services.drafts import DraftSaver
-from services.llm import Llm, Reply
-from services.outgoing import Outgoing
+from services.llm import Completion, Llm
+from services.outgoing import AsyncRunner
 from services.pending import PendingWrite, PendingWrites
-from services.prompt import Prompt
-from values import metadata_text
+from services.prompt import PromptBuilder
+from store import drafts, entries, sessions
 
-MOST_OF_ONE_USER = 3
+MAX_CHATS_PER_USER = 3
 LOOK_SECONDS = 0.25  # how often a chat looks whether its client is still there
 KEEP_ALIVE_SECONDS = 10.0
 STORE_SECONDS = 10.0  # how long the end of an answer is kept back until it is stored, where the first try fails
 COMMENT = b": still there\n\n"
+
+
+BeforeCommit = Callable[[dict[str, Any]], None]
 
 
 class ChatSlots:
@@ -39,12 +44,12 @@ class ChatSlots:
         self._sessions: set[str] = set()
         self._of_user: Counter[str] = Counter()
 
-    def take(self, user_id: str, session_id: str) -> None:
+    def acquire(self, user_id: str, session_id: str) -> None:
         """Take a place, or raise ``conflict`` or ``too_many_streams``."""
         with self._lock:
             if session_id in self._sessions:
                 raise ApiError("conflict")
-            if len(self._sessions) >= self._most or self._of_user[user_id] >= MOST_OF_ONE_USER:
+            if len(self._sessions) >= self._most or self._of_user[user_id] >= MAX_CHATS_PER_USER:
                 raise ApiError("too_many_streams")
             self._sessions.add(session_id)
             self._of_user[user_id] += 1
@@ -52,7 +57,7 @@ class ChatSlots:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def free(self, user_id: str, session_id: str) -> None:
+    def release(self, user_id: str, session_id: str) -> None:
         """Give a place back."""
         with self._lock:
             self._sessions.remove(session_id)
@@ -70,30 +75,41 @@ class Chat:
         pending: PendingWrites,
         user_id: str,
         session_id: str,
-        gone: Callable[[], bool],
+        is_disconnected: Callable[[], bool],
     ):
-        slots.take(user_id, session_id)
+        slots.acquire(user_id, session_id)
         self._slots, self._saver, self._pending = slots, saver, pending
         self._user_id, self.session_id = user_id, session_id
-        self._gone = gone
+        self._is_disconnected = is_disconnected
         self._incoming: SimpleQueue[str | None] = SimpleQueue()
         self._call: Future[None] | None = None
         self._began = time.monotonic()
-        self._reply = Reply()
+        self._completion = Completion()
         self._pieces: list[str] = []
         self._interrupted = False
         self._stored: PendingWrite | None = None  # None until the chat ends
-        self.unwanted = False
+        self.session_deleted = False
         self.error: str | None = None
         self.messages: list[dict[str, Any]] = []
 
-    def begin(self, content: str, metadata: str, then: Look, prompt: Prompt, llm: Llm, outgoing: Outgoing) -> None:
+    def start(
+        self,
+        content: str,
+        metadata: str,
+        before_commit: BeforeCommit,
+        prompt: PromptBuilder,
+        llm: Llm,
+        runner: AsyncRunner,
+    ) -> None:
         """Store the user's message, and only then ask the model."""
-        self.messages.append(Draft.begin(self._user_id, self.session_id, content, metadata, then))
+        with db.write_transaction():
+            message = drafts.start(self._user_id, self.session_id, content, metadata)
+            before_commit(message)
+        self.messages.append(message)
         self._saver.add(self)
-        parts = prompt.assemble(self._user_id, self.session_id)
-        self._reply.model = llm.model
-        self._call = outgoing.run(llm.answer(parts, self._reply, self._incoming.put))
+        prompt_messages = prompt.build(self._user_id, self.session_id)
+        self._completion.model = llm.model
+        self._call = runner.submit(llm.stream_completion(prompt_messages, self._completion, self._incoming.put))
         self._call.add_done_callback(lambda _: self._incoming.put(None))
 
     def events(self) -> Iterator[bytes]:
@@ -137,19 +153,19 @@ class Chat:
             self._interrupted = True
             self._end()
         elif self._stored is None:
-            self._slots.free(self._user_id, self.session_id)
+            self._slots.release(self._user_id, self.session_id)
 
     def _deltas(self) -> Iterator[list[str]]:
         """Yield what has come, several pieces where they are there, and now and then none."""
         ended, looked = False, 0.0
-        while not (ended or self._interrupted or self.unwanted):
+        while not (ended or self._interrupted or self.session_deleted):
             taken = self._take()
             ended = taken[-1:] == [None]
             pieces = [piece for piece in taken if piece]
             self._pieces += pieces
             yield pieces
             if not ended and time.monotonic() - looked > LOOK_SECONDS:
-                self._interrupted, looked = self._gone(), time.monotonic()
+                self._interrupted, looked = self._is_disconnected(), time.monotonic()
 
     def _take(self) -> list[str | None]:
         taken: list[str | None] = []
@@ -169,7 +185,7 @@ class Chat:
             "session_id": self.session_id,
             "question_id": question_id,
             "content": content,
-            "model": self._reply.model,
+            "model": self._completion.model,
         }
 
     def _store(self) -> Iterator[None]:
@@ -182,11 +198,11 @@ class Chat:
         while not (stored.done() or gone or time.monotonic() > deadline):
             yield
             wait([stored], LOOK_SECONDS)
-            gone = self._gone()
+            gone = self._is_disconnected()
         if not stored.done():
             self.error = stored.waits_for
         elif failure := stored.exception():
-            self.error = failure.code if isinstance(failure, ApiError) else errors.database_code(failure)
+            self.error = database.error_code(failure)
         elif answer := stored.result():
             self.messages.append(answer)
 
@@ -199,60 +215,61 @@ class Chat:
         duration_ms = round((time.monotonic() - self._began) * 1_000)
         self._stored = self._pending.run(lambda: self._finish_draft(duration_ms))
         # Before that no other chat may begin here: it would take the draft for one that was left.
-        self._stored.add_done_callback(lambda _: self._slots.free(self._user_id, self.session_id))
+        self._stored.add_done_callback(lambda _: self._slots.release(self._user_id, self.session_id))
         return self._stored
 
     def _finish_draft(self, duration_ms: int) -> dict[str, Any] | None:
         """Make the draft a message and return that, None where there is no text."""
-        reply = self._reply
-        reason = "interrupted" if self._interrupted else "error" if reply.error else reply.finish_reason
-        metadata: dict[str, Any] = {"model": reply.model, "finish_reason": reason}
-        metadata |= {"usage": reply.usage} if reply.usage else {}
+        completion = self._completion
+        reason = "interrupted" if self._interrupted else "error" if completion.error else completion.finish_reason
+        metadata: dict[str, Any] = {"model": completion.model, "finish_reason": reason}
+        metadata |= {"usage": completion.usage} if completion.usage else {}
         metadata |= {"duration_ms": duration_ms}
         content = "".join(self._pieces)
-        return Draft.finish(self._user_id, self.session_id, content, metadata_text(metadata), self._failure)
+        with db.write_transaction():
+            return drafts.finish(self._user_id, self.session_id, content, dump_metadata(metadata), self._failure)
 
     @property
     def _failure(self) -> str | None:
         """The code of why the answer did not come to its end, None if it did."""
-        return self._reply.error or ("upstream_error" if self._interrupted else None)
+        return self._completion.error or ("upstream_error" if self._interrupted else None)
 
 
 class Chats:
     """Begins chats, with all that they need."""
 
-    def __init__(self, llm: Llm | None, prompt: Prompt, outgoing: Outgoing, pending: PendingWrites, most: int):
-        self._llm, self._prompt, self._outgoing, self._pending = llm, prompt, outgoing, pending
+    def __init__(self, llm: Llm | None, prompt: PromptBuilder, runner: AsyncRunner, pending: PendingWrites, most: int):
+        self._llm, self._prompt, self._runner, self._pending = llm, prompt, runner, pending
         self._slots, self._saver = ChatSlots(most), DraftSaver()
 
     @property
-    def under_way(self) -> int:
+    def active(self) -> int:
         """How many chats there are."""
         return len(self._slots)
 
-    def begin(
+    def start(
         self,
         user_id: str,
         session_id: str,
         content: str,
         metadata: str,
-        gone: Callable[[], bool],
-        then: Look = anything,
+        is_disconnected: Callable[[], bool],
+        before_commit: BeforeCommit,
     ) -> Chat:
-        """Store the user's message and begin a chat about it; ``gone`` tells whether the client has left.
+        """Store the user's message and start a chat about it.
 
-        ``then`` sees the message in the transaction that stores it.
+        ``before_commit`` gets the message in the transaction that stores it.
 
         Raises:
             ApiError: ``session_not_found``, ``llm_not_configured``, ``conflict``, ``too_many_streams``.
 
         """
-        Session.one(user_id, session_id)
+        sessions.get(user_id, session_id)
         if self._llm is None:
             raise ApiError("llm_not_configured")
-        chat = Chat(self._slots, self._saver, self._pending, user_id, session_id, gone)
+        chat = Chat(self._slots, self._saver, self._pending, user_id, session_id, is_disconnected)
         try:
-            chat.begin(content, metadata, then, self._prompt, self._llm, self._outgoing)
+            chat.start(content, metadata, before_commit, self._prompt, self._llm, self._runner)
         except BaseException:
             chat.close()
             raise
@@ -270,10 +287,10 @@ class Chats:
 
         """
         if not made.keys() & {"answer_id", "error"}:
-            Session.one(user_id, session_id)
+            sessions.get(user_id, session_id)
             raise ApiError("conflict")
         ids = (made[key] for key in ("id", "answer_id") if key in made)
-        return [Message.shown(user_id, session_id, message_id) for message_id in ids], made.get("error")
+        return [entries.get(Message, user_id, session_id, message_id) for message_id in ids], made.get("error")
 
 
 def replayed_events(messages: list[dict[str, Any]], error: str | None) -> Iterator[bytes]:

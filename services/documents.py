@@ -1,4 +1,4 @@
-"""What hangs on a session as one JSON document: whole where it is short, a stream of pages where it is not."""
+"""JSON documents of any size: whole if they are short, a stream of pages if they are not."""
 
 from __future__ import annotations
 
@@ -8,100 +8,107 @@ from typing import Any
 
 import orjson
 
+import timestamps
 from database import db
-from models import GoneMeanwhile, Look, Message, Row, Session, WebhookRun, anything
-from values import now
+from models import Message, SessionEntry, WebhookRun
+from store import entries, session_pages, sessions
+from store.entries import DeletedDuringRead
 
 # A document of up to about this size is sent whole.
-WHOLE_BYTES = 1_048_576
-# A list of sessions of up to about this size is: 3 ms, since Python makes an object of each value.
-WHOLE_LIST_BYTES = 262_144
+MAX_WHOLE_BYTES = 1_048_576
+# So is a list of sessions of up to about this size: 3 ms, since Python makes an object of each value.
+MAX_WHOLE_LIST_BYTES = 262_144
 # It is read in pages of so many sessions, and characters.
-LIST_SESSIONS, LIST_CHARACTERS = 500, 250_000
+LIST_PAGE_SIZE, LIST_PAGE_CHARACTERS = 500, 250_000
 
 Document = bytes | Iterator[bytes]
 """A whole JSON document, or its pieces in their order."""
 
 
-def conversation(user_id: str, session_id: str, look: Look = anything) -> Document:
-    """Return a session with its messages, or raise Missing; ``look`` gets to see the session first."""
-    with db.reading():
-        session = Session.one(user_id, session_id, look)
-        return _document(_pieces(session, "messages", Message, session_id), WHOLE_BYTES)
+def session_list(user_id: str) -> Document:
+    """Return all sessions of the user's, the most recently updated first.
 
-
-def sessions(user_id: str) -> Document:
-    """Return all sessions of the user's, the one that moved last first.
-
-    Of a stream, each that is there from its beginning to its end comes once; what has moved
-    meanwhile comes among the next, and what is new does not.
+    Of a stream, each that exists from its beginning to its end comes once; what is updated in
+    between comes among the next, and what is new does not.
     """
-    return _document(_list_pieces(user_id), WHOLE_LIST_BYTES)
+    return _whole_or_pieces(_list_pieces(user_id), MAX_WHOLE_LIST_BYTES)
 
 
 def _list_pieces(user_id: str) -> Iterator[bytes]:
-    items, place = Session.page(user_id, LIST_SESSIONS, None, LIST_CHARACTERS)
+    items, cursor = session_pages.list_page(user_id, LIST_PAGE_SIZE, None, LIST_PAGE_CHARACTERS)
     yield b'{"items":[' + orjson.dumps(items)[1:-1]
-    while place:
-        db.prepare()
-        items, place = Session.page(user_id, LIST_SESSIONS, place, LIST_CHARACTERS)
+    while cursor:
+        db.ensure_connection()
+        items, cursor = session_pages.list_page(user_id, LIST_PAGE_SIZE, cursor, LIST_PAGE_CHARACTERS)
         if items:
             yield b"," + orjson.dumps(items)[1:-1]
     yield b"]}"
 
 
-def messages(user_id: str, session_id: str, limit: int, after: int) -> tuple[bytes, int | None]:
-    """Return some of a session's messages behind a ``seq``, as JSON with commas between them, or raise Missing.
+def session_with_messages(session: dict[str, Any]) -> Document:
+    """Return a session that was read in this transaction, with its messages."""
+    return _whole_or_pieces(_entry_pieces(session, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
 
-    And the ``seq`` that they end at, None where there is nothing behind it.
+
+def export_document(session: dict[str, Any]) -> Document:
+    """Return the export, version 1, of a session that was read in this transaction."""
+    session = {name: value for name, value in session.items() if name != "system_prompt"}  # no part of the conversation
+    head = {"version": 1, "exported_at": timestamps.now(), "session": session}
+    return _whole_or_pieces(_entry_pieces(head, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
+
+
+def message_page(user_id: str, session_id: str, limit: int, after: int) -> tuple[bytes, int | None]:
+    """Return some of a session's messages after a ``seq`` as JSON objects with commas between them.
+
+    And the ``seq`` of the last of them, None if there is nothing after it.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
     """
-    with db.reading():
-        Session.one(user_id, session_id)
-        last = Message.last(session_id)
-        items, end = Message.page(session_id, after, last, limit)
+    with db.read_transaction():
+        sessions.get(user_id, session_id)
+        last = entries.last_seq(Message, session_id)
+        items, end = entries.json_page(Message, session_id, after, last, limit)
     return items, end if end < last else None
 
 
-def export(user_id: str, session_id: str, look: Look = anything) -> Document:
-    """Return the export document of a session, version 1, or raise Missing; ``look`` gets to see the session first."""
-    with db.reading():
-        session = Session.one(user_id, session_id, look)
-        del session["system_prompt"]  # operational, not conversation
-        head = {"version": 1, "exported_at": now(), "session": session}
-        return _document(_pieces(head, "messages", Message, session_id), WHOLE_BYTES)
+def webhook_run_list(user_id: str, session_id: str) -> Document:
+    """Return the runs that were fired from a session.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
+    """
+    with db.read_transaction():
+        sessions.get(user_id, session_id)
+        return _whole_or_pieces(_entry_pieces({}, "items", WebhookRun, session_id), MAX_WHOLE_BYTES)
 
 
-def webhook_runs(user_id: str, session_id: str) -> Document:
-    """Return the runs that were fired from a session, or raise Missing."""
-    with db.reading():
-        Session.one(user_id, session_id)
-        return _document(_pieces({}, "items", WebhookRun, session_id), WHOLE_BYTES)
-
-
-def _document(pieces: Iterator[bytes], most: int) -> Document:
-    """Return the pieces as a whole, or as they are where they come to more than ``most`` bytes."""
-    begun, size = [], 0
+def _whole_or_pieces(pieces: Iterator[bytes], max_bytes: int) -> Document:
+    """Return the pieces as a whole, or as they are if they come to more than ``max_bytes``."""
+    read, size = [], 0
     for piece in pieces:
-        begun.append(piece)
+        read.append(piece)
         size += len(piece)
-        if size > most:
-            return chain(begun, pieces)
-    return b"".join(begun)
+        if size > max_bytes:
+            return chain(read, pieces)
+    return b"".join(read)
 
 
-def _pieces(head: dict[str, Any], key: str, model: type[Row], session_id: str) -> Iterator[bytes]:
-    """Yield ``head`` with the session's rows of ``model`` as its last key, up to the row that is the last at the start.
+def _entry_pieces(head: dict[str, Any], name: str, model: type[SessionEntry], session_id: str) -> Iterator[bytes]:
+    """Yield ``head`` with the session's entries as its last key, up to the one that is the last at the start.
 
-    Of a stream, no transaction is open between two pages: it would keep the write-ahead log from
+    Between two pages of a stream no transaction is open: it would keep the write-ahead log from
     being emptied for as long as the slowest client reads.
     """
-    last, end = model.last(session_id), 0
-    yield orjson.dumps(head | {key: []})[:-2]
+    last, end = entries.last_seq(model, session_id), 0
+    yield orjson.dumps(head | {name: []})[:-2]
     while end < last:
-        db.prepare()
+        db.ensure_connection()
         start = end
-        items, end = model.page(session_id, start, last)
+        items, end = entries.json_page(model, session_id, start, last)
         if end == start:
-            raise GoneMeanwhile
+            raise DeletedDuringRead
         yield b"," + items if start else items
     yield b"]}"

@@ -11,7 +11,7 @@ import peewee
 
 from database import db
 from errors import ApiError
-from models import Draft
+from store import drafts as stored_drafts
 
 if TYPE_CHECKING:
     from services.chat import Chat
@@ -57,10 +57,11 @@ class DraftSaver:
     @staticmethod
     def _save(chats: list[Chat]) -> None:
         try:
-            db.prepare()
-            unwanted = Draft.keep([chat.draft for chat in chats])
+            db.ensure_connection()
+            with db.write_transaction(durable=False):
+                deleted = stored_drafts.save_all([chat.draft for chat in chats])
         except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
             log.warning("drafts could not be kept: %s", error)
         else:
             for chat in chats:
-                chat.unwanted = chat.session_id in unwanted
+                chat.session_deleted = chat.session_id in deleted

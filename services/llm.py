@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from services.outgoing import Outgoing, environment_proxy
+from json_values import dump_metadata
+from limits import MAX_CONTENT_LENGTH
+from services.outgoing import AsyncRunner, environment_proxy
 from services.sse import MEDIA_TYPE, EventDecoder, is_event_stream
-from values import CONTENT_LENGTH, clean_text, metadata_text
+from text import sanitize_text
 
 if TYPE_CHECKING:
     import httpx
@@ -42,7 +44,7 @@ class UpstreamError(Exception):
 
 
 @dataclass
-class Reply:
+class Completion:
     """What is known of an answer but its text. ``error`` is the code of what went wrong."""
 
     model: str | None = None
@@ -54,28 +56,30 @@ class Reply:
 class Llm:
     """The model that the settings name."""
 
-    def __init__(self, config: Mapping[str, Any], outgoing: Outgoing):
+    def __init__(self, config: Mapping[str, Any], runner: AsyncRunner):
         self.model: str | None = (config["PARLEY_LLM_MODEL"] or "").strip() or None
         self._url = config["PARLEY_LLM_BASE_URL"].rstrip("/") + "/chat/completions"
         self._host = urlsplit(self._url).netloc.rpartition("@")[2]
         self._key: str | None = config["PARLEY_LLM_API_KEY"]
         self._seconds: int = config["PARLEY_LLM_TIMEOUT_SECONDS"]
-        self._outgoing = outgoing
+        self._runner = runner
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
-        return self._outgoing.client(environment_proxy(self._url))
+        return self._runner.create_client(environment_proxy(self._url))
 
     def warm_up(self) -> None:
         """Make the client now, for which the first question would have to wait.
 
         Raises:
-            StartError: the environment names a proxy that cannot be used.
+            StartupError: the environment names a proxy that cannot be used.
 
         """
         _ = self._client
 
-    async def answer(self, messages: list[dict[str, str]], reply: Reply, put: Callable[[str], object]) -> None:
+    async def stream_completion(
+        self, messages: list[dict[str, str]], reply: Completion, put: Callable[[str], object]
+    ) -> None:
         """Ask the model. Its text goes to ``put`` as it comes, the rest into ``reply``; nothing is raised."""
         import httpx
 
@@ -84,15 +88,15 @@ class Llm:
 
         def put_next(piece: str) -> None:
             nonlocal length
-            if piece and length < CONTENT_LENGTH:
-                put(clean_text(piece, CONTENT_LENGTH - length))
+            if piece and length < MAX_CONTENT_LENGTH:
+                put(sanitize_text(piece, MAX_CONTENT_LENGTH - length))
             length += len(piece)
 
         try:
             async with asyncio.timeout(self._seconds), aclosing(self._deltas(messages, reply)) as deltas:
                 async for delta in deltas:
                     put_next(text.join(delta))
-                    if length > CONTENT_LENGTH:
+                    if length > MAX_CONTENT_LENGTH:
                         reply.finish_reason = "length"
                         break
             put_next(text.end())
@@ -106,12 +110,12 @@ class Llm:
             log.exception("upstream_error")
             reply.error = "upstream_error"
 
-    def _failed(self, reply: Reply, code: str, error: Exception) -> None:
+    def _failed(self, reply: Completion, code: str, error: Exception) -> None:
         reply.error = code
         said = f"{type(error).__name__}: {error}"
         log.warning("%s: %s: %s", code, self._host, said.replace(self._key, "***") if self._key else said)
 
-    async def _deltas(self, messages: list[dict[str, str]], reply: Reply) -> AsyncGenerator[str, None]:
+    async def _deltas(self, messages: list[dict[str, str]], reply: Completion) -> AsyncGenerator[str, None]:
         """Yield the pieces of the answer, which may hold halves of surrogate pairs; note the rest in ``reply``."""
         response = await self._send(messages)
         parts = cast(AsyncGenerator[bytes, None], response.aiter_raw())
@@ -133,7 +137,7 @@ class Llm:
                         yield delta
         finally:
             if done:  # nobody waits for that
-                self._outgoing.run_in_background(_read_rest(response, parts))
+                self._runner.run_in_background(_read_rest(response, parts))
             else:
                 await parts.aclose()
                 await response.aclose()
@@ -200,7 +204,7 @@ def _parse(data: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _delta(chunk: Any, reply: Reply) -> str:
+def _delta(chunk: Any, reply: Completion) -> str:
     """Return the text of a chunk, and note in ``reply`` what else it says. Of several choices the first counts."""
     texts = []
     try:
@@ -224,12 +228,12 @@ def _name(given: Any) -> str | None:
     if type(given) is not str:
         return None
     text = Utf16Joiner()
-    return clean_text(text.join(given.strip()) + text.end(), NAME_LENGTH) or None
+    return sanitize_text(text.join(given.strip()) + text.end(), NAME_LENGTH) or None
 
 
 def _usage(given: Any) -> dict[str, Any] | None:
     try:
-        return given if type(given) is dict and len(metadata_text(given)) <= USAGE_LENGTH else None
+        return given if type(given) is dict and len(dump_metadata(given)) <= USAGE_LENGTH else None
     except ValueError:
         return None
 

@@ -21,9 +21,9 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from database import db
-from models import Look, Message, Session, anything
-from values import now
+import timestamps
+from models import Message
+from store import entries, messages
 
 MAX_STEPS = 32_000  # of parsing a message, of about a microsecond each with what it takes to write what is found
 MAX_DESTINATIONS = 100_000  # characters of links, which one definition can multiply
@@ -60,17 +60,15 @@ CONTINUES_ITEM = re.compile(r"(?:[-*+]|1[.)]|>) \S|```|~~~")  # what may follow 
 ALIGNMENT = {"": "---", "text-align:left": ":--", "text-align:right": "--:", "text-align:center": ":-:"}
 
 
-def export(user_id: str, session_id: str, look: Look = anything) -> Iterator[bytes]:
-    """Return the pieces of a session's text, or raise Missing; ``look`` gets to see the session first."""
-    with db.reading():
-        session = Session.one(user_id, session_id, look)
-        return write(session, Message.texts(session["id"], Message.last(session_id)))
+def export(session: dict[str, Any]) -> Iterator[bytes]:
+    """Return the pieces of the text of a session that was read in this transaction."""
+    return write(session, messages.iter_texts(session["id"], entries.last_seq(Message, session["id"])))
 
 
 def write(session: dict[str, Any], messages: Iterable[tuple[str, str, str]]) -> Iterator[bytes]:
     """Yield a session's text in pieces: its head, then each message, given as role, content and time."""
     title = heading(session["title"] or "") or "Conversation"
-    yield f"# {title}\n\nBegun {readable(session['created_at'])}, exported {readable(now())}.\n".encode()
+    yield f"# {title}\n\nBegun {readable(session['created_at'])}, exported {readable(timestamps.now())}.\n".encode()
     for role, content, moment in messages:
         blocks = (f"## {role.title()}, {readable(moment)}", sanitize(content))
         yield "".join(f"\n{block}\n" for block in blocks if block).encode()

@@ -18,7 +18,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from marshmallow import ValidationError
 
-from config import StartError, http_url
+from config import StartupError, http_url
 
 if TYPE_CHECKING:
     import httpx
@@ -27,7 +27,7 @@ CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 4.0  # how long an idle connection is kept; many servers close theirs after five
 
 
-class Outgoing:
+class AsyncRunner:
     """One thread for all requests under way. It begins with the first request, and so does httpx."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Outgoing:
                 self._thread.start()
             return self._loop
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Begin some work and return what will hold its result; cancelling that cancels the work."""
         return asyncio.run_coroutine_threadsafe(work, self.start())
 
@@ -56,7 +56,7 @@ class Outgoing:
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
 
-    def client(self, proxy: str | None = None, keep_alive: bool = True) -> httpx.AsyncClient:
+    def create_client(self, proxy: str | None = None, keep_alive: bool = True) -> httpx.AsyncClient:
         """Return a new client for that loop. It follows no redirect and keeps no cookie.
 
         Of the environment it takes nothing but the authorities to trust (``SSL_CERT_FILE``).
@@ -102,7 +102,7 @@ def environment_proxy(url: str) -> str | None:
     """Return the proxy that the environment names for a URL: never one for this machine itself.
 
     Raises:
-        StartError: the variable holds none that could be used.
+        StartupError: the variable holds none that could be used.
 
     """
     parts = urlsplit(url)
@@ -119,7 +119,7 @@ def environment_proxy(url: str) -> str | None:
     except ValidationError:  # its value may hold a password, and so is not shown
         names = (name for name in os.environ if name.lower() == f"{scheme}_proxy")
         name = max(names, key=str.islower)  # of two, that in lower case counts
-        raise StartError(
+        raise StartupError(
             f"{name}: not a proxy of the form http://HOST:PORT, and no other kind can be used; "
             "NO_PROXY names the hosts that need none."
         ) from None

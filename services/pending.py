@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import errors
+import database
 from database import db
 from errors import ApiError
 
@@ -33,10 +33,10 @@ class PendingWrite(Future[Any]):
     def attempt(self) -> bool:
         """Try to make the write. Return whether that is over, in success or in a failure that stays."""
         try:
-            db.prepare()
+            db.ensure_connection()
             result = self.write()
         except Exception as error:
-            code = error.code if isinstance(error, ApiError) else errors.database_code(error)
+            code = database.error_code(error)
             if code in TRANSIENT:
                 self.waits_for = code
                 return False

@@ -13,35 +13,39 @@ import orjson
 import peewee
 from marshmallow import ValidationError
 
-import errors
+import database
 import jsonstream
 from database import db
-from errors import ApiError, Missing
-from models import AlreadyImported, GoneMeanwhile, PageState, Session
-from schemas import BLANK, ImportDocument, MessageRow, NewSystemPrompt
+from errors import ApiError, NotFound
+from limits import MAX_PAGE_SIZE
+from schemas import ImportDocument, MessageRow, SetSystemPrompt
 from services import documents, importers
-from values import PAGE_LENGTH
+from store import imports, session_pages, sessions
+from store.entries import DeletedDuringRead
+from store.imports import AlreadyImported
+from store.session_pages import SessionCursor
 
-MOST_REFUSED = 1_000  # that are told of one by one
+MAX_LISTED_REFUSED = 1_000  # that are told of one by one
 REFUSED = {"status": "refused", "error": "validation_error"}
 DOCUMENT = ImportDocument()
-SYSTEM_PROMPT = NewSystemPrompt()
+SYSTEM_PROMPT = SetSystemPrompt()
 
 
 def export_all(user_id: str) -> Iterator[bytes]:
     """Yield the export document of each of the user's sessions, as lines (https://github.com/ndjson/ndjson-spec)."""
-    place: PageState | None = None
+    cursor: SessionCursor | None = None
     while True:
-        db.prepare()  # after each piece it may go on in another thread
-        sessions, place = Session.page(user_id, PAGE_LENGTH[1], place)
-        for session in sessions:
-            db.prepare()
+        db.ensure_connection()  # after each piece it may go on in another thread
+        items, cursor = session_pages.list_page(user_id, MAX_PAGE_SIZE, cursor)
+        for item in items:
+            db.ensure_connection()
             try:
-                document = documents.export(user_id, session["id"])
-            except Missing:  # deleted meanwhile
+                with db.read_transaction():
+                    document = documents.export_document(sessions.get(user_id, item["id"]))
+            except NotFound:  # deleted meanwhile
                 continue
             yield from [document + b"\n"] if isinstance(document, bytes) else _line(document)
-        if place is None:
+        if cursor is None:
             return
 
 
@@ -53,7 +57,7 @@ def _line(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """
     try:
         yield from pieces
-    except GoneMeanwhile:
+    except DeletedDuringRead:
         yield b'],"error":"session_not_found"}'
     yield b"\n"
 
@@ -70,14 +74,14 @@ class Summary:
         """Count an item, and return whether its report is to be listed: of those refused, only the first are."""
         status = report["status"]
         self.counts[status] += 1
-        if status == "refused" and self.counts[status] > MOST_REFUSED:
+        if status == "refused" and self.counts[status] > MAX_LISTED_REFUSED:
             self.not_listed += 1
             return False
         self.left_out.update(report.get("left_out", {}))
         return True
 
 
-def take_in(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
+def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
     """Import what a file has, and yield a report of each of its items.
 
     Unless ``duplicate``, what the user has already is skipped: a session with the document's own id,
@@ -88,54 +92,53 @@ def take_in(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = Fals
     rehearsed: set[str] | None = set() if dry_run else None
     with jsonstream.seekable(file) as lines:
         for number, item in jsonstream.items(lines, DOCUMENT.compact):
-            if refused >= MOST_REFUSED and not isinstance(item, dict):
+            if refused >= MAX_LISTED_REFUSED and not isinstance(item, dict):
                 yield REFUSED  # there may be millions of these
                 continue
-            report = _report(user_id, item, duplicate, rehearsed)
+            report = _import_item(user_id, item, duplicate, rehearsed)
             refused += report["status"] == "refused"
             yield {"line": number} | report
 
 
-def _report(user_id: str, item: Any, duplicate: bool, rehearsed: set[str] | None) -> dict[str, Any]:
+def _import_item(user_id: str, item: Any, duplicate: bool, rehearsed: set[str] | None) -> dict[str, Any]:
     left_out: dict[str, Any] = {}
     try:
         if isinstance(item, ApiError):
             raise item
-        conversation = importers.converted(item)
+        conversation = importers.convert(item)
         left_out = {"left_out": dict(conversation.left_out)} if conversation.left_out else {}
-        made = _imported(user_id, conversation, duplicate, rehearsed)
+        made = _import_conversation(user_id, conversation, duplicate, rehearsed)
     except AlreadyImported as known:
         return {"status": "skipped"} | ({"session_id": known.session_id} if known.session_id else {})
     except ApiError as error:
         details = {} if error.details is None else {"details": error.details}
         return {"status": "refused", "error": error.code} | details | left_out
     except peewee.PeeweeException as error:
-        code = errors.database_code(error)
+        code = database.error_code(error)
         if code == "internal_error":
             raise
         return {"status": "refused", "error": code}
     return {"status": "imported"} | made | left_out
 
 
-def _imported(
-    user_id: str, conversation: importers.Conversation, duplicate: bool, rehearsed: set[str] | None
+def _import_conversation(
+    user_id: str, conversation: importers.ConvertedConversation, duplicate: bool, rehearsed: set[str] | None
 ) -> dict[str, Any]:
     """Import a conversation, or rehearse that, and return the id of the session if there is one."""
     try:
         data = DOCUMENT.load(conversation.document)
-        prompt = SYSTEM_PROMPT.load({"system_prompt": conversation.system_prompt})["system_prompt"]
+        data["session"] |= SYSTEM_PROMPT.load({"system_prompt": conversation.system_prompt})
     except ValidationError as error:
-        raise ApiError("validation_error", _located(error.messages_dict, conversation.paths)) from None
-    given, messages = data["session"], data["messages"]
-    given["origin"] = origin = given["origin"] or digest(given["title"], messages)
+        raise ApiError("validation_error", _with_source_paths(error.messages_dict, conversation.paths)) from None
+    session, messages = data["session"], data["messages"]
+    session["external_id"] = external_id = session["external_id"] or digest(session["title"], messages)
     if rehearsed is not None:
-        known = None if duplicate else Session.imported_from(user_id, origin)
-        if known or (origin in rehearsed and not duplicate):
+        known = None if duplicate else imports.find_imported(user_id, external_id)
+        if known or (external_id in rehearsed and not duplicate):
             raise AlreadyImported(known or "")
-        rehearsed.add(origin)
+        rehearsed.add(external_id)
         return {}
-    prompt = prompt if prompt and prompt.strip(BLANK) else None
-    return {"session_id": Session.take_in(user_id, given, messages, prompt=prompt, once=not duplicate)["id"]}
+    return {"session_id": imports.import_session(user_id, session, messages, skip_known=not duplicate)["id"]}
 
 
 def digest(title: str | None, messages: Sequence[MessageRow]) -> str:
@@ -148,7 +151,7 @@ def digest(title: str | None, messages: Sequence[MessageRow]) -> str:
     return f"sha256:{hashed.hexdigest()}"
 
 
-def _located(problems: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+def _with_source_paths(problems: dict[str, Any], paths: list[str]) -> dict[str, Any]:
     """Name the messages by where they stand in what was given."""
     found = problems.get("messages")
     if not isinstance(found, dict):

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,18 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+import timestamps
+from database import db
 from errors import ApiError
-from models import Look, Session, WebhookRun, anything
+from ids import new_id
+from models import WebhookRun
 from services.actions import Action, Actions
-from services.outgoing import Outgoing
+from services.outgoing import AsyncRunner
 from services.pending import PendingWrites
-from values import clean_text, new_id, now
+from store import entries, sessions, webhook_runs
+from text import sanitize_text
 
 if TYPE_CHECKING:
     import httpx
 
-KEPT_BYTES = 16_384  # of a webhook's answer
-MOST_OF_ONE_USER = 32  # calls at once
+MAX_RESPONSE_BYTES = 16_384  # of a webhook's answer
+MAX_CALLS_PER_USER = 32  # calls at once
 WRITE_SECONDS = 10.0  # how long a caller waits until the outcome is written, where the first try fails
 
 log = logging.getLogger("parley")
@@ -38,8 +42,8 @@ log = logging.getLogger("parley")
 class Webhooks:
     """Calls webhooks, and writes down each call before it goes out and when it has ended."""
 
-    def __init__(self, actions: Actions, outgoing: Outgoing, pending: PendingWrites):
-        self._actions, self._outgoing, self._pending = actions, outgoing, pending
+    def __init__(self, actions: Actions, runner: AsyncRunner, pending: PendingWrites):
+        self._actions, self._runner, self._pending = actions, runner, pending
         self._lock = threading.Lock()
         self._of_user: Counter[str] = Counter()
 
@@ -51,12 +55,14 @@ class Webhooks:
     def _client(self) -> httpx.AsyncClient:
         # No proxy, which would get to see the calls. And each on a connection of its own: one that was
         # kept may be closed by its receiver at that moment, and a call is never sent twice.
-        return self._outgoing.client(keep_alive=False)
+        return self._runner.create_client(keep_alive=False)
 
-    def fire(self, user_id: str, session_id: str, name: str, given: str, then: Look = anything) -> dict[str, Any]:
+    def fire(
+        self, user_id: str, session_id: str, name: str, given: str, before_commit: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
         """Fire an action from a session, with an input (JSON text); return the run, also where it has failed.
 
-        ``then`` sees it in the transaction that writes it down.
+        ``before_commit`` gets it in the transaction that records it.
 
         Raises:
             ApiError: ``validation_error``, ``session_not_found``, ``action_not_found``, ``rate_limited``.
@@ -64,16 +70,16 @@ class Webhooks:
         """
         if name in self._actions:
             self._actions[name].check_input(given)
-        Session.one(user_id, session_id)
-        action = self._actions.named(name)
-        with self._share(user_id):
-            return self._fire(user_id, session_id, action, given, then)
+        sessions.get(user_id, session_id)
+        action = self._actions.get_action(name)
+        with self._user_slot(user_id):
+            return self._fire(user_id, session_id, action, given, before_commit)
 
     @contextmanager
-    def _share(self, user_id: str) -> Iterator[None]:
+    def _user_slot(self, user_id: str) -> Iterator[None]:
         """Keep one user's calls from taking all the threads."""
         with self._lock:
-            if self._of_user[user_id] >= MOST_OF_ONE_USER:
+            if self._of_user[user_id] >= MAX_CALLS_PER_USER:
                 raise ApiError("rate_limited", headers={"Retry-After": "1"})
             self._of_user[user_id] += 1
         try:
@@ -83,22 +89,31 @@ class Webhooks:
                 self._of_user[user_id] -= 1
                 self._of_user += Counter()  # drops who has none
 
-    def _fire(self, user_id: str, session_id: str, action: Action, given: str, then: Look) -> dict[str, Any]:
+    def _fire(
+        self, user_id: str, session_id: str, action: Action, given: str, before_commit: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
         run_id = new_id()
         data = {"run_id": run_id, "session_id": session_id, "input": orjson.Fragment(given)}
-        body = orjson.dumps({"type": action.name, "timestamp": now(), "data": data})
-        run = WebhookRun.begin(user_id, session_id, run_id, action.name, body.decode(), then)
+        body = orjson.dumps({"type": action.name, "timestamp": timestamps.now(), "data": data})
+        with db.write_transaction():
+            run = webhook_runs.start(user_id, session_id, run_id, action.name, body.decode())
+            before_commit(run)
         began = time.monotonic()
-        outcome = self._outgoing.run(self._call(action, run_id, body)).result()
-        outcome |= {"finished_at": now(), "duration_ms": round((time.monotonic() - began) * 1_000)}
-        written = self._pending.run(lambda: WebhookRun.finish(run, **outcome))
+        outcome = self._runner.submit(self._call(action, run_id, body)).result()
+        outcome |= {"finished_at": timestamps.now(), "duration_ms": round((time.monotonic() - began) * 1_000)}
+        written = self._pending.run(lambda: self._finish(run, outcome))
         try:
             finished: dict[str, Any] = written.result(WRITE_SECONDS)
         except TimeoutError:
             # What is not on the disk is not acknowledged: the caller gets what whoever reads the run
             # now would get, that it is running. Its outcome is there as soon as it can be.
-            return WebhookRun.shown(user_id, session_id, run_id)
+            return entries.get(WebhookRun, user_id, session_id, run_id)
         return finished
+
+    @staticmethod
+    def _finish(run: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+        with db.write_transaction():
+            return webhook_runs.finish(run, **outcome)
 
     async def _call(self, action: Action, run_id: str, body: bytes) -> dict[str, Any]:
         """Make the call and return how it went; whatever happens to it is no error of ours."""
@@ -121,7 +136,7 @@ class Webhooks:
                 status = response.status_code
                 async for part in response.aiter_raw():
                     kept += part
-                    if len(kept) >= KEPT_BYTES:
+                    if len(kept) >= MAX_RESPONSE_BYTES:
                         break
         except (TimeoutError, httpx.TimeoutException):
             problem = "timeout"
@@ -131,7 +146,7 @@ class Webhooks:
             problem = problem or "bad_status"
         if problem:
             log.warning("webhook %s, run %s: %s", action.name, run_id, f"status {status}" if status else problem)
-        answer = clean_text(kept[:KEPT_BYTES].decode(errors="replace"), KEPT_BYTES)
+        answer = sanitize_text(kept[:MAX_RESPONSE_BYTES].decode(errors="replace"), MAX_RESPONSE_BYTES)
         return {
             "status": "failed" if problem else "succeeded",
             "response_status": status,

@@ -2,12 +2,13 @@
 
 What is deleted is so from one short transaction on: a session by its generation, which is not its
 owner's any more; all of a user's by the next generation; a user by having none. ``erase`` then
-takes the rows away, here or, after a crash, in the process that is started next.
+deletes the rows, here or, after a crash, in the process that is started next.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,166 +16,159 @@ from typing import Any
 import peewee
 from peewee import SQL, fn
 
-from database import Compiled, db, param
+from database import Statement, db, param
 from errors import ApiError
-from models import DELETED, Draft, Login, Look, Message, Retry, Row, Session, User, WebhookRun, anything, rows_to_erase
-from store import moves
+from models import DELETED, Draft, IdempotencyRecord, Message, Session, SessionEntry, User, WebhookRun
+from store import logins, moves, sessions
 
 # Others wait for one step at most, and have as long for themselves before the next.
 STEP_SECONDS = 0.005
 PAUSE_SECONDS = 0.005
 # Messages or webhook runs that are deleted at a time, and their characters: taking them out of the
 # search index takes 3 ms.
-ROWS, CHARACTERS = 64, 100_000
-SESSIONS = 64
-# How often is looked for what another process has deleted, and for moves that are old.
-LOOK_SECONDS = 30.0
-MOVES_SECONDS = 3_600.0
+STEP_ROWS, STEP_CHARACTERS = 64, 100_000
+STEP_SESSIONS = 64
+# How often to look for what another process has deleted, and for old moves.
+SWEEP_INTERVAL = 30.0
+MOVES_INTERVAL = 3_600.0
 RETRY_SECONDS = 5.0
 
 log = logging.getLogger("parley")
 
-_delete_session = Compiled(lambda: Session.delete().where(Session.id == param("id")))
-_mark_session = Compiled(lambda: Session.update({Session.generation: DELETED}).where(Session.id == param("id")))
-_delete_draft = Compiled(lambda: Draft.delete().where(Draft.session == param("session_id")))
-_delete_drafts = Compiled(
-    lambda: Draft.delete().where(
+rows_to_erase = threading.Event()
+"""Set if something was deleted whose rows still exist."""
+
+_OF_USER = User.id == param("user_id")
+# A session that is not of its owner's generation, or whose owner has none; the index knows.
+_IS_DELETED = Session.generation < fn.COALESCE(User.generation, 2**62)
+
+DELETE_SESSION = Statement(Session.delete().where(Session.id == param("id")))
+MARK_SESSION = Statement(Session.update({Session.generation: DELETED}).where(Session.id == param("id")))
+DELETE_DRAFT = Statement(Draft.delete().where(Draft.session == param("session_id")))
+DELETE_DRAFTS = Statement(
+    Draft.delete().where(
         fn.EXISTS(Session.select(SQL("1")).where(Session.id == Draft.session, Session.user == param("user_id")))
     )
 )
-_count = Compiled(lambda: Session.select(fn.COUNT(SQL("1"))).where(Session.owned()))
-_next_generation = Compiled(
-    lambda: User.update({User.generation: User.generation + 1}).where(
-        User.id == param("user_id"), User.generation.is_null(False)
+NEXT_GENERATION = Statement(
+    User.update({User.generation: User.generation + 1}).where(_OF_USER, User.generation.is_null(False))
+)
+MARK_USER = Statement(
+    User.update({User.generation: None, User.name_key: param("name_key"), User.password_hash: ""}).where(_OF_USER)
+)
+OWNERS_OF_DELETED = Statement(
+    User.select(User.id).where(
+        User.generation.is_null() | fn.EXISTS(Session.select(SQL("1")).where(Session.user == User.id, _IS_DELETED))
     )
+)
+DELETED_OF_USER = Statement(
+    Session.select(Session.id)
+    .join(User, on=(User.id == Session.user))
+    .where(_OF_USER, _IS_DELETED)
+    .limit(STEP_SESSIONS)
+)
+DELETED_OWNERLESS = Statement(
+    Session.select(Session.id).where(Session.user.is_null(), Session.generation == DELETED).limit(STEP_SESSIONS)
+)
+IS_ACTIVE = Statement(User.select(SQL("1")).where(_OF_USER, User.generation.is_null(False)))
+DELETE_USER = Statement(User.delete().where(_OF_USER, User.generation.is_null()))
+IDEMPOTENCY_KEYS = Statement(
+    IdempotencyRecord.select(IdempotencyRecord.key).where(IdempotencyRecord.user == param("user_id")).limit(STEP_ROWS)
+)
+DELETE_IDEMPOTENCY_KEY = Statement(
+    IdempotencyRecord.delete().where(IdempotencyRecord.user == param("user_id"), IdempotencyRecord.key == param("key"))
 )
 
 
-def delete_session(user_id: str, session_id: str, look: Look = anything) -> None:
-    """Delete a session of the user's, unless ``look`` raises.
+def _newest_first(model: Any, length: Any) -> Statement:
+    of_session = model.select(model.seq, length).where(model.session == param("session_id"))
+    return Statement(of_session.order_by(model.seq.desc()))
 
-    Raises:
-        Missing: where there is none.
 
-    """
-    with db.writing(frees=True):
-        Session.one(user_id, session_id, look)
-        if _erase_some(session_id):
-            return
-        _mark_session(id=session_id)
-        _delete_draft(session_id=session_id)
-    rows_to_erase.set()
+def _delete_from(model: Any) -> Statement:
+    return Statement(model.delete().where(model.session == param("session_id"), model.seq >= param("seq")))
+
+
+NEWEST_FIRST: dict[type[SessionEntry], Statement] = {
+    Message: _newest_first(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata)),
+    WebhookRun: _newest_first(WebhookRun, fn.LENGTH(WebhookRun.request)),
+}
+DELETE_FROM: dict[type[SessionEntry], Statement] = {model: _delete_from(model) for model in NEWEST_FIRST}
+
+
+def delete_session(session_id: str) -> None:
+    """Delete a session; to be called in a write transaction that frees space."""
+    if not _erase_some(session_id):
+        MARK_SESSION.execute(id=session_id)
+        DELETE_DRAFT.execute(session_id=session_id)
+        rows_to_erase.set()
 
 
 def delete_sessions(user_id: str) -> int:
-    """Delete all sessions of the user's and return how many there were."""
-    with db.writing(frees=True):
-        (count,) = _count(user_id=user_id).fetchone()
-        if count:
-            _next_generation(user_id=user_id)
-            _delete_drafts(user_id=user_id)
+    """Delete all sessions of the user's and return how many there were; in a write transaction that frees space."""
+    count = sessions.count(user_id)
+    if count:
+        NEXT_GENERATION.execute(user_id=user_id)
+        DELETE_DRAFTS.execute(user_id=user_id)
     rows_to_erase.set()
-    return int(count)
+    return count
 
 
 def delete_user(user_id: str) -> None:
-    """Delete a user: nobody can log in as them any more, and their name is free."""
-    with db.writing(frees=True):
-        Login.delete().where(Login.user == user_id).execute()
-        _delete_drafts(user_id=user_id)
-        User.update(generation=None, name_key=f"removed {user_id}", password_hash="").where(
-            User.id == user_id
-        ).execute()
+    """Delete a user: nobody can log in as them any more, and their name is free; in a transaction that frees space."""
+    logins.delete_all(user_id)
+    DELETE_DRAFTS.execute(user_id=user_id)
+    MARK_USER.execute(user_id=user_id, name_key=f"removed {user_id}")
     rows_to_erase.set()
 
 
 def erase(rest: float = 1.0) -> None:
-    """Delete the rows of all that has been deleted, a step at a time, and after each rest for as many times as long."""
-    with db.writing(lasting=False):  # what is being deleted in a group of writes is committed then
-        owners = [user_id for (user_id,) in _owners_of_deleted().fetchall()]
+    """Delete the rows of all that is deleted, a step a transaction, and pause ``rest`` times as long after each."""
+    with db.write_transaction(durable=False):  # what is being deleted in a group of writes is committed then
+        owners = [user_id for (user_id,) in OWNERS_OF_DELETED.execute().fetchall()]
     for user_id in (None, *owners):
         more = True
         while more:
-            began = time.monotonic()
-            with db.writing(lasting=False, frees=True):
+            started_at = time.monotonic()
+            with db.write_transaction(durable=False, frees_space=True):
                 more = _step(user_id)
-            time.sleep(max(PAUSE_SECONDS, rest * (time.monotonic() - began)))
+            time.sleep(max(PAUSE_SECONDS, rest * (time.monotonic() - started_at)))
 
 
 def run() -> None:
-    """Erase what is deleted, forget old moves, and keep the reserve, for ever."""
+    """Erase what is deleted, delete old moves, and keep the reserve, for ever."""
     next_moves = 0.0
     while True:
         rows_to_erase.clear()
         try:
-            db.prepare()
-            db.reserve.set_aside(leave=db.reserve.LOW)  # if it had to be given up, and there is room again
+            db.ensure_connection()
+            db.set_reserve_aside()  # if it had to be given up, and there is room again
             erase()
             if time.monotonic() > next_moves:
-                next_moves = time.monotonic() + MOVES_SECONDS
+                next_moves = time.monotonic() + MOVES_INTERVAL
                 moves.delete_old()
         except (ApiError, peewee.PeeweeException) as error:
             log.warning("what was deleted is still to be erased: %s", error)
             time.sleep(RETRY_SECONDS)
             rows_to_erase.set()
-        rows_to_erase.wait(LOOK_SECONDS)
-
-
-# A session that is not of its owner's generation, or whose owner has none; the index knows.
-_IS_DELETED = Session.generation < fn.COALESCE(User.generation, 2**62)
-_owners_of_deleted = Compiled(
-    lambda: User.select(User.id).where(
-        User.generation.is_null() | fn.EXISTS(Session.select(SQL("1")).where(Session.user == User.id, _IS_DELETED))
-    )
-)
-_deleted = Compiled(
-    lambda: (
-        Session.select(Session.id)
-        .join(User, on=(User.id == Session.user))
-        .where(User.id == param("user_id"), _IS_DELETED)
-        .limit(SESSIONS)
-    )
-)
-_deleted_ownerless = Compiled(
-    lambda: Session.select(Session.id).where(Session.user.is_null(), Session.generation == DELETED).limit(SESSIONS)
-)
-_retries = Compiled(lambda: Retry.select(Retry.key).where(Retry.user == param("user_id")).limit(ROWS))
-_delete_retry = Compiled(lambda: Retry.delete().where(Retry.user == param("user_id"), Retry.key == param("key")))
-_delete_user = Compiled(lambda: User.delete().where(User.id == param("user_id"), User.generation.is_null()))
-_newest: dict[type[Row], Compiled] = {
-    Message: Compiled(lambda: _newest_query(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata))),
-    WebhookRun: Compiled(lambda: _newest_query(WebhookRun, fn.LENGTH(WebhookRun.request))),
-}
-_delete_newest: dict[type[Row], Compiled] = {
-    Message: Compiled(lambda: _delete_query(Message)),
-    WebhookRun: Compiled(lambda: _delete_query(WebhookRun)),
-}
-
-
-def _newest_query(model: Any, length: Any) -> Any:
-    of_session = model.select(model.seq, length).where(model.session == param("session_id"))
-    return of_session.order_by(model.seq.desc())
-
-
-def _delete_query(model: Any) -> Any:
-    return model.delete().where(model.session == param("session_id"), model.seq >= param("seq"))
+        rows_to_erase.wait(SWEEP_INTERVAL)
 
 
 def _step(user_id: str | None) -> bool:
-    """Delete rows of a user's for STEP_SECONDS; return whether there may be more. The user None stands for nobody."""
+    """Delete rows of a user's for STEP_SECONDS; return whether there may be more. None stands for what has no owner."""
     deadline = time.monotonic() + STEP_SECONDS
     for session_id in _deleted_sessions(user_id):
-        gone = False
-        while not gone:
-            gone = _erase_some(session_id)
+        erased = False
+        while not erased:
+            erased = _erase_some(session_id)
             if time.monotonic() > deadline:
                 return True
     return user_id is not None and _erase_user(user_id)
 
 
 def _deleted_sessions(user_id: str | None) -> Iterator[str]:
-    """Yield the sessions that are deleted and still have rows; who takes one must erase it before the next."""
-    while ids := (_deleted(user_id=user_id) if user_id else _deleted_ownerless()).fetchall():
+    """Yield the sessions that are deleted and still have rows; each is to be erased before the next is taken."""
+    while ids := (DELETED_OF_USER.execute(user_id=user_id) if user_id else DELETED_OWNERLESS.execute()).fetchall():
         for (session_id,) in ids:
             yield session_id
 
@@ -182,24 +176,24 @@ def _deleted_sessions(user_id: str | None) -> Iterator[str]:
 def _erase_some(session_id: str) -> bool:
     """Delete some of a session's rows, or the last of them and the session; return whether it is gone.
 
-    The newest first: so who reads them in their order either gets them all or misses the last.
+    The newest first: so a reader of its messages in their order gets them all, or misses the last.
     """
     for model in (Message, WebhookRun):
-        seq = _oldest_kept(model, session_id)
+        seq = _newest_to_keep(model, session_id)
         if seq is not None:
-            _delete_newest[model](session_id=session_id, seq=seq + 1)
+            DELETE_FROM[model].execute(session_id=session_id, seq=seq + 1)
             return False
-    _delete_session(id=session_id)
+    DELETE_SESSION.execute(id=session_id)
     return True
 
 
-def _oldest_kept(model: type[Row], session_id: str) -> int | None:
-    """Return the ``seq`` of the newest row that is one too many to be deleted at a time, None where there is none."""
-    rows = _newest[model](session_id=session_id)
-    left = CHARACTERS
+def _newest_to_keep(model: type[SessionEntry], session_id: str) -> int | None:
+    """Return the ``seq`` of the newest row that is too many to be deleted in one step, None if there is none."""
+    rows = NEWEST_FIRST[model].execute(session_id=session_id)
+    left = STEP_CHARACTERS
     try:
         for number, (seq, length) in enumerate(rows):
-            if number == ROWS or left < 0:
+            if number == STEP_ROWS or left < 0:
                 return int(seq)
             left -= length
     finally:
@@ -209,12 +203,12 @@ def _oldest_kept(model: type[Row], session_id: str) -> int | None:
 
 def _erase_user(user_id: str) -> bool:
     """Delete some of what else a removed user has, and at last the user; return whether there may be more."""
-    if User.select().where(User.id == user_id, User.generation.is_null(False)).exists():
+    if IS_ACTIVE.execute(user_id=user_id).fetchone():
         return False
-    keys = _retries(user_id=user_id).fetchall()
+    keys = IDEMPOTENCY_KEYS.execute(user_id=user_id).fetchall()
     for (key,) in keys:
-        _delete_retry(user_id=user_id, key=key)
+        DELETE_IDEMPOTENCY_KEY.execute(user_id=user_id, key=key)
     if keys or moves.delete_some(user_id):
         return True
-    _delete_user(user_id=user_id)
+    DELETE_USER.execute(user_id=user_id)
     return False

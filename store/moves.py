@@ -1,4 +1,4 @@
-"""Moves of sessions are forgotten after a day, in small steps beside the writers."""
+"""Moves of sessions in their owners' lists. They are deleted after a day, in small steps beside the writers."""
 
 from __future__ import annotations
 
@@ -6,50 +6,62 @@ import time
 
 from peewee import fn
 
-from database import Compiled, db, param
+import timestamps
+from database import Statement, db, param
 from models import Move
-from values import ago
 
-MOVE_HOURS = 24
+TTL_HOURS = 24
 STEP_ROWS = 256
 PAUSE_SECONDS = 0.02
 
-_next_user = Compiled(lambda: Move.select(fn.MIN(Move.user_id)).where(Move.user_id > param("user_id")))
-_oldest = Compiled(
-    lambda: (
-        Move.select(Move.seq, Move.new_updated_at)
-        .where(Move.user_id == param("user_id"))
-        .order_by(Move.seq)
-        .limit(STEP_ROWS + 1)
-    )
-)
-_delete = Compiled(lambda: Move.delete().where(Move.user_id == param("user_id"), Move.seq <= param("seq")))
+_OF_USER = Move.user_id == param("user_id")
+
+FIRST_SEQ = Statement(Move.select(fn.MIN(Move.seq)).where(_OF_USER))
+LAST_SEQ = Statement(Move.select(fn.MAX(Move.seq)).where(_OF_USER))
+NEXT_USER = Statement(Move.select(fn.MIN(Move.user_id)).where(Move.user_id > param("user_id")))
+OLDEST = Statement(Move.select(Move.seq, Move.new_updated_at).where(_OF_USER).order_by(Move.seq).limit(STEP_ROWS + 1))
+DELETE = Statement(Move.delete().where(_OF_USER, Move.seq <= param("seq")))
 
 
-def delete_old(hours: float = MOVE_HOURS) -> None:
-    """Delete the moves of all users that are older than so many hours, but for each user's newest."""
-    before, user_id = ago(hours=hours), ""
-    while user_id := _next_user(user_id=user_id).fetchone()[0]:
-        while (seq := _last_old(user_id, before)) is not None:
-            with db.writing(lasting=False, frees=True):
-                _delete(user_id=user_id, seq=seq)
+def first_seq(user_id: str) -> int:
+    """Return the ``seq`` of a user's oldest move, 0 if there is none."""
+    return FIRST_SEQ.execute(user_id=user_id).fetchone()[0] or 0
+
+
+def last_seq(user_id: str) -> int:
+    """Return the ``seq`` of a user's newest move, 0 if there is none."""
+    return LAST_SEQ.execute(user_id=user_id).fetchone()[0] or 0
+
+
+def count_since(user_id: str, seq: int) -> int:
+    """Return how many moves of a user there have been since one."""
+    return last_seq(user_id) - seq
+
+
+def delete_old(hours: float = TTL_HOURS) -> None:
+    """Delete older moves of all users, but for each user's newest; in transactions of its own."""
+    before, user_id = timestamps.timestamp_before_now(hours=hours), ""
+    while user_id := NEXT_USER.execute(user_id=user_id).fetchone()[0]:
+        while (seq := _last_old_seq(user_id, before)) is not None:
+            with db.write_transaction(durable=False, frees_space=True):
+                DELETE.execute(user_id=user_id, seq=seq)
             time.sleep(PAUSE_SECONDS)
 
 
 def delete_some(user_id: str) -> bool:
-    """Delete some of a removed user's moves, within the caller's transaction; return whether there were any."""
-    rows = _oldest(user_id=user_id).fetchall()
+    """Delete some of a removed user's moves; return whether there were any."""
+    rows = OLDEST.execute(user_id=user_id).fetchall()
     if rows:
-        _delete(user_id=user_id, seq=rows[-1][0])
+        DELETE.execute(user_id=user_id, seq=rows[-1][0])
     return bool(rows)
 
 
-def _last_old(user_id: str, before: str) -> int | None:
-    """Return the last of the oldest moves that are to go, if there are any."""
-    rows = _oldest(user_id=user_id).fetchall()
-    old = None
+def _last_old_seq(user_id: str, before: str) -> int | None:
+    """Return the last of the oldest moves that are to be deleted, None if there are none."""
+    rows = OLDEST.execute(user_id=user_id).fetchall()
+    last = None
     for seq, moved_at in rows[:-1]:
         if moved_at >= before:
             break
-        old = seq
-    return old
+        last = seq
+    return last

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-import auth
-import models
-import values
+import timestamps
 from app import create_app
+from auth.logins import create_api_token
+from auth.passwords import hash_password
 from database import db
+from ids import new_id
 from models import User
-from tests import described
-from tests.served import ROOT
-from values import new_id, now
+from tests.helpers import openapi_checker
+from tests.helpers.process import ROOT
+from usernames import name_key
 
 # What a developer has set up is not for the tests, nor for the processes that they start.
 for name in [name for name in os.environ if name.startswith("PARLEY_")]:
@@ -35,7 +36,7 @@ os.environ["FLASK_SKIP_DOTENV"] = "1"
 
 SECRET = "a secret for tests only, long enough for each of the algorithms "
 PASSWORD = "correct horse battery"
-PASSWORD_HASH = auth.hash_password(PASSWORD)
+PASSWORD_HASH = hash_password(PASSWORD)
 
 
 class Caller:
@@ -52,7 +53,7 @@ class Caller:
         if json is not ...:
             options["json"] = json
         answer = self.client.open(path, method=method, headers=headers, **options)
-        described.check(method, path, answer)
+        openapi_checker.check(method, path, answer)
         return answer
 
     def get(self, path: str, **options: Any) -> TestResponse:
@@ -87,7 +88,7 @@ class Upstream:
     """The stand-in for a model's API, as a process; see upstream.py."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.upstream"]
+        command = [sys.executable, "-m", "tests.helpers.fake_llm"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self._address = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
@@ -111,12 +112,17 @@ def rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     return list(db.execute_sql(sql, values))
 
 
+def written(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a function of the store that writes, in a transaction of its own."""
+    with db.write_transaction(frees_space=True):
+        return function(*arguments, **named)
+
+
 @contextmanager
 def frozen(moment: str) -> Iterator[None]:
     """Let the service believe that it is this moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(values, "now", lambda: moment)
-        patch.setattr(models, "now", lambda: moment)
+        patch.setattr(timestamps, "now", lambda: moment)
         yield
 
 
@@ -131,7 +137,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that has been through all migrations, to be copied: that takes a fifth of the time."""
     folder = tmp_path_factory.mktemp("empty")
     create_app({"PARLEY_DATA_DIR": str(folder), "PARLEY_JWT_SECRET_KEY": SECRET})
-    db.tidy_up()
+    db.checkpoint_and_close()
     return folder / "parley.db"
 
 
@@ -150,7 +156,7 @@ def settings(tmp_path: Path, empty_database: Path) -> dict[str, Any]:
 def app(settings: dict[str, Any]) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
-    assert not app.extensions["services"].chats.under_way, "a test has left a chat open"
+    assert not app.extensions["services"].chats.active, "a test has left a chat open"
     app.extensions["services"].close()
     if not db.is_closed():
         db.close()
@@ -159,10 +165,10 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
 def add_user(app: Flask, name: str) -> Caller:
     user_id = new_id()
     User.insert(
-        id=user_id, username=name, name_key=User.key(name), password_hash=PASSWORD_HASH, created_at=now()
+        id=user_id, username=name, name_key=name_key(name), password_hash=PASSWORD_HASH, created_at=timestamps.now()
     ).execute()
     with app.app_context():
-        return Caller(app.test_client(), auth.script_token(user_id, days=1), user_id)
+        return Caller(app.test_client(), create_api_token(user_id, days=1), user_id)
 
 
 @pytest.fixture

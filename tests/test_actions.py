@@ -16,12 +16,13 @@ from standardwebhooks import Webhook
 
 import models
 from app import create_app
-from config import StartError
+from config import StartupError
 from errors import ApiError
 from services import actions, webhooks
-from tests.conftest import Caller, frozen, message, rows
-from tests.receiver import SECRET, Handler, Receiver
-from tests.served import ROOT
+from store import webhook_runs
+from tests.conftest import Caller, frozen, message, rows, written
+from tests.helpers.process import ROOT
+from tests.helpers.webhook_receiver import SECRET, Handler, Receiver
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 ENVIRON = {"SECRET": SECRET}
@@ -41,7 +42,7 @@ KINDS = (
 )
 
 
-def written(path: Path, url: str) -> Path:
+def write_actions(path: Path, url: str) -> Path:
     tables = [
         f'[[actions]]\nname = "{re.sub("[/=]", "-", kind)}"\ndescription = "Does {kind}."\nurl = "{url}/{kind}"\n'
         f'secret_env = "SECRET"\ntimeout = 0.5\n'
@@ -70,7 +71,7 @@ def settings(
 ) -> dict[str, Any]:
     monkeypatch.setenv("SECRET", SECRET)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not be asked
-    return settings | {"PARLEY_ACTIONS_FILE": str(written(tmp_path / "actions.toml", receiver.url))}
+    return settings | {"PARLEY_ACTIONS_FILE": str(write_actions(tmp_path / "actions.toml", receiver.url))}
 
 
 def fire(caller: Caller, session: dict[str, Any], name: str, **body: Any) -> Any:
@@ -295,7 +296,7 @@ def test_the_run_is_written_down_before_the_call(owner: Caller, receiver: Receiv
         return await call(*arguments)
 
     def look() -> list[Any]:
-        models.db.prepare()
+        models.db.ensure_connection()
         found = rows("SELECT status FROM webhook_runs")
         models.db.close()
         return found
@@ -316,7 +317,7 @@ def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
         "{}",
         MOMENT,
     )
-    models.WebhookRun.recover()
+    written(webhook_runs.mark_interrupted)
     first, second = runs(owner, session)
     assert first == done
     assert (second["status"], second["response_status"], second["duration_ms"]) == ("interrupted", None, None)
@@ -410,7 +411,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, line: int, instea
     lines[line - 1] = instead
     path = tmp_path / "a.toml"
     path.write_text("\n".join(lines))
-    with pytest.raises(StartError) as refused:
+    with pytest.raises(StartupError) as refused:
         actions.load(str(path), ENVIRON | {"WRONG": "not-a-secret-at-all", "SHORT": "whsec_c2hvcnQ="})
     assert re.search(problem, refused.value.message), refused.value.message
     assert "not-a-secret-at-all" not in refused.value.message
@@ -419,16 +420,16 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, line: int, instea
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.toml", tmp_path):
-        with pytest.raises(StartError, match="cannot be read"):
+        with pytest.raises(StartupError, match="cannot be read"):
             actions.load(str(path))
     (tmp_path / "a.toml").write_bytes(b"\n\n\xff")
-    with pytest.raises(StartError, match=r"a\.toml, line 3: Not UTF-8"):
+    with pytest.raises(StartupError, match=r"a\.toml, line 3: Not UTF-8"):
         actions.load(str(tmp_path / "a.toml"))
 
 
 def test_the_lines_of_a_file_from_windows(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(GOOD.replace("timeout = 2.5", "timeout = 25").replace("\n", "\r\n").encode())
-    with pytest.raises(StartError, match="line 14: timeout"):
+    with pytest.raises(StartupError, match="line 14: timeout"):
         actions.load(str(tmp_path / "a.toml"), ENVIRON)
 
 
@@ -466,15 +467,15 @@ def test_an_input_that_is_too_long(owner: Caller) -> None:
 def test_one_user_leaves_room_for_others(
     owner: Caller, other: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "MOST_OF_ONE_USER", 0)
+    monkeypatch.setattr(webhooks, "MAX_CALLS_PER_USER", 0)
     answer = fire(owner, owner.session(), "ok")
     assert (answer.status_code, answer.get_json()) == (429, {"error": "rate_limited"})
     assert answer.headers["Retry-After"] == "1"
-    monkeypatch.setattr(webhooks, "MOST_OF_ONE_USER", 1)
+    monkeypatch.setattr(webhooks, "MAX_CALLS_PER_USER", 1)
     for caller in (owner, other, owner):  # each gives its place back
         assert fire(caller, caller.session(), "ok").status_code == 201
 
 
 def test_the_example_is_a_good_one() -> None:
     loaded = actions.load(str(ROOT / "examples" / "actions.toml"), {"RESTART_SECRET": SECRET})
-    loaded.named("restart_service").check_input(json.dumps({"service": "checkout"}))
+    loaded.get_action("restart_service").check_input(json.dumps({"service": "checkout"}))

@@ -9,8 +9,10 @@ import jwt
 import pytest
 from flask import Flask
 
-import auth
+from auth import passwords, throttle, tokens
+from auth.tokens import TokenVerifier
 from models import User
+from store import logins as stored_logins
 from tests.conftest import PASSWORD, SECRET, Caller, add_user, rows
 
 USER_ID = "01a20000-0000-7000-8000-000000000000"
@@ -52,13 +54,13 @@ class TestLogin:
 
     def test_checks_a_hash_for_unknown_names_too(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
         checked: list[str] = []
-        real = auth.check_password_hash
+        real = passwords.check_password_hash
 
         def check(password_hash: str, password: str) -> bool:
             checked.append(password_hash.split("$")[0])
             return real(password_hash, password)
 
-        monkeypatch.setattr(auth, "check_password_hash", check)
+        monkeypatch.setattr(passwords, "check_password_hash", check)
         log_in(nobody, "owner", "wrong")
         log_in(nobody, "unknown", "wrong")
         assert len(checked) == 2
@@ -92,16 +94,16 @@ class TestThrottle:
         assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
 
     def test_holds_back_one_address(self, app: Flask, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
-        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: p == PASSWORD)
+        monkeypatch.setattr(passwords, "check_password_hash", lambda h, p: p == PASSWORD)
         for number in range(100):
             assert log_in(nobody, f"name {number}", "wrong").status_code == 401
         assert code(log_in(nobody)) == (429, "rate_limited")
         assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
 
     def test_counts_failures_alone_and_forgets_them(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
-        monkeypatch.setattr(auth, "check_password_hash", lambda h, p: p == PASSWORD)
+        monkeypatch.setattr(passwords, "check_password_hash", lambda h, p: p == PASSWORD)
         clock = [1_000.0]
-        monkeypatch.setattr(auth.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(throttle.time, "monotonic", lambda: clock[0])
         for _ in range(9):
             log_in(nobody, password="wrong")
         for _ in range(20):
@@ -192,7 +194,7 @@ def test_a_token_dies_with_its_user(app: Flask, owner: Caller) -> None:
 
 def test_a_user_removed_in_the_middle_of_a_request_is_a_401(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     User.delete().where(User.id == owner.user_id).execute()
-    monkeypatch.setattr(auth.Login, "alive", lambda *ids: True)
+    monkeypatch.setattr(stored_logins, "is_active", lambda *ids: True)
     assert code(owner.post("/api/sessions")) == (401, "token_revoked")
     assert code(owner.get("/api/auth/me")) == (401, "token_revoked")
 
@@ -300,15 +302,15 @@ def test_tokens_come_in_headers_only(nobody: Caller, owner: Caller) -> None:
 def test_an_expired_token_is_refused_though_it_is_remembered(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     assert owner.get("/api/auth/me").status_code == 200
     real = time.time
-    monkeypatch.setattr(auth.time, "time", lambda: real() + 86_400)
+    monkeypatch.setattr(tokens.time, "time", lambda: real() + 86_400)
     assert code(owner.get("/api/auth/me")) == (401, "token_expired")
 
 
 def test_what_is_remembered_is_bounded(app: Flask, owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth.Verifier, "SIZE", 3)
+    monkeypatch.setattr(TokenVerifier, "CACHE_SIZE", 3)
     for number in range(5):
         add_user(app, f"user {number}").get("/api/auth/me")
-    assert len(app.extensions["verifier"]._known) == 3
+    assert len(app.extensions["verifier"]._cache) == 3
     assert owner.get("/api/auth/me").status_code == 200
 
 

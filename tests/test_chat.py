@@ -16,8 +16,9 @@ from httpx_sse._decoders import SSEDecoder
 import models
 from services import chat as chats
 from services import drafts
-from tests.conftest import Caller, Upstream, message, rows
-from tests.upstream import MODEL, USAGE
+from store import drafts as stored_drafts
+from tests.conftest import Caller, Upstream, message, rows, written
+from tests.helpers.fake_llm import MODEL, USAGE
 
 KEY = "sk-only-for-tests"
 JSON = {"Accept": "application/json"}
@@ -254,7 +255,7 @@ def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
     begun, silent = owner.imported(message()), owner.imported(message())
     rows("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", begun["id"])
     rows("INSERT INTO drafts (session_id, content, model) VALUES (?, '', NULL)", silent["id"])
-    models.Draft.recover()
+    written(stored_drafts.finish_interrupted)
     assert rows("SELECT * FROM drafts") == []
     assert len(stored(owner, silent)) == 1
     _, reply = stored(owner, begun)

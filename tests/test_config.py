@@ -14,11 +14,11 @@ import pytest
 
 import cli
 import config
-import values
+import limits
 from app import create_app
 from tests.conftest import Caller
-from tests.receiver import SECRET
-from tests.served import ROOT, Served, environment, flask
+from tests.helpers.process import ROOT, Served, environment, flask
+from tests.helpers.webhook_receiver import SECRET
 from version import VERSION
 
 KEY = "a key that is long enough for those who sign with it"
@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for path in [*ROOT.glob("*.py"), ROOT / "openapi.json"]:
         shutil.copy(path, folder)
-    for name in ("migrations", "routes", "server", "services", "store"):
+    for name in ("auth", "database", "migrations", "routes", "search", "server", "services", "store", "web"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -95,7 +95,7 @@ class TestEnvFile:
         variables = {"PARLEY_DATA_DIR": "here", "PARLEY_JWT_SECRET_KEY": f"other {KEY}"}
         assert started(checkout, **variables) == (f"here other {KEY}",) * 2
 
-    @pytest.mark.drill
+    @pytest.mark.slow
     def test_the_environment_wins_in_another_form(self, checkout: Path, secret_file: Path) -> None:
         (checkout / ".env").write_text(f"PARLEY_DATA_DIR=there\nPARLEY_JWT_SECRET_KEY_FILE='{secret_file}'\n")
         assert started(checkout) == (f"there {KEY}",) * 2
@@ -103,7 +103,7 @@ class TestEnvFile:
         (checkout / ".env").write_text(f"PARLEY_DATA_DIR=there\nPARLEY_JWT_SECRET_KEY='other {KEY}'\n")
         assert started(checkout, PARLEY_JWT_SECRET_KEY_FILE=str(secret_file)) == (f"there {KEY}",) * 2
 
-    @pytest.mark.drill
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", [".env", ".flaskenv"])
     def test_a_file_that_flask_alone_would_read_is_refused(self, checkout: Path, name: str) -> None:
         above = checkout.parent / name
@@ -113,7 +113,7 @@ class TestEnvFile:
         above.write_text("EDITOR=vi\n")
         assert started(checkout, PARLEY_JWT_SECRET_KEY=KEY, PARLEY_DATA_DIR="here") == (f"here {KEY}",) * 2
 
-    @pytest.mark.drill
+    @pytest.mark.slow
     def test_none_is_read_where_flask_is_told_so(self, checkout: Path) -> None:
         (checkout / ".env").write_text("PARLEY_DATA_DIR=there\n")
         variables = {"FLASK_SKIP_DOTENV": "1", "PARLEY_JWT_SECRET_KEY": KEY}
@@ -175,9 +175,9 @@ class TestCommands:
 
 class TestAbout:
     LIMITS = {
-        "title": values.TITLE_LENGTH,
-        "content": values.CONTENT_LENGTH,
-        "system_prompt": values.PROMPT_LENGTH,
+        "title": limits.MAX_TITLE_LENGTH,
+        "content": limits.MAX_CONTENT_LENGTH,
+        "system_prompt": limits.MAX_SYSTEM_PROMPT_LENGTH,
         "import_bytes": 67_108_864,
         "body_bytes": 1_048_576,
     }

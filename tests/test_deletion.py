@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-import models
+import search
 from database import db
 from errors import ApiError
-from models import Draft, Message, Session
-from services import documents, search
-from store import deletion
-from tests.conftest import Caller, add_user, message, rows
+from search import index
+from services import documents
+from store import deletion, drafts, entries, imports, messages, sessions
+from tests.conftest import Caller, add_user, message, rows, written
 
 TABLES = ("sessions", "messages", "webhook_runs", "titles", "search_pending", "retries", "moves", "logins", "drafts")
 
@@ -53,7 +53,7 @@ def gone_at_once(caller: Caller) -> None:
 
 
 def gone_with_the_user(caller: Caller) -> None:
-    deletion.delete_user(str(caller.user_id))
+    written(deletion.delete_user, str(caller.user_id))
 
 
 @pytest.mark.parametrize("go", [gone_one_by_one, gone_at_once, gone_with_the_user])
@@ -63,12 +63,12 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
 ) -> None:
     """However much of it was in the search index; and what others have is found as before."""
     theirs = long_session(other, 150, "theirs")
-    search.catch_up(10)
+    search.update_index(10)
     before = counts()
-    for count in (0, 3, 700, models.BATCH + 5):
+    for count in (0, 3, 700, imports.IMPORT_BATCH_SIZE + 5):
         long_session(owner, count)
-    for _ in range(indexed // search.index.BATCH_ROWS + 1):
-        search.index._index_batch()
+    for _ in range(indexed // index.BATCH_ROWS + 1):
+        index._index_batch()
     owner.post("/api/sessions", {"title": "keyed"}, headers={"Idempotency-Key": "k"})
     owner.patch(f"/api/sessions/{owner.session()['id']}", {"title": "moved"})
     go(owner)
@@ -80,7 +80,7 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
         assert owner.get("/api/sessions?q=title").get_json() == {"items": []}
         assert owner.get("/api/export").data == b""
     deletion.erase()
-    search.catch_up(10)
+    search.update_index(10)
     kept = {"logins", "retries", "moves"} if go is not gone_with_the_user else set()
     mine_to_stay = {"logins": -1} if go is gone_with_the_user else {}
     after = counts()
@@ -93,7 +93,7 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
     assert rows("PRAGMA foreign_key_check") == []
     other.delete("/api/sessions")
     deletion.erase()
-    search.catch_up(10)
+    search.update_index(10)
     assert words() == []
 
 
@@ -121,8 +121,8 @@ def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: C
     assert owner.get("/api/export").data == b""
     assert owner.delete("/api/sessions").get_json() == {"deleted": 0}
     assert origin == rows("SELECT origin FROM sessions")
-    models.Draft.recover()
-    models.Session.recover()
+    written(drafts.finish_interrupted)
+    written(imports.delete_orphans)
 
 
 def test_a_list_begins_anew_while_the_old_one_is_erased(owner: Caller) -> None:
@@ -140,7 +140,7 @@ def test_a_list_begins_anew_while_the_old_one_is_erased(owner: Caller) -> None:
 
 def test_an_import_that_ends_after_all_were_deleted_is_there(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was not there yet, and so was not deleted; and its owner's removal refuses it."""
-    rows_of = Message.rows
+    rows_of = messages.to_rows
     between: list[Callable[[], Any]] = [lambda: owner.delete("/api/sessions")]
 
     def made(*arguments: Any) -> Any:
@@ -149,33 +149,33 @@ def test_an_import_that_ends_after_all_were_deleted_is_there(owner: Caller, monk
         return rows_of(*arguments)
 
     owner.session()
-    monkeypatch.setattr(Message, "rows", made)
-    messages = [message(str(number)) for number in range(models.BATCH + 1)]
-    imported = owner.imported(*messages)
+    monkeypatch.setattr(messages, "to_rows", made)
+    given = [message(str(number)) for number in range(imports.IMPORT_BATCH_SIZE + 1)]
+    imported = owner.imported(*given)
     assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [imported["id"]]
-    between.append(lambda: deletion.delete_user(str(owner.user_id)))
-    answer = owner.post("/api/sessions/import", {"session": {}, "messages": messages})
+    between.append(lambda: written(deletion.delete_user, str(owner.user_id)))
+    answer = owner.post("/api/sessions/import", {"session": {}, "messages": given})
     assert (answer.status_code, answer.get_json()) == (401, {"error": "token_revoked"})
-    models.Session.recover()
+    written(imports.delete_orphans)
     deletion.erase()
     assert rows("SELECT * FROM users") == rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
 
 
-@pytest.mark.parametrize("size", [1, models.BATCH + 1])
+@pytest.mark.parametrize("size", [1, imports.IMPORT_BATCH_SIZE + 1])
 def test_nothing_is_made_for_a_user_who_is_being_removed(owner: Caller, size: int) -> None:
-    deletion.delete_user(str(owner.user_id))
+    written(deletion.delete_user, str(owner.user_id))
     with pytest.raises(Exception, match="NOT NULL"):
-        Session.add(str(owner.user_id), None)
-    given = {"title": None, "created_at": None, "origin": None}
+        written(sessions.create, str(owner.user_id))
+    given = {"title": None, "created_at": None, "external_id": None}
     with pytest.raises(Exception, match="NOT NULL"):
-        Session.take_in(str(owner.user_id), given, [("user", "x", "{}", None)] * size)
+        imports.import_session(str(owner.user_id), given, [("user", "x", "{}", None)] * size)
     deletion.erase()
     assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
 
 
 def test_a_name_is_free_at_once(app: Flask, owner: Caller) -> None:
     long_session(owner, 100)
-    deletion.delete_user(str(owner.user_id))
+    written(deletion.delete_user, str(owner.user_id))
     again = add_user(app, "owner")
     assert again.get("/api/sessions").get_json() == {"items": []}
     assert owner.get("/api/auth/me").get_json() == {"error": "token_revoked"}
@@ -186,19 +186,19 @@ def test_a_name_is_free_at_once(app: Flask, owner: Caller) -> None:
 
 def test_a_reader_gets_all_or_learns_that_it_does_not(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever of it has been erased between two of its pages."""
-    monkeypatch.setattr(documents, "WHOLE_BYTES", 1)
+    monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1)
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
     for pages in range(6):
-        session = owner.imported(*(message(str(number)) for number in range(5 * models.PAGE)))
-        pieces = documents.conversation(str(owner.user_id), session["id"])
+        session = owner.imported(*(message(str(number)) for number in range(5 * entries.READ_PAGE_SIZE)))
+        pieces = documents.session_with_messages(sessions.get(str(owner.user_id), session["id"]))
         assert not isinstance(pieces, bytes)
         for _ in range(pages):
             next(pieces)
         owner.delete(f"/api/sessions/{session['id']}")
         for _ in range(random.Random(pages).randrange(4)):
-            with db.writing():
+            with db.write_transaction():
                 deletion._step(str(owner.user_id))
-        with pytest.raises(models.GoneMeanwhile):
+        with pytest.raises(entries.DeletedDuringRead):
             list(pieces)
         deletion.erase()
 
@@ -206,12 +206,12 @@ def test_a_reader_gets_all_or_learns_that_it_does_not(owner: Caller, monkeypatch
 def test_a_chat_learns_that_its_session_is_gone(owner: Caller) -> None:
     for delete in (gone_one_by_one, gone_at_once, gone_with_the_user):
         session = owner.imported(*(message(str(number)) for number in range(100)))
-        Draft.begin(str(owner.user_id), session["id"], "question", "{}")
+        written(drafts.start, str(owner.user_id), session["id"], "question", "{}")
         delete(owner)
         assert rows("SELECT * FROM drafts") == []
         with pytest.raises(ApiError, match="session_not_found"):
-            Draft.finish(str(owner.user_id), session["id"], "answer", "{}")
-        Draft.recover()
+            written(drafts.finish, str(owner.user_id), session["id"], "answer", "{}")
+        written(drafts.finish_interrupted)
 
 
 def test_a_step_is_short(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_a_step_is_short(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None
     owner.delete("/api/sessions")
     left = []
     while True:
-        with db.writing():
+        with db.write_transaction():
             more = deletion._step(str(owner.user_id))
         left.append(rows("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM sessions)")[0])
         if left[-1] == (0, 0):

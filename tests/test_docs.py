@@ -21,10 +21,10 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
 import errors
-from tests import described
 from tests.conftest import Upstream
-from tests.receiver import SECRET, Receiver
-from tests.served import ROOT, Served, environment, make_user
+from tests.helpers import openapi_checker
+from tests.helpers.process import ROOT, Served, environment, make_user
+from tests.helpers.webhook_receiver import SECRET, Receiver
 
 README = (ROOT / "README.md").read_text()
 
@@ -37,7 +37,7 @@ def table(heading: str) -> list[list[str]]:
 
 def test_the_settings_table() -> None:
     assert table("| setting | default | meaning |") == [
-        [f"`{setting.name}`", "" if setting.default is None else f"`{setting.default}`", setting.meaning]
+        [f"`{setting.name}`", "" if setting.default is None else f"`{setting.default}`", setting.description]
         for setting in config.SETTINGS
     ]
 
@@ -48,9 +48,9 @@ def test_the_error_codes() -> None:
         for statuses, codes in table("| status | codes |")
         for status in map(int, statuses.split(", "))
         for code in re.findall(r"`(\w+)`", codes)
-        if errors.STATUS.get(code) == status
+        if errors.STATUS_BY_CODE.get(code) == status
     }
-    assert documented == {(status, code) for code, status in errors.STATUS.items()}
+    assert documented == {(status, code) for code, status in errors.STATUS_BY_CODE.items()}
 
 
 def test_the_table_of_routes() -> None:
@@ -59,7 +59,7 @@ def test_the_table_of_routes() -> None:
     }
     described_paths = {
         f"{method.upper()} {path.replace('{session_id}', ':id').replace('{name}', ':name')}"
-        for path, item in described.DOCUMENT["paths"].items()
+        for path, item in openapi_checker.DOCUMENT["paths"].items()
         for method in item
     }
     assert documented == described_paths
@@ -223,7 +223,18 @@ def test_only_the_needed_files_go_into_the_image() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     folders = {
         f"{folder}/*.py"
-        for folder in ("migrations", "routes", "server", "services", "services/importers", "services/search", "store")
+        for folder in (
+            "auth",
+            "database",
+            "migrations",
+            "routes",
+            "search",
+            "server",
+            "services",
+            "services/importers",
+            "store",
+            "web",
+        )
     }
     assert allowed == folders | {"*.py", "LICENSE", "openapi.json", "requirements.txt"}
 

@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
-pytestmark = pytest.mark.drill
+pytestmark = pytest.mark.slow
 
 MIB = 1_048_576
 PASSWORD = "correct horse"
@@ -137,7 +137,7 @@ def test_killed_in_the_middle_of_big_imports(tmp_path: Path, token: str) -> None
     """Each import is there whole or not at all, and it is there if its client was told so."""
     data = tmp_path / "data"
     body = document(20_000, "20000")
-    under_way = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
+    active = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
     cut_off = 0
 
     def import_it(server: Served) -> str | None:
@@ -148,11 +148,11 @@ def test_killed_in_the_middle_of_big_imports(tmp_path: Path, token: str) -> None
     for _ in range(3):
         with Served(data) as server, ThreadPoolExecutor(3) as pool:
             imports = [pool.submit(import_it, server) for _ in range(3)]
-            count = f"SELECT count(*) > 2000 FROM messages WHERE session_id IN {under_way}"
+            count = f"SELECT count(*) > 2000 FROM messages WHERE session_id IN {active}"
             until(partial(gives, data, count, [(1,)]), "the imports are under way")
             server.stop(signal.SIGKILL)
             told = {running.result(timeout=60) for running in imports} - {None}
-        cut_off += len(query(data, f"SELECT 1 FROM sessions WHERE id IN {under_way}"))
+        cut_off += len(query(data, f"SELECT 1 FROM sessions WHERE id IN {active}"))
         whole = {session_id for (session_id,) in query(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
         assert told <= whole
         with Served(data) as server, Client(server, token) as client:

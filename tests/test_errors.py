@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 
 import errors
-from models import Session
+from database import sqlite
+from store import session_pages
 from tests.conftest import Caller, message, rows
 
 JSON = {"Content-Type": "application/json"}
@@ -226,7 +227,7 @@ def test_failures_behind_the_handlers(
     def fail(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Session, "page", fail)
+    monkeypatch.setattr(session_pages, "list_page", fail)
     monkeypatch.setattr(logging.getLogger("parley"), "propagate", True)
     answer = owner.get("/api/sessions", headers={"X-Request-Id": "find-me"})
     assert code(answer) == expected
@@ -237,9 +238,9 @@ def test_failures_behind_the_handlers(
 
 
 def test_every_code_has_its_status() -> None:
-    assert set(errors.CODE_OF_SQLITE.values()) <= set(errors.STATUS)
-    assert errors.CODE_OF_STATUS[404] == "not_found"
-    assert errors.CODE_OF_STATUS[413] == "payload_too_large"
+    assert set(sqlite.CODE_BY_SQLITE_ERROR.values()) <= set(errors.STATUS_BY_CODE)
+    assert errors.CODE_BY_STATUS[404] == "not_found"
+    assert errors.CODE_BY_STATUS[413] == "payload_too_large"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css"])

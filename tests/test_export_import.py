@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import models
 from services import documents
-from store import deletion
-from tests.conftest import Caller, message, rows
+from store import deletion, entries, imports, messages, sessions
+from tests.conftest import Caller, message, rows, written
 
 AWKWARD = [
     "plain",
@@ -291,13 +290,13 @@ def test_a_document_of_nothing_but_mistakes_gets_a_short_answer(owner: Caller) -
     assert len(answer.data) < 5_000
 
 
-@pytest.mark.parametrize("count", [3, models.BATCH * 2 + 5])
+@pytest.mark.parametrize("count", [3, imports.IMPORT_BATCH_SIZE * 2 + 5])
 def test_an_import_that_fails_at_its_last_message_leaves_nothing(
     owner: Caller, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Past the checks, so that it is the database that refuses the last row.
-    ids = iter([f"id {n}" for n in range(count)] + ["id 1"])
-    monkeypatch.setattr(models, "new_id", lambda: next(ids))
+    ids = iter([f"id {n}" for n in range(count - 1)] + ["id 1"])
+    monkeypatch.setattr(messages, "new_id", lambda: next(ids))
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": [GOOD] * count})
     assert answer.status_code == 500
     deletion.erase()
@@ -305,10 +304,12 @@ def test_an_import_that_fails_at_its_last_message_leaves_nothing(
 
 
 def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = owner.imported(*(message(f"message {n}") for n in range(2 * models.PAGE + 1)))
+    session = owner.imported(*(message(f"message {n}") for n in range(2 * entries.READ_PAGE_SIZE + 1)))
     whole = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
-    assert [each["content"] for each in whole[0]["messages"]] == [f"message {n}" for n in range(2 * models.PAGE + 1)]
-    monkeypatch.setattr(documents, "WHOLE_BYTES", 1_000)
+    assert [each["content"] for each in whole[0]["messages"]] == [
+        f"message {n}" for n in range(2 * entries.READ_PAGE_SIZE + 1)
+    ]
+    monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1_000)
     pages = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
     whole[1].pop("exported_at"), pages[1].pop("exported_at")
     assert pages == whole
@@ -317,12 +318,12 @@ def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest
 def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
     owner: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = owner.imported(*(message(f"message {n}") for n in range(models.PAGE + 1)))
-    monkeypatch.setattr(documents, "WHOLE_BYTES", 1_000)
-    pieces = documents.export(str(owner.user_id), session["id"])
+    session = owner.imported(*(message(f"message {n}") for n in range(entries.READ_PAGE_SIZE + 1)))
+    monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1_000)
+    pieces = documents.export_document(sessions.get(str(owner.user_id), session["id"]))
     assert not isinstance(pieces, bytes)
     owner.delete(f"/api/sessions/{session['id']}")
-    with pytest.raises(models.GoneMeanwhile):
+    with pytest.raises(entries.DeletedDuringRead):
         list(pieces)
 
 
@@ -332,7 +333,7 @@ def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: Caller) -> None:
     rows("UPDATE sessions SET user_id = NULL WHERE id = ?", cut_off["id"])
     assert owner.get("/api/sessions").get_json()["items"] == [kept]
     assert owner.get(f"/api/sessions/{cut_off['id']}").status_code == 404
-    models.Session.recover()
+    written(imports.delete_orphans)
     deletion.erase()
     assert rows("SELECT id FROM sessions") == [(kept["id"],)]
     assert rows("SELECT session_id FROM messages") == [(kept["id"],)]

@@ -16,10 +16,10 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
 MIB = 1_048_576
-pytestmark = pytest.mark.drill
+pytestmark = pytest.mark.slow
 
 
 class Home:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
-import auth
+from auth import logins
 from database import db
-from tests import described
 from tests.conftest import PASSWORD_HASH, SECRET, Caller, Upstream
-from tests.fuzzing import Fuzzer
-from tests.receiver import SECRET as WEBHOOK_SECRET
-from tests.receiver import Receiver
-from tests.served import Served
+from tests.helpers import openapi_checker
+from tests.helpers.fuzzing import Fuzzer
+from tests.helpers.process import Served
+from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
+from tests.helpers.webhook_receiver import Receiver
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def fuzzer(
 
     def log_in() -> dict[str, str]:  # past the brake on guessing, which the fuzzer is soon caught by
         with app.app_context():
-            db.prepare()
-            pair = auth.log_in(str(owner.user_id), PASSWORD_HASH)
+            db.ensure_connection()
+            pair = logins.create_login(str(owner.user_id), PASSWORD_HASH)
             db.close()
         return pair
 
@@ -57,7 +57,7 @@ NEVER_TAKEN = {"POST /api/auth/login", "POST /api/auth/password"}
 def check(fuzzer: Fuzzer) -> None:
     """Nothing has been found, and each operation has been seen to do its work and to refuse."""
     assert not fuzzer.problems, "\n\n".join(fuzzer.problems.values())
-    for path, item in described.DOCUMENT["paths"].items():
+    for path, item in openapi_checker.DOCUMENT["paths"].items():
         for label in (f"{method.upper()} {path}" for method in item):
             statuses = {status for operation, status in fuzzer.answers if operation == label}
             assert any(status < 300 for status in statuses) or label in NEVER_TAKEN, f"{label}: {statuses}"
@@ -65,27 +65,27 @@ def check(fuzzer: Fuzzer) -> None:
 
 
 def test_the_edges_of_the_description(fuzzer: Fuzzer) -> None:
-    fuzzer.run(described.DOCUMENT, {"coverage": EDGES}, seed=1)
+    fuzzer.run(openapi_checker.DOCUMENT, {"coverage": EDGES}, seed=1)
     check(fuzzer)
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 def test_requests_that_are_made_up(fuzzer: Fuzzer) -> None:
     many = {"generation": {"max-examples": 200}}
-    fuzzer.run(described.DOCUMENT, {"examples": {}, "coverage": EDGES, "fuzzing": many, "stateful": many}, seed=2)
+    fuzzer.run(openapi_checker.DOCUMENT, {"examples": {}, "coverage": EDGES, "fuzzing": many, "stateful": many}, seed=2)
     check(fuzzer)
 
 
 def test_what_does_not_agree_is_found(fuzzer: Fuzzer) -> None:
     path = "/api/sessions/{session_id}"
-    wrong: dict[str, Any] = deepcopy(described.DOCUMENT)
+    wrong: dict[str, Any] = deepcopy(openapi_checker.DOCUMENT)
     wrong["paths"] = {each: wrong["paths"][each] for each in ("/api/sessions", path, f"{path}/messages")}
     schemas = wrong["components"]["schemas"]
-    schemas["NewSession"]["properties"]["title"]["maxLength"] += 1
-    schemas["NewMessage"]["required"].remove("role")
-    schemas["NewTitle"]["properties"]["title"]["pattern"] = "^a*$"
-    schemas["MessageOut"]["properties"]["role"]["enum"] = ["system"]
-    schemas["SessionOut"]["properties"]["title"]["type"] = "null"
+    schemas["CreateSession"]["properties"]["title"]["maxLength"] += 1
+    schemas["AppendMessage"]["required"].remove("role")
+    schemas["UpdateSession"]["properties"]["title"]["pattern"] = "^a*$"
+    schemas["Message"]["properties"]["role"]["enum"] = ["system"]
+    schemas["Session"]["properties"]["title"]["type"] = "null"
     del wrong["paths"][path]["get"]["responses"]["404"]
     del wrong["paths"][path]["patch"]
     fuzzer.run(wrong, {"coverage": EDGES}, seed=1)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
-pytestmark = pytest.mark.drill
+pytestmark = pytest.mark.slow
 
 MIB = 1_048_576
 SIZE = 59 * MIB

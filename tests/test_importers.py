@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 
 from services import importers
-from tests import described
 from tests.conftest import Caller
-from tests.served import ROOT as REPOSITORY
+from tests.helpers import openapi_checker
+from tests.helpers.process import ROOT as REPOSITORY
 from tests.test_transfer import conversation, send
 
 SECOND = 1_769_851_800.25  # 2026-01-31T09:30:00.250Z
@@ -281,7 +281,7 @@ def test_a_deep_tree(owner: Caller) -> None:
 
 def test_the_programs_are_named_wherever_one_looks(owner: Caller, app: Flask) -> None:
     (report,) = send(owner, {"what": 1})["sessions"]
-    operation = described.DOCUMENT["paths"]["/api/import"]["post"]
+    operation = openapi_checker.DOCUMENT["paths"]["/api/import"]["post"]
     readme = (REPOSITORY / "README.md").read_text()
     texts = [
         str(report["details"]),
@@ -391,9 +391,9 @@ def test_the_time_it_takes_grows_with_the_text(part: str) -> None:
     def took(length: int) -> float:
         text = part * (length // len(part))
         began = time.perf_counter()
-        importers.converted({"history": {"messages": {"1": {"role": "assistant", "content": text}}}})
+        importers.convert({"history": {"messages": {"1": {"role": "assistant", "content": text}}}})
         said = {"author": {"role": "assistant"}, "content": {"parts": [text]}, "metadata": {"citations": [1]}}
-        importers.converted({"mapping": {"a": {"message": said}}})
+        importers.convert({"mapping": {"a": {"message": said}}})
         return time.perf_counter() - began
 
     assert took(800_000) < 8 * 5 * min(took(100_000) for _ in range(3)) + 0.2

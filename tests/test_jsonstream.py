@@ -16,7 +16,7 @@ import pytest
 
 import jsonstream
 from errors import ApiError
-from values import parse_json
+from json_values import parse_json
 
 SIZES = (("LARGE_BYTES", 40), ("SLICE_BYTES", 24), ("GUESS_BYTES", 20))
 TRICKY = ["},{", "}, {", '"},{"', "\\", '\\"', "[", "]]", "{}", "\n", "],[", "\x1f", "\u2028", "é", "😀", "", "ab", " "]
@@ -252,7 +252,7 @@ def test_a_string_has_a_length_up_to_which_it_is_parsed() -> None:
     assert [item for _, item in items(b'[{"a":1},%s,{"b":2}]' % long)] == [{"a": 1}, "validation_error", {"b": 2}]
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 @pytest.mark.real_sizes
 @pytest.mark.parametrize(
     "part",

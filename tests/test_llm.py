@@ -16,13 +16,13 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import StartError
-from services.llm import Reply, Utf16Joiner, _delta, _parse
+from config import StartupError
+from services.llm import Completion, Utf16Joiner, _delta, _parse
 from services.outgoing import environment_proxy, is_loopback
 from tests.conftest import Caller, Upstream
-from tests.served import ROOT, environment
+from tests.helpers.fake_llm import MODEL
+from tests.helpers.process import ROOT, environment
 from tests.test_chat import ask, events, stored
-from tests.upstream import MODEL
 
 JSON = {"Accept": "application/json"}
 DONE = b"data: [DONE]\n\n".hex()
@@ -85,10 +85,10 @@ class TestNames:
         assert reply["metadata"]["model"] == MODEL  # as the chunks around it say
         from services.llm import Llm
 
-        assert Llm(app.config | {"PARLEY_LLM_MODEL": name}, app.extensions["services"].outgoing).model is None
+        assert Llm(app.config | {"PARLEY_LLM_MODEL": name}, app.extensions["services"].runner).model is None
 
     def test_half_a_surrogate_pair_in_one_is_replaced(self, owner: Caller) -> None:
-        reply = Reply()
+        reply = Completion()
         _delta(_parse('{"model": " m\\ud800 ", "choices": [{"finish_reason": "\\udc00"}]}'), reply)
         assert (reply.model, reply.finish_reason) == ("m\ufffd", "\ufffd")
 
@@ -254,7 +254,7 @@ class TestProxies:
     ) -> None:
         monkeypatch.setenv(name, value)
         app.extensions["services"].llm._url = "http://model.example/v1/chat/completions"
-        with pytest.raises(StartError) as refused:
+        with pytest.raises(StartupError) as refused:
             app.extensions["services"].start()
         assert refused.value.message.startswith(f"{name}: ")
         assert "\n" not in refused.value.message

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from config import StartError
+from config import StartupError
 from server.lock import log, take_lock
 from tests.conftest import Upstream
-from tests.served import ROOT, Served, environment, flask, make_user
+from tests.helpers.process import ROOT, Served, environment, flask, make_user
 
 
 def start_in_vain(data: Path, **settings: Any) -> str:
@@ -127,6 +127,6 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(StartError) as raised:
+    with pytest.raises(StartupError) as raised:
         take_lock(tmp_path / "nowhere" / "parley.db")
     assert "parley.db.lock" in str(raised.value.message)

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from log import TextFormatter
-from values import printable
+from logs import TextFormatter
+from text import printable
 
 FORGED = "x\n2026-01-01T00:00:00.000Z INFO - forged\r\x1b[2K\x85\u2028\u202e\u200bx"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.markdown import sanitize, write
 from tests.conftest import Caller, message
-from tests.renderers import HEADINGS, RENDERERS, AsWritten, Part, normalized, parts, text_of
+from tests.helpers.renderers import HEADINGS, RENDERERS, AsWritten, Part, normalized, parts, text_of
 
 MOMENT = "2026-01-31T09:30:00.000Z"
 HEADING = "User, 2026-01-31 09:30:00 UTC"
@@ -281,7 +281,7 @@ def test_no_message_reaches_beyond_itself(title: str, contents: list[str]) -> No
     check(title, contents)
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 @settings(max_examples=20_000, deadline=None)
 @given(st.text("`~#*_[]<>&!|\\ab@:/.1-", max_size=40), st.lists(MESSAGES, min_size=1, max_size=3))
 def test_no_message_reaches_beyond_itself_however_long_one_tries(title: str, contents: list[str]) -> None:
@@ -488,7 +488,7 @@ COSTLY: list[Callable[[int], str]] = [
 ]
 
 
-@pytest.mark.parametrize("length", [50_000, pytest.param(400_000, marks=pytest.mark.drill)])
+@pytest.mark.parametrize("length", [50_000, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_no_message_takes_long(length: int) -> None:
     """Each takes some 45 ms at most, however long it is; what is quadratic takes minutes."""
     for number, make in enumerate(COSTLY):

@@ -16,15 +16,16 @@ from flask import Flask, current_app, g
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import models
-import values
+import timestamps
 from database import db
-from models import Message, PageState, Session, User
-from routes import paging
+from ids import new_id
+from models import User
 from services import documents
-from store import deletion, moves
-from tests.conftest import Caller, frozen, message, rows
-from values import new_id, now, timestamp
+from store import deletion, messages, moves, session_pages, sessions
+from store.session_pages import SessionCursor
+from tests.conftest import Caller, frozen, message, rows, written
+from timestamps import timestamp
+from web import pagination
 
 MOMENT = "2026-01-31T09:30:00.000Z"
 
@@ -164,11 +165,11 @@ class Pager:
     def __init__(self, there: set[str]):
         self.there = there
         self.came: list[str] = []
-        self.place: PageState | None = None
+        self.place: SessionCursor | None = None
         self.done = False
 
     def fetch(self, user_id: str, limit: int, characters: int) -> None:
-        items, self.place = Session.page(user_id, limit, self.place, characters)
+        items, self.place = session_pages.list_page(user_id, limit, self.place, characters)
         self.done = self.place is None
         assert len(items) == limit or self.done or characters < 10_000
         assert items or self.done
@@ -177,10 +178,10 @@ class Pager:
         self.came += [item["id"] for item in items]
         with current_app.test_request_context("/api/sessions"):
             g.user_id = user_id
-            cursor = paging.cursor(self.place)
+            cursor = pagination.encode_cursor(self.place)
             assert len(cursor or "") <= 512
             if cursor:
-                self.place = paging.place({"cursor": cursor}, PageState._make)
+                self.place = pagination.decode_cursor({"cursor": cursor}, SessionCursor._make)
 
 
 NUMBER = st.integers(0, 50)
@@ -194,6 +195,11 @@ STEPS = st.one_of(
 )
 
 
+def update(user_id: str, session_id: str, **changes: str) -> None:
+    with db.write_transaction():
+        sessions.update(sessions.get(user_id, session_id), **changes)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=5, max_size=60), characters=st.sampled_from([1, 500, 2_000_000]))
 def test_whatever_is_written_between_pages_all_comes_once(
@@ -203,13 +209,12 @@ def test_whatever_is_written_between_pages_all_comes_once(
     clock, user_id = Clock(), new_id()
     User.insert(id=user_id, username="x", name_key=user_id, password_hash="", created_at=MOMENT).execute()
     with pytest.MonkeyPatch.context() as patch, app.app_context():
-        patch.setattr(values, "now", clock)
-        patch.setattr(models, "now", clock)
-        ids = [Session.add(user_id, None)["id"] for _ in range(6)]
+        patch.setattr(timestamps, "now", clock)
+        ids = [written(sessions.create, user_id)["id"] for _ in range(6)]
         pagers = [Pager(set(ids))]
         for what, number, other in steps:
             if what == "create":
-                ids.append(Session.add(user_id, "new")["id"])
+                ids.append(written(sessions.create, user_id, title="new")["id"])
             elif what == "clock":
                 clock.milliseconds += number
             elif what == "pager":
@@ -222,13 +227,13 @@ def test_whatever_is_written_between_pages_all_comes_once(
                 if not pager.done:
                     pager.fetch(user_id, other, characters)
             elif ids and what == "append":
-                Message.add(user_id, ids[number % len(ids)], "user", "hello", "{}")
+                written(messages.append, user_id, ids[number % len(ids)], "user", "hello", "{}")
             elif ids and what == "rename":
-                Session.change(user_id, ids[number % len(ids)], title=str(other))
+                update(user_id, ids[number % len(ids)], title=str(other))
             elif ids and what == "prompt":
-                Session.set_prompt(user_id, ids[number % len(ids)], "x" * 300)
+                update(user_id, ids[number % len(ids)], system_prompt="x" * 300)
             elif ids:
-                deletion.delete_session(user_id, ids.pop(number % len(ids)))
+                written(deletion.delete_session, ids.pop(number % len(ids)))
         for pager in pagers:
             if not pager.came:
                 pager.there = set(ids)
@@ -240,7 +245,7 @@ def test_whatever_is_written_between_pages_all_comes_once(
 
 def test_a_cursor_is_short_however_much_has_come(owner: Caller) -> None:
     for _ in range(300):
-        Session.add(str(owner.user_id), None)
+        written(sessions.create, str(owner.user_id))
     cursor = owner.get("/api/sessions?limit=1").get_json()["next_cursor"]
     for _ in range(3):
         page = owner.get(f"/api/sessions?limit=90&cursor={cursor}").get_json()
@@ -266,7 +271,7 @@ def test_a_cursor_is_good_for_a_day(owner: Caller) -> None:
 
 def test_moves_are_forgotten_in_steps(owner: Caller) -> None:
     session = owner.session()["id"]
-    old, new = "2026-01-01T00:00:00.000Z", now()
+    old, new = "2026-01-01T00:00:00.000Z", timestamps.now()
     for count, moment in ((700, old), (5, new)):
         for _ in range(count):
             rows(
@@ -280,7 +285,7 @@ def test_moves_are_forgotten_in_steps(owner: Caller) -> None:
 def test_a_cursor_of_an_earlier_version_is_refused(owner: Caller) -> None:
     with owner.client.application.test_request_context("/api/sessions"):
         g.user_id = owner.user_id
-        cursor = paging.cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]))
+        cursor = pagination.encode_cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]))
     assert owner.get(f"/api/sessions?cursor={cursor}").status_code == 400
 
 
@@ -289,9 +294,9 @@ def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch
         session = owner.session(f'{number} \x01\x7f\u2028"\\é🚀\n')
         owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": f"{number} \x1f" * 100})
     whole = owner.get("/api/sessions")
-    monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1_000)
-    monkeypatch.setattr(documents, "LIST_CHARACTERS", 1_000)
-    pieces = documents.sessions(str(owner.user_id))
+    monkeypatch.setattr(documents, "MAX_WHOLE_LIST_BYTES", 1_000)
+    monkeypatch.setattr(documents, "LIST_PAGE_CHARACTERS", 1_000)
+    pieces = documents.session_list(str(owner.user_id))
     assert not isinstance(pieces, bytes)
     streamed = list(pieces)
     assert len(streamed) > 5
@@ -301,11 +306,11 @@ def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch
 
 def test_what_moves_while_the_list_is_sent_comes_once(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     there = [owner.session(str(number))["id"] for number in range(30)]
-    monkeypatch.setattr(documents, "WHOLE_LIST_BYTES", 1)
-    monkeypatch.setattr(documents, "LIST_SESSIONS", 4)
+    monkeypatch.setattr(documents, "MAX_WHOLE_LIST_BYTES", 1)
+    monkeypatch.setattr(documents, "LIST_PAGE_SIZE", 4)
     chosen = random.Random(5)
     sent = b""
-    pieces = documents.sessions(str(owner.user_id))
+    pieces = documents.session_list(str(owner.user_id))
     assert not isinstance(pieces, bytes)
     for piece in pieces:
         sent += piece

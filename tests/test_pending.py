@@ -18,13 +18,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
-import database
-from database import db
+from database import db, sqlite
 from services import chat as chats
 from services import pending, webhooks
 from tests.conftest import Caller, Upstream
-from tests.receiver import SECRET, Receiver
-from tests.served import Served
+from tests.helpers.process import Served
+from tests.helpers.webhook_receiver import SECRET, Receiver
 from tests.test_chat import events
 from tests.test_streams import Home, Stream, awaited, messages, new_session
 
@@ -72,7 +71,7 @@ class TestInOneProcess:
     def settings(
         self, settings: dict[str, Any], upstream: Upstream, actions: Path, monkeypatch: pytest.MonkeyPatch
     ) -> dict[str, Any]:
-        for module, name in ((database, "PATIENCE_SECONDS"), (webhooks, "WRITE_SECONDS"), (chats, "STORE_SECONDS")):
+        for module, name in ((sqlite, "WRITE_LOCK_TIMEOUT"), (webhooks, "WRITE_SECONDS"), (chats, "STORE_SECONDS")):
             monkeypatch.setattr(module, name, 0.3)
         return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": str(actions)}
 
@@ -139,7 +138,7 @@ class TestInOneProcess:
         assert [(each["content"], each["metadata"]["finish_reason"]) for each in answer] == [("well", "stop")]
         again = owner.post(f"{path}/chat", body, headers={"Accept": "application/json", "Idempotency-Key": accept})
         assert (again.status_code, again.get_json()["messages"][1:]) == (201, answer)
-        assert awaited(lambda: not app.extensions["services"].chats.under_way)
+        assert awaited(lambda: not app.extensions["services"].chats.active)
         assert owner.post(f"{path}/chat", {"content": "x"}, headers={"Accept": "application/json"}).status_code == 201
 
     def test_an_answer_whose_client_does_not_wait_for_that_is_whole(
@@ -155,9 +154,11 @@ class TestInOneProcess:
         session, gone, asked = owner.session(), Event(), len(upstream.calls())
 
         def chat() -> bytes:
-            db.prepare()
+            db.ensure_connection()
             services = app.extensions["services"]
-            chat = services.chats.begin(owner.user_id, session["id"], "say well\nwait 1", "{}", gone.is_set)
+            chat = services.chats.start(
+                owner.user_id, session["id"], "say well\nwait 1", "{}", gone.is_set, lambda message: None
+            )
             try:
                 return b"".join(chat.events())
             finally:
@@ -171,10 +172,10 @@ class TestInOneProcess:
             assert not call.done()
             gone.set()
             call.result(10)
-            assert app.extensions["services"].chats.under_way == 1
+            assert app.extensions["services"].chats.active == 1
         (answer,) = awaited(lambda: owner.get(f"/api/sessions/{session['id']}").get_json()["messages"][1:])
         assert (answer["content"], answer["metadata"]["finish_reason"]) == ("well", "stop")
-        assert awaited(lambda: not app.extensions["services"].chats.under_way)
+        assert awaited(lambda: not app.extensions["services"].chats.active)
 
     def test_what_the_database_takes_in_time_is_as_ever(
         self,
@@ -228,7 +229,7 @@ class TestInOneProcess:
         monkeypatch.setattr(pending, "FLUSH_SECONDS", 0.5)
 
         def write() -> None:
-            with db.writing():
+            with db.write_transaction():
                 pass
 
         with held(data):
@@ -263,7 +264,7 @@ def rest_of(stream: Stream) -> tuple[list[tuple[str, Any]], float]:
     return events(body), silence
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [7, 18])
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_database_that_another_process_holds(

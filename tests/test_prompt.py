@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from config import StartError
-from services import retrieval
+from config import StartupError
+from services import docs_index
 from services.actions import Actions
-from services.prompt import Prompt
-from services.retrieval import Retrieval, Section, sections
+from services.docs_index import DocsIndex, Section, sections
+from services.prompt import PromptBuilder
 from tests.conftest import Caller, message
-from tests.receiver import SECRET
-from tests.served import ROOT
+from tests.helpers.process import ROOT
+from tests.helpers.webhook_receiver import SECRET
 
 EXAMPLES = ROOT / "examples"
 
@@ -121,7 +121,7 @@ class TestContext:
 
 def documentation(folder: Path, budget: int) -> str:
     config = {"PARLEY_SYSTEM_PROMPT": None, "PARLEY_LLM_CONTEXT_CHARS": 1, "PARLEY_DOCS_CHARS": budget}
-    return Prompt(config, Retrieval(folder), Actions())._documentation("queue")
+    return PromptBuilder(config, DocsIndex(folder), Actions())._documentation("queue")
 
 
 @given(
@@ -155,8 +155,8 @@ def test_a_heading_that_does_not_fit_keeps_no_other_out(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="PARLEY_DOCS_DIR"):
-        Retrieval(tmp_path / "nothing")
+    with pytest.raises(StartupError, match="PARLEY_DOCS_DIR"):
+        DocsIndex(tmp_path / "nothing")
 
 
 def test_markdown_is_split_at_its_headings() -> None:
@@ -173,20 +173,20 @@ def test_markdown_is_split_at_its_headings() -> None:
 
 class TestRetrieval:
     @pytest.fixture
-    def docs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Retrieval:
-        monkeypatch.setattr(retrieval, "LOOK_SECONDS", 0)
+    def docs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DocsIndex:
+        monkeypatch.setattr(docs_index, "LOOK_SECONDS", 0)
         folder = tmp_path / "docs"
         (folder / "sub").mkdir(parents=True)
         (folder / "a.md").write_text(
             "# Queue\nword word word\n# Other\nthe queue, once\n# Lion\nroars\n# Owl\nsleeps\n"
         )
         (folder / "sub" / "b.md").write_text("# Latency\nrestarting helps\n")
-        return Retrieval(folder)
+        return DocsIndex(folder)
 
-    def headings(self, docs: Retrieval, question: str) -> list[str]:
-        return [section.heading for section in docs.best(question)]
+    def headings(self, docs: DocsIndex, question: str) -> list[str]:
+        return [section.heading for section in docs.search(question)]
 
-    def test_the_best_come_first_and_headings_count_more(self, docs: Retrieval) -> None:
+    def test_the_best_come_first_and_headings_count_more(self, docs: DocsIndex) -> None:
         assert self.headings(docs, "QUEUE, why?")[:2] == ["Queue", "Other"]
         assert self.headings(docs, "restart") == ["Latency"]  # by its stem
         assert self.headings(docs, "zebra") == []
@@ -194,10 +194,10 @@ class TestRetrieval:
     @pytest.mark.parametrize(
         "question", ['"', "queue AND NOT (", "heading:queue", "queue*", "-queue", "NEAR(a b)", "_", "^"]
     )
-    def test_any_question_is_safe(self, docs: Retrieval, question: str) -> None:
+    def test_any_question_is_safe(self, docs: DocsIndex, question: str) -> None:
         assert set(self.headings(docs, question)) <= {"Queue", "Other"}
 
-    def test_files_that_change_come_and_go_are_noticed(self, docs: Retrieval, tmp_path: Path) -> None:
+    def test_files_that_change_come_and_go_are_noticed(self, docs: DocsIndex, tmp_path: Path) -> None:
         assert self.headings(docs, "zebra") == []
         path = tmp_path / "docs" / "sub" / "b.md"
         path.write_text("# Animals\nzebra\n")
@@ -208,7 +208,7 @@ class TestRetrieval:
         path.unlink()
         assert self.headings(docs, "zebra") == ["More"]
 
-    def test_what_is_none_of_them(self, docs: Retrieval, tmp_path: Path) -> None:
+    def test_what_is_none_of_them(self, docs: DocsIndex, tmp_path: Path) -> None:
         folder = tmp_path / "docs"
         (folder / ".hidden").mkdir()
         for name in (".hidden/a.md", ".a.md", "a.txt"):
@@ -219,8 +219,8 @@ class TestRetrieval:
         os.mkfifo(folder / "fifo.md")
         Path(os.fsdecode(os.fsencode(folder) + b"/\xff.md")).write_text("# Y\nlynx\n")
         assert self.headings(docs, "zebra") == []
-        assert docs.best("tiger")[0].text == "tiger \ufffd\ufffd tiger"
-        assert docs.best("lynx") == [Section("\ufffd.md", "Y", "lynx")]  # its name is not UTF-8
+        assert docs.search("tiger")[0].text == "tiger \ufffd\ufffd tiger"
+        assert docs.search("lynx") == [Section("\ufffd.md", "Y", "lynx")]  # its name is not UTF-8
 
 
 def test_the_docs_are_looked_at_by_one_at_a_time(app: Flask, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_the_docs_are_looked_at_by_one_at_a_time(app: Flask, tmp_path: Path) -> 
 
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("# Queue\nfull\n")
-    docs = Retrieval(tmp_path / "docs")
+    docs = DocsIndex(tmp_path / "docs")
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: docs.best("queue"), range(100)))
+        answers = list(pool.map(lambda _: docs.search("queue"), range(100)))
     assert answers == [[Section("a.md", "Queue", "full")]] * 100

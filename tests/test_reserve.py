@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from database import db
-from reserve import Reserve
+from database.reserve import Reserve
 from tests.conftest import Caller
 
 

@@ -13,11 +13,10 @@ import pytest
 from flask import Flask
 
 from database import db
-from errors import HandOver
-from models import Draft
-from tests.conftest import Caller, Upstream, message, rows
-from tests.receiver import SECRET, Receiver
-from tests.test_actions import written
+from store import drafts
+from tests.conftest import Caller, Upstream, message, rows, written
+from tests.helpers.webhook_receiver import SECRET, Receiver
+from tests.test_actions import write_actions
 
 DOCUMENT = {"session": {"title": "imported"}, "messages": [message()] * 3}
 
@@ -33,7 +32,7 @@ def settings(
     settings: dict[str, Any], upstream: Upstream, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
     monkeypatch.setenv("SECRET", SECRET)
-    actions = str(written(tmp_path / "actions.toml", receiver.url))
+    actions = str(write_actions(tmp_path / "actions.toml", receiver.url))
     return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": actions}
 
 
@@ -223,7 +222,7 @@ class TestChat:
         rows("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
         pending = ask(owner, path, body, Accept="application/json")
         assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
-        Draft.recover()
+        written(drafts.finish_interrupted)
         again = ask(owner, path, body, Accept="application/json")
         assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")
         half = again.get_json()["details"]["messages"][1]
@@ -255,7 +254,7 @@ def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: 
         return answer.status_code, answer.get_json()
 
     with ThreadPoolExecutor(1) as pool:
-        with db.writing():
+        with db.write_transaction():
             first = ask(owner, path, body)
             second = pool.submit(twin)
             time.sleep(0.2)  # it does not see the first one, and waits for the lock to do the work itself
@@ -263,21 +262,3 @@ def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: 
     assert first.status_code == 201
     made = {table: number - before[table] for table, number in count().items()}
     assert sum(made.values()) == (4 if "import" in path else 1)
-
-
-def test_who_keeps_others_waiting_does_not_wait_for_a_twin(app: Flask, owner: Caller, receiver: Receiver) -> None:
-    """In the loop and in a group of writes, which holds the lock that the twin may want, it is handed over."""
-    path = f"/api/sessions/{owner.session()['id']}/actions/slow-30"
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(lambda: (ask(Caller(app.test_client(), owner.token), path, {}), db.close())[0])
-        deadline = time.monotonic() + 10
-        while not rows("SELECT * FROM webhook_runs"):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        began = time.monotonic()
-        headers = {"Authorization": f"Bearer {owner.token}", "Idempotency-Key": "a key"}
-        with pytest.raises(HandOver), db.writing():
-            app.test_client().post(path, json={}, headers=headers, environ_base={"parley.may_wait": False})
-        assert time.monotonic() - began < 5
-        assert first.result(timeout=30).status_code == 201
-    assert len(receiver.received) == 1

@@ -19,7 +19,7 @@ from waitress.adjustments import Adjustments
 from waitress.buffers import OverflowableBuffer
 
 from server.parser import ChunkedBody, RequestParser
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
 BEHIND = b"GET /healthz?smuggled HTTP/1.1\r\nHost: parley\r\nX-Request-Id: smuggled\r\n\r\n"
 LOGIN = b'{"username":"nobody","password":"x"}'

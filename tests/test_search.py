@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import database
-import models
+import search
 from database import db
-from services import search
-from services.search import index
-from services.search.terms import phrases, terms
+from database.sqlite import SqliteEngine, sqlite_url
+from search import index
+from search.terms import phrases, terms
+from store import imports
 from tests.conftest import Caller, message, rows
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
 
 def find(caller: Caller, question: str, more: str = "") -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def found(caller: Caller, question: str) -> list[str]:
 
 def whole() -> None:
     """Hold the index against what is there: every text once, and nothing else."""
-    search.catch_up(60)
+    search.update_index(60)
     texts = rows("SELECT user_id, content, seq FROM messages JOIN sessions s ON s.id = session_id WHERE user_id > ''")
     texts += rows("SELECT user_id, s.title, -t.seq FROM titles t JOIN sessions s ON s.id = t.session_id")
     wanted = {(seq, " ".join((f"={owner.replace('-', '')}", *terms(text)))) for owner, text, seq in texts}
@@ -224,7 +225,7 @@ def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller, monkeyp
     owner.imported(message("zebra"), title="old")
     owner.imported(*[message("zebra")] * 2_400, title="much")
     assert set(found(owner, "zebra")) == {"old", "much"}
-    monkeypatch.setattr(search, "LOOKED_AT", 100)
+    monkeypatch.setattr(search, "MAX_CANDIDATES", 100)
     assert set(found(owner, "zebra")) == {"old", "much"}
 
 
@@ -245,7 +246,7 @@ def test_it_keeps_in_step(app: Flask, owner: Caller, other: Caller) -> None:
     whole()
     other.imported(message("a zebra"), title="theirs")
     owner.imported(message("a zebra"), title="mine")
-    search.catch_up(10)
+    search.update_index(10)
     owner.delete("/api/sessions")
     whole()
     assert found(other, "zebra") == ["theirs"]
@@ -269,16 +270,16 @@ def test_a_deletion_of_the_newest_leaves_no_gap(owner: Caller) -> None:
 
 
 def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.BATCH", 100)
-    give = database.Database.writing
+    monkeypatch.setattr(imports, "IMPORT_BATCH_SIZE", 100)
+    real = SqliteEngine.write_transaction
 
-    def writing(self: Any, lasting: bool = True) -> Any:
-        if not lasting and rows("SELECT count(*) FROM messages") == [(200,)]:
-            monkeypatch.setattr(database.Database, "writing", give)
-            search.catch_up(10)  # in the middle of it
-        return give(self, lasting)
+    def write_transaction(self: Any, durable: bool = True) -> Any:
+        if not durable and rows("SELECT count(*) FROM messages") == [(200,)]:
+            monkeypatch.setattr(SqliteEngine, "write_transaction", real)
+            search.update_index(10)  # in the middle of it
+        return real(self, durable)
 
-    monkeypatch.setattr(database.Database, "writing", writing)
+    monkeypatch.setattr(SqliteEngine, "write_transaction", write_transaction)
     session = owner.imported(*(message(f"zebra {number}") for number in range(450)), title="long")
     assert rows("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
     while rows("SELECT done FROM search_pending WHERE what = 'messages'") == [(0,)]:
@@ -299,7 +300,7 @@ def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> No
     owner.delete(f"/api/sessions/{find(owner, 'lion')[0]['id']}")
     assert app.test_cli_runner().invoke(args=["backup", str(tmp_path / "copy.db")]).exit_code == 0
     db.close()
-    database.open_database(tmp_path / "copy.db")
+    database.open_database(sqlite_url(tmp_path / "copy.db"))
     whole()
     assert len(find(owner, "zebra")) == len(find(owner, "lion")) == 4
 
@@ -320,7 +321,7 @@ def test_a_session_that_loses_its_owner_goes_in_steps(owner: Caller, other: Call
     """Nobody finds it from then on, and nothing of it stays."""
     session = owner.imported(*(message(f"zebra {number}") for number in range(20)), title="lion")
     kept = owner.imported(message("zebra"), title="kept")
-    search.catch_up(10)
+    search.update_index(10)
     rows("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
     assert found(owner, "zebra") == ["kept"]
     rows("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
@@ -338,7 +339,7 @@ def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
     """Texts are read and split outside the transaction that stores them: others write in between."""
     chance = random.Random(1)
     monkeypatch.setattr(index, "BATCH_ROWS", 7)
-    monkeypatch.setattr(models, "BATCH", 10)
+    monkeypatch.setattr(imports, "IMPORT_BATCH_SIZE", 10)
     read = index._read
 
     def act() -> None:
@@ -386,7 +387,7 @@ def test_a_broken_index_hurts_nothing_but_the_search(owner: Caller) -> None:
     assert owner.patch(path, {"title": "tiger"}).status_code == 200
     assert owner.delete(f"/api/sessions/{gone['id']}").status_code == 204
     owner.imported(message("a zebra"))
-    search.catch_up(1)
+    search.update_index(1)
     answer = owner.get("/api/sessions?q=zebra")
     assert (answer.status_code, answer.get_json()["error"]) == (503, "database_unavailable")
     assert owner.get(path).get_json()["title"] == "tiger"
@@ -400,7 +401,7 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     shutil.copytree(database.MIGRATIONS, old / "migrations", ignore=shutil.ignore_patterns("__*", "000[789]_*", "001*"))
     path = old / "parley.db"
     path.touch()
-    before = database.Database(path)
+    before = SqliteEngine(path)
     db.initialize(before)
     before.connect()
     database.migrate(before, old / "migrations")
@@ -414,12 +415,12 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     rows("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
     rows("UPDATE search_progress SET seq = 1")
     before.close()
-    database.open_database(path)
+    database.open_database(sqlite_url(path))
     whole()
     for question in ("北京", "deploy", "🚀", "lion"):
-        assert {item["id"] for item in search.find("u-1", question, 20)} == {"a", "c"}
+        assert {item["id"] for item in search.search("u-1", question, 20)} == {"a", "c"}
     rows("UPDATE sessions SET user_id = 'u-1' WHERE id = 'b'")
-    assert {item["id"] for item in search.find("u-1", "京", 20)} == {"a", "b", "c"}
+    assert {item["id"] for item in search.search("u-1", "京", 20)} == {"a", "b", "c"}
     rows("DELETE FROM users")
     whole()
     assert rows("SELECT count(*) FROM search") == [(0,)]
@@ -434,7 +435,7 @@ def test_any_text_is_found_by_itself(owner: Caller, text: str) -> None:
         assert len(find(owner, question)) == bool(phrases(question)), question
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> None:
     """A user imports and searches what is dear to split, another goes on; the process is killed meanwhile."""
     data = tmp_path / "data"
@@ -477,6 +478,6 @@ def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> 
             assert time.monotonic() < deadline
         assert server.request("GET", "/api/sessions?q=zebra", token=mine)[1]["items"] == []
         assert server.stop() == 0
-    database.open_database(data / "parley.db")
+    database.open_database(sqlite_url(data / "parley.db"))
     whole()
     db.close()

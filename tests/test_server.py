@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.served import ROOT, Served, environment, make_user
+from tests.helpers.process import ROOT, Served, environment, make_user
 
 PASSWORD = "correct horse"
 BODY_LIMIT, IMPORT_LIMIT = 20_000, 100_000

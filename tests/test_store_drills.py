@@ -19,12 +19,12 @@ from typing import NamedTuple
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from reserve import Reserve
-from tests.served import Served, flask, make_user
+from database.reserve import Reserve
+from ids import new_id
+from tests.helpers.process import Served, flask, make_user
 from tests.test_drills import MIB, Client, assert_sound, document, query, small_disk, until
-from values import new_id
 
-pytestmark = pytest.mark.drill
+pytestmark = pytest.mark.slow
 __all__ = ["small_disk"]
 
 COUNT = 50_000

@@ -18,10 +18,10 @@ import pytest
 from app import create_app
 from database import db
 from tests.conftest import SECRET, Upstream, add_user
-from tests.receiver import SECRET as WEBHOOK_SECRET
-from tests.receiver import Receiver
-from tests.served import Served
-from tests.test_actions import written
+from tests.helpers.process import Served
+from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
+from tests.helpers.webhook_receiver import Receiver
+from tests.test_actions import write_actions
 
 USERS = 22  # three chats each make 66
 
@@ -234,7 +234,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream:
         assert server.stop() == 0
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 def test_a_process_that_is_stopped_keeps_what_was_said(home: Home, upstream: Upstream) -> None:
     token = home.tokens[0]
     with home.served(LLM_BASE_URL=upstream.url) as server:
@@ -265,7 +265,7 @@ def test_a_process_that_is_killed_while_a_webhook_runs(
     home: Home, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", WEBHOOK_SECRET)
-    path = written(tmp_path / "actions.toml", receiver.url)
+    path = write_actions(tmp_path / "actions.toml", receiver.url)
     path.write_text(path.read_text().replace("timeout = 0.5", "timeout = 10"))
     token = home.tokens[0]
     with home.served(ACTIONS_FILE=path) as server:
@@ -331,7 +331,7 @@ def test_however_its_path_is_written_a_chat_keeps_nobody_waiting(shared: tuple[S
         assert server.request("POST", "/api/sessions", {}, token)[0] == 201
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 def test_what_comes_behind_a_request_does_not_end_its_chat(shared: tuple[Served, Home]) -> None:
     server, home = shared
     token = home.tokens[10]

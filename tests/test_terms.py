@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.search.snippets import snippet
-from services.search.terms import MAX_QUERY_TERMS, _fold, _split, count, locate, phrases, terms
+from search.snippets import snippet
+from search.terms import MAX_QUERY_TERMS, _fold, _split, count, locate, phrases, terms
 
 # What clients write, and what drew attention elsewhere: letters with marks, joiners, flags, runs, symbols, code.
 PIECES = (

@@ -18,11 +18,11 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import models
 from database import db
 from services import documents, markdown, transfer
+from store import entries, sessions
 from tests.conftest import Caller, message, rows
-from tests.served import ROOT, environment
+from tests.helpers.process import ROOT, environment
 
 LINES = "application/x-ndjson"
 DOCUMENT = {"version": 1, "session": {"id": "elsewhere-1", "title": "t"}, "messages": [message("hello")]}
@@ -195,7 +195,7 @@ def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: p
     assert second["id"] in next(pieces).decode()
     owner.delete(f"/api/sessions/{first['id']}")
     assert list(pieces) == []
-    monkeypatch.setattr(documents, "WHOLE_BYTES", 10)
+    monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 10)
     assert [line["session"]["id"] for line in lines(owner)] == [second["id"]]
 
 
@@ -203,8 +203,10 @@ def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: p
 def test_one_that_is_deleted_while_it_is_sent_is_no_document(
     owner: Caller, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
-    monkeypatch.setattr(documents, "WHOLE_BYTES", 10)
-    ids = [owner.imported(*(message(str(number)) for number in range(3 * models.PAGE)))["id"] for _ in range(3)]
+    monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 10)
+    ids = [
+        owner.imported(*(message(str(number)) for number in range(3 * entries.READ_PAGE_SIZE)))["id"] for _ in range(3)
+    ]
     pieces = transfer.export_all(str(owner.user_id))
     sent = b"".join(next(pieces) for _ in range(1 + pages))
     owner.delete(f"/api/sessions/{ids[2]}")  # the newest comes first
@@ -212,7 +214,7 @@ def test_one_that_is_deleted_while_it_is_sent_is_no_document(
     broken, *whole = map(json.loads, out)  # each a line of JSON
     assert (broken["error"], broken["session"]["id"]) == ("session_not_found", ids[2])
     assert [(each["session"]["id"], len(each["messages"])) for each in whole] == [
-        (each, 3 * models.PAGE) for each in ids[1::-1]
+        (each, 3 * entries.READ_PAGE_SIZE) for each in ids[1::-1]
     ]
     assert set(whole[0]) == {"version", "exported_at", "session", "messages"}
     report = send(owner, *out, query="?duplicate=1")
@@ -277,7 +279,7 @@ class TestCommands:
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".all")] == []
         assert len(lines(other)) == 6
 
-    @pytest.mark.drill
+    @pytest.mark.slow
     def test_pipes_devices_and_links(self, owner: Caller, tmp_path: Path) -> None:
         owner.imported(message("piped"))
         db.close()
@@ -369,7 +371,7 @@ def test_an_answer_goes_on_in_whichever_thread_is_free(owner: Caller) -> None:
     owner.session()
     user_id = owner.get("/api/auth/me").get_json()["id"]
     assert len(b"".join(step_by_step(transfer.export_all(user_id))).splitlines()) == 3
-    for each in (documents.export, documents.conversation, markdown.export):
-        document = each(user_id, large[0]["id"])
+    for each in (documents.export_document, documents.session_with_messages, markdown.export):
+        document = each(sessions.get(user_id, large[0]["id"]))
         assert not isinstance(document, bytes)
         assert b"".join(step_by_step(document)).count(b"x" * 50_000) == 60

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from precis_i18n import get_profile
 
-from models import User
 from tests.conftest import PASSWORD, Caller, add_user, rows
 from tests.test_cli import can_log_in, run
-from values import normalize_username, printable
+from text import printable
+from usernames import name_key, normalize_name
 
 # A name, and what is stored.
 GOOD = [
@@ -108,7 +108,7 @@ names = st.text(
 
 def accepted(name: str) -> str | None:
     try:
-        return normalize_username(name)
+        return normalize_name(name)
     except ValueError:
         return None
 
@@ -119,7 +119,7 @@ def test_a_name_is_stored_in_its_normal_form(app: Flask, name: str, stored: str 
     assert (result.exit_code == 0) is (stored is not None), result.output
     assert rows("SELECT username FROM users") == ([(stored,)] if stored else [])
     for spelling in (name, name.upper(), unicodedata.normalize("NFD", name)) if stored else ():
-        assert rows("SELECT username FROM users WHERE name_key = ?", User.key(spelling)) == [(stored,)]
+        assert rows("SELECT username FROM users WHERE name_key = ?", name_key(spelling)) == [(stored,)]
 
 
 @pytest.mark.parametrize("name", BAD.values(), ids=BAD)
@@ -142,7 +142,7 @@ def test_a_refusal_names_the_character(app: Flask) -> None:
 def test_an_accepted_name_has_nothing_invisible_and_is_its_own_normal_form(name: str) -> None:
     stored = accepted(name)
     if stored is not None:
-        assert normalize_username(stored) == stored
+        assert normalize_name(stored) == stored
         assert unicodedata.normalize("NFKC", stored) == stored
         assert stored == stored.strip()
         assert printable(stored) == stored
@@ -165,7 +165,7 @@ def test_names_that_the_profile_takes_for_the_same_have_one_key(name: str) -> No
     stored = accepted(name)
     if stored is not None:
         spellings = {name, stored, stored.lower(), unicodedata.normalize("NFD", stored), mapped(stored) or stored}
-        assert {User.key(spelling) for spelling in spellings} == {User.key(stored)}
+        assert {name_key(spelling) for spelling in spellings} == {name_key(stored)}
 
 
 @pytest.mark.parametrize(

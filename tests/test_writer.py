@@ -11,15 +11,14 @@ from typing import Any
 import peewee
 import pytest
 from flask import Flask
-from flask import request as flask_request
 
 import errors
-from database import Database, db
-from routes import take_time
+from database import db, sqlite
+from database.sqlite import SqliteEngine
 from server.batching import Writer
-from server.task import Response, Task
+from server.task import Response
 from tests.conftest import Caller, rows
-from tests.served import Served, make_user
+from tests.helpers.process import Served, make_user
 
 
 def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ class Request:
     version = "1.1"
     response: Response | None = None
     moved = False
-    refusal: errors.ApiError | None = None
+    group_error: errors.ApiError | None = None
 
     def __init__(self) -> None:
         self.rewound = 0
@@ -85,25 +84,25 @@ def failing(name: str) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "refusal"),
+    ("trouble", "group_error"),
     [
         (None, None),
         (("commit", "SQLITE_BUSY"), "database_busy"),
-        (("writing", "SQLITE_BUSY"), "database_busy"),
+        (("write_transaction", "SQLITE_BUSY"), "database_busy"),
         (("commit", "SQLITE_FULL"), None),  # each is tried alone: what frees room gets through
     ],
 )
 def test_without_its_commit_nothing_is_answered(
-    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: tuple[str, str] | None, refusal: str | None
+    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: tuple[str, str] | None, group_error: str | None
 ) -> None:
-    writer = Writer(app, lambda channel: None, lambda channel: None)
+    writer = Writer(app, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
     environ = app.test_request_context("/api/sessions", method="POST", headers=headers).request.environ
     monkeypatch.setattr(writer, "_answer", lambda task: Response.of(app, dict(environ)))
     channels: Any = [Channel(), Channel()]
     with monkeypatch.context() as patch:
         if trouble:
-            patch.setattr(Database, trouble[0], failing(trouble[1]))
+            patch.setattr(SqliteEngine, trouble[0], failing(trouble[1]))
         writer._answer_together(channels)
     requests = [channel.requests[0] for channel in channels]
     if trouble is None:
@@ -111,7 +110,7 @@ def test_without_its_commit_nothing_is_answered(
         assert len(rows("SELECT * FROM sessions")) == 2
     else:
         assert [request.response for request in requests] == [None] * 2
-        assert [request.refusal and request.refusal.code for request in requests] == [refusal] * 2
+        assert [request.group_error and request.group_error.code for request in requests] == [group_error] * 2
         assert [request.rewound for request in requests] == [1] * 2
         assert rows("SELECT * FROM sessions") == []
     writer.close()
@@ -122,48 +121,17 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
         db.rollback()
         return "never sent"
 
-    writer = Writer(app, lambda channel: None, lambda channel: None)
+    writer = Writer(app, lambda channel: None)
     monkeypatch.setattr(Response, "of", answer)
     task: Any = type("Task", (), {"get_environment": dict})()
 
     def write() -> None:
-        with db.writing():
+        with db.write_transaction():
             rows("UPDATE users SET username = 'changed'")
             writer._answer(task)
 
     with pytest.raises(peewee.OperationalError) as raised:
         write()
-    assert "the transaction is gone" in {str(error) for error in errors._chain(raised.value)}
-    assert rows("SELECT username FROM users") == [("owner",)]
-    writer.close()
-
-
-def test_one_that_would_wait_is_moved_out_of_the_group(owner: Caller, app: Flask, monkeypatch: Any) -> None:
-    seen: list[bool] = []
-
-    @app.post("/api/waits")
-    def waits() -> str:
-        with db.writing():
-            rows("UPDATE users SET username = 'changed'")
-            seen.append(flask_request.environ["parley.may_wait"])
-            take_time()
-        return "never"
-
-    writer = Writer(app, lambda channel: None, lambda channel: None)
-    headers = {"Authorization": f"Bearer {owner.token}"}
-    paths = iter(["/api/sessions", "/api/waits", "/api/sessions"])
-
-    def environment(task: Any) -> dict[str, Any]:
-        made = app.test_request_context(next(paths), method="POST", headers=headers).request.environ
-        return made | {"parley.may_wait": False}
-
-    monkeypatch.setattr(Task, "get_environment", environment)
-    channels: Any = [Channel(), Channel(), Channel()]
-    writer._answer_together(channels)
-    answers = [channel.requests[0].response for channel in channels]
-    assert [answer and answer.status for answer in answers] == ["201 CREATED", None, "201 CREATED"]
-    assert seen == [False]
-    assert [channel.requests[0].moved for channel in channels] == [False, True, False]
-    assert len(rows("SELECT * FROM sessions")) == 2
+    assert "the transaction is gone" in {str(error) for error in sqlite._exception_chain(raised.value)}
     assert rows("SELECT username FROM users") == [("owner",)]
     writer.close()

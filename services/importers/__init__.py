@@ -27,7 +27,7 @@ NAMES = f"{', '.join([*KINDS][:-1])} and {[*KINDS][-1]}"
 
 
 @dataclass
-class Conversation:
+class ConvertedConversation:
     """One conversation: the ``document`` that the import takes, and what is not in it.
 
     ``paths`` says where each message stood. ``left_out`` counts what cannot be carried over.
@@ -39,7 +39,7 @@ class Conversation:
     left_out: Counter[str]
 
 
-def converted(item: Any) -> Conversation:
+def convert(item: Any) -> ConvertedConversation:
     """Return a conversation, whoever has exported it.
 
     Raises:
@@ -51,7 +51,7 @@ def converted(item: Any) -> Conversation:
     if importer is None:
         raise ApiError("validation_error", {"_schema": [f"Not a conversation of a known kind: {NAMES}."]})
     if importer is parley:
-        return Conversation(item, None, [], Counter())
+        return ConvertedConversation(item, None, [], Counter())
     left_out: Counter[str] = Counter()
     try:
         session, prompt = importer.session(item, left_out)
@@ -59,4 +59,4 @@ def converted(item: Any) -> Conversation:
     except (AttributeError, TypeError, LookupError, ValueError) as error:
         raise ApiError("validation_error", {"_schema": [f"Not what {name} exports: {error}"[:300]]}) from None
     document = {"session": session, "messages": [message for _, message in pairs]}
-    return Conversation(document, prompt, [path for path, _ in pairs], +left_out)
+    return ConvertedConversation(document, prompt, [path for path, _ in pairs], +left_out)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from values import TITLE_LENGTH, parse_time, timestamp
+from limits import MAX_TITLE_LENGTH
+from timestamps import parse_timestamp, timestamp
 
 MILLISECONDS_FROM = 100_000_000_000  # as seconds, the year 5138
 
@@ -46,7 +47,7 @@ def moment(given: Any) -> str | None:
     """Return a time that is given in seconds, in milliseconds or as text; None where it is none."""
     try:
         if isinstance(given, str):
-            return parse_time(given)
+            return parse_timestamp(given)
         if isinstance(given, int | float) and not isinstance(given, bool):
             seconds = given / 1_000 if given >= MILLISECONDS_FROM else given
             return timestamp(datetime.fromtimestamp(seconds, UTC))
@@ -58,9 +59,9 @@ def moment(given: Any) -> str | None:
 def head(origin: Any, title: Any, created_at: Any, left_out: Counter[str]) -> dict[str, Any]:
     """Return the session of a document; of a title that is too long, the beginning."""
     title = title if isinstance(title, str) else ""
-    left_out["title_characters"] += max(len(title) - TITLE_LENGTH, 0)
+    left_out["title_characters"] += max(len(title) - MAX_TITLE_LENGTH, 0)
     created = moment(created_at)
-    return {"id": origin, "title": title[:TITLE_LENGTH]} | ({"created_at": created} if created else {})
+    return {"id": origin, "title": title[:MAX_TITLE_LENGTH]} | ({"created_at": created} if created else {})
 
 
 def message(role: Any, content: str, created_at: Any, model: Any) -> dict[str, Any]:

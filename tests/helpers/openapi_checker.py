@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.test import TestResponse
 
-DOCUMENT = json.loads((Path(__file__).parent.parent / "openapi.json").read_text())
+DOCUMENT = json.loads((Path(__file__).parent.parent.parent / "openapi.json").read_text())
 PATHS = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in DOCUMENT["paths"]}
 
 # More would make the suite slow, and says nothing new.

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from services.search.terms import Phrase, Term, count, locate, terms
+from search.terms import Phrase, Term, count, locate, terms
 
 SNIPPET_CHARACTERS = 200
 BEFORE_CHARACTERS = 60  # of them, before the first mark

@@ -17,19 +17,21 @@ import peewee
 
 from database import db
 from errors import ApiError
-from services.search.terms import Phrase, terms
+from search.terms import Phrase, terms
 
 # What is indexed in one transaction: 2 to 10 ms of it, and of the longest texts 30.
 BATCH_ROWS, BATCH_CHARACTERS = 128, 50_000
 BATCH_DELETED, DELETE_SECONDS = 512, 0.01
 # Making terms keeps the interpreter lock, and others are given it after 5 ms only: so it is let go before.
 WORK_SECONDS, YIELD_SECONDS = 0.0005, 0.0001
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS, BACKGROUND_REST = 0.5, 0.25
 SHORT, MAX_SCANNED = 2, 20_000
 
 HAS_PENDING = """
-SELECT coalesce((SELECT max(seq) FROM messages), 0) > (SELECT seq FROM search_progress)
-    OR EXISTS (SELECT 1 FROM search_pending) OR EXISTS (SELECT 1 FROM search_deleted)
+SELECT coalesce((SELECT max(seq) FROM messages), 0) - (SELECT seq FROM search_progress) > :few
+    OR EXISTS (SELECT 1 FROM search_pending WHERE what = 'messages')
+    OR (SELECT count(*) FROM (SELECT 1 FROM search_pending LIMIT :few + 1)) > :few
+    OR (SELECT count(*) FROM (SELECT 1 FROM search_deleted LIMIT :few + 1)) > :few
 """
 NEW_MESSAGES = """
 SELECT m.seq, s.user_id, m.content FROM messages m CROSS JOIN sessions s ON s.id = m.session_id
@@ -141,32 +143,36 @@ def text_of(number: int) -> str:
     return str(row[0] or "") if row else ""
 
 
-def catch_up(seconds: float, rest: float = 0.0) -> None:
+def update_index(seconds: float, background: bool = False) -> None:
     """Index what is new, a batch a transaction, for at most so many seconds.
 
-    After each batch this thread sleeps for ``rest`` times what the batch took. If something fails
-    (a full disk, a lock that another process holds) the index stays as it is.
+    In the ``background`` this thread sleeps after each batch for some of what it took, and leaves
+    what makes no whole batch for the next time: row by row, indexing costs writers a tenth of
+    their rate. If something fails (a full disk, a lock that another process holds) the index stays
+    as it is.
     """
     deadline = time.monotonic() + seconds
+    few, rest = 0, BACKGROUND_REST if background else 0.0
     try:
-        while (began := time.monotonic()) < deadline and db.execute_sql(HAS_PENDING).fetchone()[0]:
+        while (began := time.monotonic()) < deadline and db.execute_sql(HAS_PENDING, {"few": few}).fetchone()[0]:
             if _one_at_a_time.acquire(timeout=deadline - began):
                 try:
                     _index_batch()
                 finally:
                     _one_at_a_time.release()
             time.sleep(rest * (time.monotonic() - began))
+            few = BATCH_ROWS if background else 0
     except (ApiError, peewee.PeeweeException) as error:
         log.warning("the search index stays as it is: %s", error)
 
 
-def keep_up() -> None:
+def run_indexer() -> None:
     """Index what is new, for ever, beside the writers."""
     while True:
         time.sleep(PAUSE_SECONDS)
         with suppress(ApiError, peewee.PeeweeException):  # the database is not there; others will say so
-            db.prepare()
-            catch_up(60.0, rest=0.25)
+            db.ensure_connection()
+            update_index(60.0, background=True)
 
 
 def _index_batch() -> None:
@@ -180,7 +186,7 @@ def _index_batch() -> None:
     (progress,) = db.execute_sql("SELECT seq FROM search_progress").fetchone()
     end, rows = _read(NEW_MESSAGES, progress, BATCH_ROWS)
     if end:
-        with db.writing(lasting=False):
+        with db.write_transaction(durable=False):
             if _is_unchanged(progress, rows):
                 _store(rows)
                 db.execute_sql("UPDATE search_progress SET seq = ?", (end,))
@@ -189,7 +195,7 @@ def _index_batch() -> None:
     if pending:
         session_id, done = pending
         end, rows = _read(MESSAGES_OF_SESSION, session_id, done, progress, BATCH_ROWS)
-        with db.writing(lasting=False):
+        with db.write_transaction(durable=False):
             if db.execute_sql(PENDING_MESSAGES).fetchone() == pending and _is_unchanged(progress, rows):
                 _store(rows)
                 sql = (
@@ -199,7 +205,7 @@ def _index_batch() -> None:
                 )
                 db.execute_sql(sql, (end, session_id))
         return
-    with db.writing(lasting=False):
+    with db.write_transaction(durable=False):
         _index_titles()
 
 
@@ -239,7 +245,7 @@ def _store(rows: Iterable[tuple[int, str]]) -> None:
 
 
 def _take_out_deleted() -> None:
-    with db.writing(lasting=False):
+    with db.write_transaction(durable=False):
         deadline = time.monotonic() + DELETE_SECONDS
         for row in db.execute_sql("SELECT seq FROM search_deleted LIMIT ?", (BATCH_DELETED,)).fetchall():
             db.execute_sql("DELETE FROM search WHERE rowid = ?", row)

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from database import db
-from models import Session
-from services.search import index
-from services.search.index import catch_up, keep_up
-from services.search.snippets import snippet
-from services.search.terms import Phrase, count, opened, phrases
+from search import index
+from search.index import run_indexer, update_index
+from search.snippets import snippet
+from search.terms import Phrase, count, opened, phrases
+from store import sessions as stored_sessions
 
-__all__ = ["catch_up", "find", "keep_up"]
+__all__ = ["run_indexer", "search", "update_index"]
 
-PATIENCE_SECONDS = 2.0
+INDEX_TIMEOUT = 2.0
 # The newest texts are ranked, of one session some, so that it leaves room for others; and one of
 # each session beyond, until there are as many as asked for.
-LOOKED_AT, RANKED, RANKED_OF_ONE = 20_000, 400, 5
+MAX_CANDIDATES, MAX_RANKED, MAX_RANKED_PER_SESSION = 20_000, 400, 5
 TITLE_WEIGHT = 4
 SATURATION, LENGTH_WEIGHT = 1.2, 0.75  # BM25's usual k1 and b
 
@@ -35,7 +35,7 @@ class Hit(NamedTuple):
     length: int
 
 
-def find(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
+def search(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
     """Return the user's sessions that have all words of a question, the best first, each with its ``match``.
 
     That is a piece of HTML: text, with ``<mark>`` round what was looked for. The last word may be
@@ -44,8 +44,8 @@ def find(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
     wanted = phrases(question)
     if not wanted:
         return []
-    catch_up(PATIENCE_SECONDS)
-    with db.reading():
+    update_index(INDEX_TIMEOUT)
+    with db.read_transaction():
         limit = min(limit, index.count_sessions(user_id, limit))
         hits = _hits(user_id, wanted, limit)
         begun = [*wanted[:-1], opened(wanted[-1])]
@@ -56,7 +56,7 @@ def find(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
         for hit in sorted(hits, key=_scorer(hits), reverse=True):
             best.setdefault(hit.session_id, hit)
         return [
-            Session.one(user_id, hit.session_id) | {"match": snippet(index.text_of(hit.number), wanted)}
+            stored_sessions.get(user_id, hit.session_id) | {"match": snippet(index.text_of(hit.number), wanted)}
             for hit in list(best.values())[:limit]
         ]
 
@@ -68,9 +68,9 @@ def _hits(user_id: str, wanted: list[Phrase], limit: int) -> list[Hit]:
     for rows in index.find(user_id, wanted):
         taken, of_one = 0, Counter[str]()
         for looked_at, (session_id, number) in enumerate(rows):
-            if (taken >= RANKED or looked_at >= LOOKED_AT) and len(sessions) >= limit:
+            if (taken >= MAX_RANKED or looked_at >= MAX_CANDIDATES) and len(sessions) >= limit:
                 break
-            if session_id not in sessions or (taken < RANKED and of_one[session_id] < RANKED_OF_ONE):
+            if session_id not in sessions or (taken < MAX_RANKED and of_one[session_id] < MAX_RANKED_PER_SESSION):
                 stored = index.stored_terms(number)
                 counts = tuple(count(stored, phrase) for phrase in wanted)
                 hits.append(Hit(session_id, number, counts, stored.count(" ")))

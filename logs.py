@@ -17,7 +17,9 @@ import click
 import orjson
 from flask import Flask, Response, g, has_request_context, request
 
-from values import new_id, now, printable
+import timestamps
+from ids import new_id
+from text import printable
 
 access = logging.getLogger("parley.access")
 
@@ -47,7 +49,7 @@ class JsonFormatter(logging.Formatter):
 
 def _entry(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
     entry = {
-        "time": now(),
+        "time": timestamps.now(),
         "level": record.levelname,
         "request_id": g.get("request_id", "-") if has_request_context() else "-",
         "message": record.getMessage(),
@@ -63,13 +65,13 @@ def request_id(given: str | None) -> str:
     return given if given and _SANE_REQUEST_ID.fullmatch(given) else new_id()
 
 
-def begin() -> None:
+def start_request() -> None:
     """Before a request: start its clock and give it its id."""
     g.started = time.perf_counter()
     g.request_id = request_id(request.headers.get("X-Request-Id"))
 
 
-def end(response: Response) -> Response:
+def finish_request(response: Response) -> Response:
     """After a request: tell the client the id, and log the line (of a stream, when it is over)."""
     response.headers["X-Request-Id"] = g.request_id
     if access.isEnabledFor(logging.INFO):
@@ -82,14 +84,14 @@ def end(response: Response) -> Response:
             "user_id": g.get("user_id", "-"),
         }
         if response.is_streamed:
-            response.call_on_close(partial(write, fields, g.started))
+            response.call_on_close(partial(write_access_log, fields, g.started))
         else:
-            write(fields, g.started)
+            write_access_log(fields, g.started)
     return response
 
 
-def write(fields: dict[str, Any], started: float) -> None:
-    """Log the line of a request that began when the clock of begin() said ``started``."""
+def write_access_log(fields: dict[str, Any], started: float) -> None:
+    """Log the line of a request that began when the clock of start_request() said ``started``."""
     fields["ms"] = round((time.perf_counter() - started) * 1000, 1)
     access.info("request", extra={"fields": fields})
 
@@ -102,7 +104,7 @@ def announce(message: str, log_format: str, level: int = logging.INFO) -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Send the logs where they belong and bracket every request."""
+    """Send the logs where they belong, and log every request when it is over."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if app.config["PARLEY_LOG_FORMAT"] == "json" else TextFormatter())
     for name, level in (("parley", app.config["PARLEY_LOG_LEVEL"]), ("waitress", "ERROR")):
@@ -110,5 +112,4 @@ def init_app(app: Flask) -> None:
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(level)
-    app.before_request(begin)
-    app.after_request(end)
+    app.after_request(finish_request)

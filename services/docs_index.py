@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from config import StartError
+from config import StartupError
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -40,12 +40,12 @@ class Section(NamedTuple):
     text: str
 
 
-class Retrieval:
+class DocsIndex:
     """The sections of a folder, indexed in memory. A file that has changed is indexed anew."""
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
-            raise StartError(f"PARLEY_DOCS_DIR: {folder} is not a folder.")
+            raise StartupError(f"PARLEY_DOCS_DIR: {folder} is not a folder.")
         self._folder = folder
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[int, int]] = {}
@@ -53,7 +53,7 @@ class Retrieval:
         self._index = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self._index.execute(TABLE)
 
-    def best(self, question: str) -> list[Section]:
+    def search(self, question: str) -> list[Section]:
         """Return the few sections that fit the question best."""
         words = dict.fromkeys(re.findall(r"\w+", question.lower()))
         match = " OR ".join(f'"{word}"' for word in list(words)[:MOST_WORDS])
@@ -71,10 +71,10 @@ class Retrieval:
                 return
             present = dict(self._files())
             for name in self._seen.keys() - present.keys():
-                self._leave_out(name)
+                self._remove(name)
             for name, state in present.items():
                 if self._seen.get(name) != state:
-                    self._take_in(name)
+                    self._index_file(name)
             self._seen = present
             self._next_look = time.monotonic() + LOOK_SECONDS
 
@@ -93,11 +93,11 @@ class Retrieval:
                 if stat.S_ISREG(found.st_mode):
                     yield path.relative_to(self._folder).as_posix(), (found.st_mtime_ns, found.st_size)
 
-    def _leave_out(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         self._index.execute("DELETE FROM sections WHERE file = ?", (_shown(name),))
 
-    def _take_in(self, name: str) -> None:
-        self._leave_out(name)
+    def _index_file(self, name: str) -> None:
+        self._remove(name)
         try:
             with (self._folder / name).open("rb") as file:
                 raw = file.read(LARGEST_FILE + 1)

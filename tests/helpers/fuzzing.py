@@ -18,11 +18,11 @@ from schemathesis.engine import events
 from schemathesis.generation.meta import StatefulPhaseData
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from tests.served import Served
+from tests.helpers.process import Served
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 # What these have done, the token that they were called with does not survive.
-ENDING = {"log_out": "access_token", "change_password": "access_token", "refresh": "refresh_token"}
+ENDING = {"delete_login": "access_token", "change_password": "access_token", "refresh_login": "refresh_token"}
 
 
 def refused_cursor(failure: Failure, response: Response) -> bool:

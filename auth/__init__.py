@@ -1,0 +1,93 @@
+"""Who is calling. A token names a login, and a login is a row: deleting the row revokes its tokens.
+
+``tokens`` verifies, ``logins`` creates and revokes, ``passwords`` checks, ``throttle`` protects that
+from brute force, ``secret`` keeps what signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask, current_app, g, request
+from flask_jwt_extended import JWTManager
+
+from auth.secret import load_or_create_secret
+from auth.throttle import LoginThrottle
+from auth.tokens import Claims, TokenVerifier, bearer_token
+from database import db
+from errors import ApiError
+from store import logins as stored_logins
+from web.spec import ACCESS, REFRESH, RouteSpec, View, annotate, spec_of
+
+__all__ = ["ACCESS", "REFRESH", "accepts_tokens", "init_app", "public", "verify"]
+
+
+def public(view: View) -> View:
+    """Mark a view that needs no token."""
+    return annotate(view, tokens=())
+
+
+def accepts_tokens(*types: str) -> Callable[[View], View]:
+    """Mark a view that accepts other tokens than access tokens."""
+    return lambda view: annotate(view, tokens=types)
+
+
+def verify(app: Flask, path: str, spec: RouteSpec, authorization: str) -> Claims | None:
+    """Return the claims of a request's token, None if it needs none; whether its login exists is not looked up.
+
+    Every path under ``/api`` needs one, whether it exists or not.
+
+    Raises:
+        ApiError: with a status of 401.
+
+    """
+    if not spec.tokens or not path.startswith("/api/"):
+        return None
+    verifier: TokenVerifier = app.extensions["verifier"]
+    claims = verifier.verify(bearer_token(authorization))
+    if claims.type not in spec.tokens:
+        raise ApiError("invalid_token")
+    return claims
+
+
+def verify_token() -> None:
+    """Before each request: verify its token."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    g.claims = verify(current_app, request.path, spec_of(view), request.headers.get("Authorization", ""))
+
+
+def check_login() -> None:
+    """Before each request: find out whose it is.
+
+    Raises:
+        ApiError: ``token_revoked``.
+
+    """
+    if not request.path.startswith("/api/"):
+        return
+    db.ensure_connection()
+    claims: Claims | None = g.claims
+    if claims:
+        if not stored_logins.is_active(claims.login_id, claims.user_id):
+            raise ApiError("token_revoked")
+        g.user_id = claims.user_id
+
+
+def init_app(app: Flask) -> None:
+    """Set tokens and passwords up."""
+    config = app.config
+    secret = config["PARLEY_JWT_SECRET_KEY"] or load_or_create_secret(Path(config["PARLEY_DATA_DIR"]))
+    config.update(
+        JWT_SECRET_KEY=secret,
+        JWT_ALGORITHM="HS256",
+        JWT_TOKEN_LOCATION=["headers"],
+        JWT_COOKIE_CSRF_PROTECT=False,
+        JWT_ENCODE_NBF=False,
+        JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=config["PARLEY_ACCESS_TOKEN_MINUTES"]),
+        JWT_REFRESH_TOKEN_EXPIRES=timedelta(days=config["PARLEY_REFRESH_TOKEN_DAYS"]),
+    )
+    JWTManager(app)
+    app.extensions["verifier"] = TokenVerifier(secret)
+    app.extensions["throttle"] = LoginThrottle()

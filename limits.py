@@ -1,0 +1,17 @@
+"""Lengths, counts and choices: what the service accepts, and the database's constraints repeat."""
+
+from __future__ import annotations
+
+ROLES = ("user", "assistant", "system")
+RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
+MAX_USERNAME_LENGTH = 64
+MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH = 8, 1_024
+MAX_TITLE_LENGTH = 120
+MAX_SYSTEM_PROMPT_LENGTH = 8_000
+MAX_CONTENT_LENGTH = 50_000
+MAX_INPUT_LENGTH = 65_536  # of an action, as JSON text
+MAX_EXTERNAL_ID_LENGTH = 255
+MAX_METADATA_DEPTH = 200
+MAX_SEARCH_QUERY_LENGTH = 10_000
+DEFAULT_SEARCH_LIMIT = 20  # sessions
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200

@@ -1,0 +1,85 @@
+"""The rows that belong to a session (messages, webhook runs): one by its id, or pages of JSON."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from peewee import fn
+
+from database import Statement, db, param
+from errors import NotFound
+from json_values import stored_json
+from models import SessionEntry
+from store import sessions
+
+# A conversation is read in pages of this many messages, so that a long one takes no more memory.
+READ_PAGE_SIZE = 128
+
+
+class DeletedDuringRead(Exception):
+    """A session was deleted while it was being sent: the client's body is cut short, which it can see."""
+
+
+@cache
+def _statements(model: Any) -> tuple[Statement, Statement, Statement]:
+    """Return the queries of an entry by its id, of the last ``seq``, and of a page."""
+    of_session = model.session == param("session_id")
+    fields = [model.seq, *(getattr(model, name) for name in model.PUBLIC_FIELDS)]
+    one = model.select(*fields).where(model.id == param("id"), of_session)
+    last = model.select(fn.MAX(model.seq)).where(of_session)
+    page = (
+        model.select(*(field.alias(field.column_name) for field in fields))
+        .where(of_session, (model.seq > param("after")) & (model.seq <= param("last")))
+        .order_by(model.seq)
+        .limit(param("limit"))
+    )
+    return (
+        Statement(one),
+        Statement(last),
+        Statement(lambda: db.json_page(page, model.PUBLIC_FIELDS, model.JSON_FIELDS)),
+    )
+
+
+def get_with_seq(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
+    """Return an entry of a session of the user's, ``seq`` included.
+
+    Raises:
+        NotFound: there is no such session of the user's, or it has no such entry.
+
+    """
+    sessions.get(user_id, session_id)
+    entry = _statements(model)[0].get(id=entry_id, session_id=session_id)
+    if entry is None:
+        raise NotFound("session")
+    return entry | {name: stored_json(entry[name]) for name in model.JSON_FIELDS}
+
+
+def get(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
+    """Return an entry of a session of the user's as the API shows it.
+
+    Raises:
+        NotFound: there is no such session of the user's, or it has no such entry.
+
+    """
+    with db.read_transaction():
+        entry = get_with_seq(model, user_id, session_id, entry_id)
+    return {name: entry[name] for name in model.PUBLIC_FIELDS}
+
+
+def last_seq(model: type[SessionEntry], session_id: str) -> int:
+    """Return the ``seq`` of the session's newest entry, 0 if there is none."""
+    return _statements(model)[1].execute(session_id=session_id).fetchone()[0] or 0
+
+
+def json_page(
+    model: type[SessionEntry], session_id: str, after: int, last: int, limit: int = READ_PAGE_SIZE
+) -> tuple[bytes, int]:
+    """Return some of the entries with ``after < seq <= last`` as JSON, and the ``seq`` of the last of them.
+
+    The JSON is the objects with commas between them. A page that ends before ``last`` is followed by
+    another; one that ends at ``after`` is empty, since its rows have been deleted.
+    """
+    page = _statements(model)[2].execute(session_id=session_id, after=after, last=last, limit=limit)
+    end, items = page.fetchone()
+    return items or b"", end or after

@@ -1,0 +1,78 @@
+"""What requests with an Idempotency-Key have created, for as long as they may be sent again."""
+
+from __future__ import annotations
+
+import orjson
+
+import timestamps
+from database import Statement, param
+from errors import ApiError
+from models import IdempotencyRecord
+
+IDEMPOTENCY_TTL_HOURS = 24
+
+_OF_USER = IdempotencyRecord.user == param("user_id")
+
+GET = Statement(
+    IdempotencyRecord.select(IdempotencyRecord.fingerprint, IdempotencyRecord.response).where(
+        _OF_USER, IdempotencyRecord.key == param("key"), IdempotencyRecord.created_at > param("oldest")
+    )
+)
+INSERT = Statement(
+    IdempotencyRecord.insert(
+        {
+            getattr(IdempotencyRecord, name): param(name)
+            for name in ("user_id", "key", "fingerprint", "response", "created_at")
+        }
+    ).on_conflict_ignore()
+)
+SWEEP = Statement(IdempotencyRecord.delete().where(IdempotencyRecord.created_at <= param("oldest")))
+REPLACE = Statement(
+    IdempotencyRecord.update({IdempotencyRecord.response: param("new")}).where(
+        _OF_USER, IdempotencyRecord.response == param("old")
+    )
+)
+
+
+class KeyTaken(Exception):
+    """Another request with this key has been committed since it was looked for."""
+
+
+def find(user_id: str, key: str, fingerprint: str) -> str | None:
+    """Return what was created under a key, as JSON text, None if nothing was.
+
+    Raises:
+        ApiError: ``conflict`` if that was for another request.
+
+    """
+    record = GET.get(user_id=user_id, key=key, oldest=_oldest())
+    if record is None:
+        return None
+    if record["fingerprint"] != fingerprint:
+        raise ApiError("conflict")
+    return str(record["answer"])
+
+
+def save(user_id: str, key: str, fingerprint: str, response: str) -> None:
+    """Save what is being created under a key, and delete what is too old.
+
+    Raises:
+        KeyTaken: something has been created under it already.
+
+    """
+    SWEEP.execute(oldest=_oldest())
+    values = {"user_id": user_id, "key": key, "fingerprint": fingerprint, "response": response}
+    if not INSERT.execute(**values, created_at=timestamps.now()).rowcount:
+        raise KeyTaken
+
+
+def add_answer_id(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
+    """Record the answer to a question that was asked under a key, if it was, or the code that it ended with."""
+    outcome = {"answer_id": answer_id, "error": error}
+    created = {"id": question_id} | {name: value for name, value in outcome.items() if value}
+    old, new = orjson.dumps({"id": question_id}).decode(), orjson.dumps(created).decode()
+    REPLACE.execute(user_id=user_id, old=old, new=new)
+
+
+def _oldest() -> str:
+    return timestamps.timestamp_before_now(hours=IDEMPOTENCY_TTL_HOURS)

@@ -1,0 +1,106 @@
+"""Import of a session with all its messages: all of them, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from database import Statement, db, param
+from errors import ApiError
+from models import DELETED, Session
+from store import deletion, messages, sessions
+from store.sessions import current_generation, insert_query, owned
+
+# A long import is written in transactions of this many messages, about 15 ms each. Between two of
+# them, while the rows of the next are made, other writers get the lock.
+IMPORT_BATCH_SIZE = 2_500
+
+_IS_ORPHAN = Session.user.is_null() & (Session.generation != DELETED)
+
+INSERT_OWNERLESS = Statement(insert_query(0))
+ASSIGN_OWNER = Statement(
+    Session.update({Session.user: param("user_id"), Session.generation: current_generation()}).where(
+        Session.id == param("id"), Session.user.is_null(), Session.generation == 0
+    )
+)
+BY_EXTERNAL_ID = Statement(
+    Session.select(Session.id).where(owned(Session.external_id == param("external_id"))).limit(1)
+)
+DELETE_ORPHAN = Statement(Session.update({Session.generation: DELETED}).where(_IS_ORPHAN, Session.id == param("id")))
+DELETE_ORPHANS = Statement(Session.update({Session.generation: DELETED}).where(_IS_ORPHAN))
+
+
+class AlreadyImported(Exception):
+    """What is to be imported exists already, as this session."""
+
+    def __init__(self, session_id: str):
+        super().__init__(session_id)
+        self.session_id = session_id
+
+
+def import_session(
+    user_id: str,
+    fields: dict[str, Any],
+    rows: Sequence[tuple[Any, ...]],
+    skip_known: bool = False,
+    before_commit: Callable[[dict[str, Any]], None] = lambda session: None,
+) -> dict[str, Any]:
+    """Create a session with all its messages, or nothing, and return it; in transactions of its own.
+
+    ``fields`` are those of the session that are given, with its ``external_id``; ``rows`` are
+    ``(role, content, metadata as JSON text, created_at or None)``. A long import would hold all
+    other writers up, so it is written a batch at a time into a session that has no owner yet;
+    assigning one is what makes it exist. ``before_commit`` gets the session in that transaction.
+
+    Raises:
+        AlreadyImported: if ``skip_known``, and the user has it already.
+
+    """
+    fields = {name: value for name, value in fields.items() if name != "updated_at"}  # an import is news
+    external_id = fields.pop("external_id")
+    session = sessions.new_session(**fields)
+
+    def check_not_imported() -> None:
+        if skip_known and (known := find_imported(user_id, external_id)):
+            raise AlreadyImported(known)
+
+    check_not_imported()
+    if len(rows) <= IMPORT_BATCH_SIZE:
+        all_rows = messages.to_rows(session, rows)
+        with db.write_transaction():
+            check_not_imported()
+            sessions.INSERT.execute(user_id=user_id, origin=external_id, **session)
+            messages.INSERT.execute_many(all_rows)
+            before_commit(session)
+        return session
+    with db.write_transaction(durable=False):
+        INSERT_OWNERLESS.execute(user_id=None, origin=external_id, **session)
+    try:
+        for start in range(0, len(rows), IMPORT_BATCH_SIZE):
+            batch = messages.to_rows(session, rows[start : start + IMPORT_BATCH_SIZE])
+            with db.write_transaction(durable=False):
+                messages.INSERT.execute_many(batch)
+        with db.write_transaction():
+            check_not_imported()
+            if not ASSIGN_OWNER.execute(user_id=user_id, id=session["id"]).rowcount:
+                raise ApiError("database_busy")  # a server that has started since took it for an orphan
+            before_commit(session)
+    except BaseException:
+        with db.write_transaction(frees_space=True):
+            DELETE_ORPHAN.execute(id=session["id"])
+        deletion.rows_to_erase.set()
+        raise
+    return session
+
+
+def find_imported(user_id: str, external_id: str | None) -> str | None:
+    """Return the id of the user's session that was imported from there, or has this id, None if there is none."""
+    by_external_id = BY_EXTERNAL_ID.execute(user_id=user_id, external_id=external_id).fetchone()
+    known = by_external_id or sessions.GET.execute(id=external_id, user_id=user_id).fetchone()
+    return known[0] if known else None
+
+
+def delete_orphans() -> None:
+    """Delete what imports that were cut off have left."""
+    DELETE_ORPHANS.execute()
+    deletion.rows_to_erase.set()

@@ -1,0 +1,78 @@
+"""Messages of a session: append, and read as text. As JSON they are read by ``entries``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from database import Statement, db, param
+from ids import new_id
+from json_values import stored_json
+from models import Message
+from store import sessions
+from store.entries import READ_PAGE_SIZE, DeletedDuringRead
+
+INSERT = Statement(Message.insert({getattr(Message, name): param(name) for name in Message.PUBLIC_FIELDS}))
+TEXTS = Statement(
+    Message.select(Message.seq, Message.role, Message.content, Message.created_at)
+    .where(Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last"))
+    .order_by(Message.seq)
+    .limit(READ_PAGE_SIZE)
+)
+NEWEST_FIRST = Statement(
+    Message.select(Message.role, Message.content)
+    .where(Message.session == param("session_id"))
+    .order_by(Message.seq.desc())
+)
+
+
+def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
+    """Append a message to a session of the user's and return it; ``metadata`` is JSON text.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
+    """
+    created_at = sessions.touch(sessions.get(user_id, session_id))
+    message = {"id": new_id(), "session_id": session_id, "role": role, "content": content, "metadata": metadata}
+    INSERT.execute(**message, created_at=created_at)
+    return message | {"metadata": stored_json(metadata), "created_at": created_at}
+
+
+def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return imported messages as rows of the table, in the order of ``PUBLIC_FIELDS``.
+
+    ``messages`` are ``(role, content, metadata as JSON text, created_at or None)``.
+    """
+    session_id, now = session["id"], session["updated_at"]
+    return [
+        (new_id(), session_id, role, content, metadata, created_at or now)
+        for role, content, metadata, created_at in messages
+    ]
+
+
+def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
+    """Yield role, content and time of a session's messages up to the ``seq`` ``last``, read page by page.
+
+    Raises:
+        DeletedDuringRead: the session has been deleted since.
+
+    """
+    end = 0
+    while end < last:
+        db.ensure_connection()
+        rows = TEXTS.execute(session_id=session_id, after=end, last=last).fetchall()
+        if not rows:
+            raise DeletedDuringRead
+        end = rows[-1][0]
+        for _, *text in rows:
+            yield tuple(text)
+
+
+def iter_newest_first(session_id: str) -> Iterator[tuple[str, str]]:
+    """Yield role and content of a session's messages, the newest first, read as they are asked for."""
+    cursor = NEWEST_FIRST.execute(session_id=session_id)
+    try:
+        yield from cursor
+    finally:
+        cursor.close()

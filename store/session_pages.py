@@ -1,0 +1,115 @@
+"""The list of a user's sessions by pages, each session once, whatever is updated between two pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from peewee import Tuple
+
+from database import Statement, db, param
+from errors import ApiError
+from models import Move, Session
+from store import moves
+from store.sessions import PUBLIC, owned
+
+# A page has no more characters than about this: a system prompt may have 8,000.
+MAX_PAGE_CHARACTERS = 2_000_000
+# The characters of a session's fields but for its system prompt, about.
+SESSION_CHARACTERS = 200
+FIRST = ("~", "", "")  # sorts after all that there is
+
+
+class SessionCursor(NamedTuple):
+    """The end of a page: the position of its last session in the list's order, and the last move accounted for."""
+
+    after: Sequence[str]
+    last_move: int
+
+
+class CursorExpired(ApiError):
+    """The moves since a page have been deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("validation_error", {"cursor": ["Too old: start again with the first page."]})
+
+
+def _position(updated_at: Any = Session.updated_at) -> Any:
+    return Tuple(updated_at, Session.created_at, Session.id)
+
+
+_CURSOR_POSITION = Tuple(param("updated_at"), param("created_at"), param("id"))
+
+LIST_AFTER = Statement(
+    Session.select(*PUBLIC)
+    .where(owned(_position() < _CURSOR_POSITION))
+    .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+)
+MOVED_PAST = Statement(
+    Session.select(*PUBLIC, Move.seq)
+    .join(Move, on=(Move.session_id == Session.id))
+    .where(
+        Move.user_id == param("user_id"),
+        Move.seq > param("seq"),
+        Move.old_updated_at <= param("updated_at"),  # follows from the next, but needs the move alone
+        _position(Move.old_updated_at) < _CURSOR_POSITION,
+        _position(Move.new_updated_at) >= _CURSOR_POSITION,
+        owned(),
+    )
+    .order_by(Move.seq)
+)
+
+
+def list_page(
+    user_id: str, limit: int, cursor: SessionCursor | None, max_characters: int = MAX_PAGE_CHARACTERS
+) -> tuple[list[dict[str, Any]], SessionCursor | None]:
+    """Return a page of the user's sessions and the cursor of the next one, None if there is no more.
+
+    All that existed at the first page come once, if they still exist. The pages go down the list. A
+    session only ever moves up, so it passes the position they have come to once at most, and its
+    move is noted: those that have passed it since the page before come first in this one.
+
+    Raises:
+        CursorExpired: moves since the page before have been deleted.
+
+    """
+    after = cursor.after if cursor else FIRST
+    position = dict(zip(("updated_at", "created_at", "id"), after, strict=True))
+    if cursor is None:
+        rows, _, more = _read(LIST_AFTER.execute(user_id=user_id, **position), limit, max_characters)
+        if not more:  # the whole list: one statement, without the tenth that a transaction costs
+            return [LIST_AFTER.to_dict(row) for row in rows], None
+    with db.read_transaction():
+        moved: list[dict[str, Any]] = []
+        if cursor:
+            if cursor.last_move < moves.first_seq(user_id) - 1:
+                raise CursorExpired
+            passed = MOVED_PAST.execute(user_id=user_id, seq=cursor.last_move, **position)
+            rows, max_characters, more = _read(passed, limit, max_characters)
+            moved = sorted((LIST_AFTER.to_dict(row) for row in rows), key=_sort_key, reverse=True)
+            if more:
+                return moved, SessionCursor(after, rows[-1][-1])
+        rest = LIST_AFTER.execute(user_id=user_id, **position)
+        rows, _, more = _read(rest, limit - len(moved), max_characters)
+        items = [LIST_AFTER.to_dict(row) for row in rows]
+        if not more:
+            return moved + items, None
+        return moved + items, SessionCursor(_sort_key(items[-1]) if items else after, moves.last_seq(user_id))
+
+
+def _sort_key(session: dict[str, Any]) -> tuple[str, str, str]:
+    return session["updated_at"], session["created_at"], session["id"]
+
+
+def _read(cursor: Any, limit: int, max_characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:
+    """Read rows of sessions until there are enough; return them, the characters left, and whether there are more."""
+    rows: list[tuple[Any, ...]] = []
+    more = False
+    for row in cursor:
+        more = len(rows) == limit or max_characters <= 0
+        if more:
+            break
+        rows.append(row)
+        max_characters -= SESSION_CHARACTERS + len(row[2] or "")
+    cursor.close()
+    return rows, max_characters, more

@@ -1,0 +1,90 @@
+"""Sessions of a user: get, create, update. Lists of them are in ``session_pages``, imports in ``imports``."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import and_
+from typing import Any
+
+from peewee import SQL, fn
+
+import timestamps
+from database import Statement, param
+from errors import NotFound
+from ids import new_id
+from models import Session, User
+
+PUBLIC = [getattr(Session, name) for name in Session.PUBLIC_FIELDS]
+
+
+def current_generation() -> Any:
+    """Return the subquery of the user's generation."""
+    return User.select(User.generation).where(User.id == param("user_id"))
+
+
+def owned(*conditions: Any) -> Any:
+    """Return the condition that a session is the user's, and has not been deleted."""
+    return reduce(and_, conditions, (Session.user == param("user_id")) & (Session.generation == current_generation()))
+
+
+def insert_query(generation: Any) -> Any:
+    """Return the query that inserts a session of this generation."""
+    fields = (*PUBLIC, Session.user, Session.external_id)
+    return Session.insert({field: param(field.column_name) for field in fields} | {Session.generation: generation})
+
+
+COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
+GET = Statement(Session.select(*PUBLIC).where(owned(Session.id == param("id"))))
+INSERT = Statement(insert_query(current_generation()))
+UPDATE = Statement(
+    Session.update({getattr(Session, name): param(name) for name in Session.UPDATABLE_FIELDS}).where(
+        Session.id == param("id")
+    )
+)
+TOUCH = Statement(Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("id")))
+
+
+def get(user_id: str, session_id: str) -> dict[str, Any]:
+    """Return a session of the user's.
+
+    Raises:
+        NotFound: there is none with this id, or it is another user's.
+
+    """
+    session = GET.get(id=session_id, user_id=user_id)
+    if session is None:
+        raise NotFound("session")
+    return session
+
+
+def count(user_id: str) -> int:
+    """Return how many sessions the user has."""
+    return int(COUNT.execute(user_id=user_id).fetchone()[0])
+
+
+def new_session(**fields: Any) -> dict[str, Any]:
+    """Return a new session with these fields, that is not stored yet."""
+    now = timestamps.now()
+    defaults = dict.fromkeys(Session.PUBLIC_FIELDS) | {"id": new_id(), "created_at": now, "updated_at": now}
+    return defaults | {name: value for name, value in fields.items() if value is not None}
+
+
+def create(user_id: str, **fields: Any) -> dict[str, Any]:
+    """Create a session and return it."""
+    session = new_session(**fields)
+    INSERT.execute(user_id=user_id, origin=None, **session)
+    return session
+
+
+def update(session: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change fields of a session that was read in this transaction; return it as it is then."""
+    session = session | changes | {"updated_at": timestamps.next_timestamp(session["updated_at"])}
+    UPDATE.execute(**session)
+    return session
+
+
+def touch(session: dict[str, Any]) -> str:
+    """Move a session that was read in this transaction to the top of its list; return its ``updated_at``."""
+    updated_at = timestamps.next_timestamp(session["updated_at"])
+    TOUCH.execute(id=session["id"], updated_at=updated_at)
+    return updated_at

@@ -1,0 +1,1 @@
+"""What all handlers share: bodies and parameters in, JSON out, and what HTTP says between."""

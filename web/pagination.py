@@ -1,0 +1,52 @@
+"""Lists by pages. A cursor says where the next page starts; it is signed, and good for its list and user alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import current_app, g, request
+from itsdangerous import BadData, URLSafeSerializer
+
+from errors import ApiError
+from limits import DEFAULT_PAGE_SIZE
+
+Cursor = TypeVar("Cursor")
+
+
+def _serializer() -> URLSafeSerializer:
+    salt = f"cursor {g.user_id} {request.path}"
+    return URLSafeSerializer(
+        current_app.config["JWT_SECRET_KEY"], salt=salt, signer_kwargs={"digest_method": hashlib.sha256}
+    )
+
+
+def is_paginated(query: dict[str, Any]) -> bool:
+    """Return whether the client wants a page of the list."""
+    return query["limit"] is not None or query["cursor"] is not None
+
+
+def page_size(query: dict[str, Any]) -> int:
+    """Return how many items the page may have."""
+    return query["limit"] or DEFAULT_PAGE_SIZE
+
+
+def decode_cursor(query: dict[str, Any], kind: Callable[[Any], Cursor]) -> Cursor | None:
+    """Return what the cursor was made of, as this kind of thing, None if there is none.
+
+    Raises:
+        ApiError: ``validation_error`` if it is not one of this list's.
+
+    """
+    if query["cursor"] is None:
+        return None
+    try:
+        return kind(_serializer().loads(query["cursor"]))
+    except (BadData, TypeError):  # TypeError: it was made by an earlier version
+        raise ApiError("validation_error", {"cursor": ["Not a cursor of this list."]}) from None
+
+
+def encode_cursor(cursor: Any) -> str | None:
+    """Return a cursor as text, None if there is no next page."""
+    return None if cursor is None else str(_serializer().dumps(cursor))
