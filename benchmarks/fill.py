@@ -11,15 +11,18 @@ from pathlib import Path
 
 import timestamps
 from database import db, open_database
+from database.sqlite import sqlite_url
 from ids import new_id
-from models import Message, Session, User
+from models import User
+from store import messages as stored_messages
+from store import sessions as stored_sessions
 
 USERS = 100
 AT_ONCE = 50_000
 
 
 def main(folder: Path, sessions: int, messages: int) -> None:
-    database = open_database(folder / "parley.db", "NORMAL")
+    database = open_database(sqlite_url(folder / "parley.db"), "NORMAL")
     moment = timestamps.now()
     users = [new_id() for _ in range(USERS)]
     ids = [new_id() for _ in range(sessions)]
@@ -31,10 +34,10 @@ def main(folder: Path, sessions: int, messages: int) -> None:
         for number, session_id in enumerate(ids):
             values = {"id": session_id, "user_id": users[number % USERS], "title": f"Incident {number}"}
             values |= {"system_prompt": None, "origin": None, "created_at": moment, "updated_at": moment}
-            Session._insert(**values)
+            stored_sessions.INSERT.execute(**values)
     for start in range(0, messages, AT_ONCE):
         with db.write_transaction():
-            Message._insert.many(
+            stored_messages.INSERT.execute_many(
                 [
                     (new_id(), ids[number % sessions], "user", content, "{}", moment)
                     for number in range(start, min(start + AT_ONCE, messages))
@@ -42,7 +45,7 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             )
         print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
     print()
-    database.tidy_up()
+    database.checkpoint_and_close()
 
 
 if __name__ == "__main__":

@@ -85,20 +85,18 @@ async def clients(port: int, chats: list[tuple[str, str]]) -> None:
 
 def make_users(count: int) -> None:
     """Print the tokens of so many new users of Parley."""
-    from values import new_id, now
-
-    import auth
     from app import create_app
+    from auth.logins import create_api_token
     from database import db
-    from models import User
+    from store import users
 
     with create_app().app_context():
         db.ensure_connection()
         tokens = []
-        for _ in range(count):
-            user_id = new_id()
-            User.insert(id=user_id, username=user_id, name_key=user_id, password_hash="", created_at=now()).execute()
-            tokens.append(auth.script_token(user_id, 1))
+        for number in range(count):
+            with db.write_transaction():
+                user = users.create(f"user {number}", "")
+            tokens.append(create_api_token(user["id"], 1))
     print(json.dumps(tokens))
 
 
