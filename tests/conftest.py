@@ -1,4 +1,4 @@
-"""An app with its own database for each test, and callers: nobody, another user, the owner."""
+"""An app with its own database for each test, and callers: anonymous, another user, the owner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PASSWORD = "correct horse battery"
 PASSWORD_HASH = hash_password(PASSWORD)
 
 
-class Caller:
+class ApiClient:
     """A client that sends one user's token with each request, or none, and holds each answer against openapi.json."""
 
     def __init__(self, client: FlaskClient, token: str | None, user_id: str | None = None):
@@ -84,8 +84,8 @@ def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str
     return {"role": role, "content": content, **more}
 
 
-class Upstream:
-    """The stand-in for a model's API, as a process; see upstream.py."""
+class FakeLlm:
+    """The stand-in for a model's API, as a process; see fake_llm.py."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.helpers.fake_llm"]
@@ -100,26 +100,26 @@ class Upstream:
             calls: list[dict[str, Any]] = json.load(answer)
         return calls
 
-    def __enter__(self) -> Upstream:
+    def __enter__(self) -> FakeLlm:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=10)  # its input ends, and so does it
 
 
-def rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+def query_db(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Look into the database itself."""
     return list(db.execute_sql(sql, values))
 
 
-def written(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def run_in_transaction(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call a function of the store that writes, in a transaction of its own."""
     with db.write_transaction(frees_space=True):
         return function(*arguments, **named)
 
 
 @contextmanager
-def frozen(moment: str) -> Iterator[None]:
+def frozen_time(moment: str) -> Iterator[None]:
     """Let the service believe that it is this moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timestamps, "now", lambda: moment)
@@ -127,9 +127,9 @@ def frozen(moment: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
+def fake_llm() -> Iterator[FakeLlm]:
+    with FakeLlm() as fake_llm:
+        yield fake_llm
 
 
 @pytest.fixture(scope="session")
@@ -162,25 +162,25 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
         db.close()
 
 
-def add_user(app: Flask, name: str) -> Caller:
+def add_user(app: Flask, name: str) -> ApiClient:
     user_id = new_id()
     User.insert(
         id=user_id, username=name, name_key=name_key(name), password_hash=PASSWORD_HASH, created_at=timestamps.now()
     ).execute()
     with app.app_context():
-        return Caller(app.test_client(), create_api_token(user_id, days=1), user_id)
+        return ApiClient(app.test_client(), create_api_token(user_id, days=1), user_id)
 
 
 @pytest.fixture
-def nobody(app: Flask) -> Caller:
-    return Caller(app.test_client(), None)
+def anonymous(app: Flask) -> ApiClient:
+    return ApiClient(app.test_client(), None)
 
 
 @pytest.fixture
-def owner(app: Flask) -> Caller:
+def owner(app: Flask) -> ApiClient:
     return add_user(app, "owner")
 
 
 @pytest.fixture
-def other(app: Flask) -> Caller:
+def other(app: Flask) -> ApiClient:
     return add_user(app, "other")

@@ -20,9 +20,9 @@ from config import StartupError
 from errors import ApiError
 from services import actions, webhooks
 from store import webhook_runs
-from tests.conftest import Caller, frozen, message, rows, written
+from tests.conftest import ApiClient, frozen_time, message, query_db, run_in_transaction
 from tests.helpers.process import ROOT
-from tests.helpers.webhook_receiver import SECRET, Handler, Receiver
+from tests.helpers.webhook_receiver import SECRET, Handler, WebhookReceiver
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 ENVIRON = {"SECRET": SECRET}
@@ -60,30 +60,30 @@ def write_actions(path: Path, url: str) -> Path:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def settings(
-    settings: dict[str, Any], receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], receiver: WebhookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
     monkeypatch.setenv("SECRET", SECRET)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not be asked
     return settings | {"PARLEY_ACTIONS_FILE": str(write_actions(tmp_path / "actions.toml", receiver.url))}
 
 
-def fire(caller: Caller, session: dict[str, Any], name: str, **body: Any) -> Any:
+def fire(caller: ApiClient, session: dict[str, Any], name: str, **body: Any) -> Any:
     return caller.post(f"/api/sessions/{session['id']}/actions/{name}", body)
 
 
-def runs(caller: Caller, session: dict[str, Any]) -> list[dict[str, Any]]:
+def runs(caller: ApiClient, session: dict[str, Any]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = caller.get(f"/api/sessions/{session['id']}/webhook-runs").get_json()["items"]
     return items
 
 
-def test_they_are_listed_without_their_urls_and_secrets(owner: Caller, nobody: Caller) -> None:
+def test_they_are_listed_without_their_urls_and_secrets(owner: ApiClient, anonymous: ApiClient) -> None:
     answer = owner.get("/api/actions")
     items = answer.get_json()["items"]
     assert [item["name"] for item in items][2:4] == ["ok", "status-500"]
@@ -91,10 +91,10 @@ def test_they_are_listed_without_their_urls_and_secrets(owner: Caller, nobody: C
     assert items[0]["parameters"] == {"type": "object"}
     assert b"127.0.0.1" not in answer.data
     assert SECRET.encode() not in answer.data
-    assert nobody.get("/api/actions").status_code == 401
+    assert anonymous.get("/api/actions").status_code == 401
 
 
-def test_one_is_fired(owner: Caller, receiver: Receiver) -> None:
+def test_one_is_fired(owner: ApiClient, receiver: WebhookReceiver) -> None:
     session = owner.session()
     answer = fire(owner, session, "ok", input={"a": [1, "é", None], "big": 2**70})
     run = answer.get_json()
@@ -132,7 +132,7 @@ def test_one_is_fired(owner: Caller, receiver: Receiver) -> None:
     ],
 )
 def test_how_it_went_is_in_the_run(
-    owner: Caller, name: str, status: str, error: str | None, response_status: int | None, response_body: str | None
+    owner: ApiClient, name: str, status: str, error: str | None, response_status: int | None, response_body: str | None
 ) -> None:
     session = owner.session()
     answer = fire(owner, session, name)
@@ -143,13 +143,13 @@ def test_how_it_went_is_in_the_run(
     assert runs(owner, session) == [run]
 
 
-def test_no_cookie_comes_back(owner: Caller, other: Caller, receiver: Receiver) -> None:
+def test_no_cookie_comes_back(owner: ApiClient, other: ApiClient, receiver: WebhookReceiver) -> None:
     for caller in (owner, other, owner):
         assert fire(caller, caller.session(), "cookie-who-alice").get_json()["status"] == "succeeded"
     assert [headers.get("Cookie") for _, _, headers, _ in receiver.received] == [None] * 3
 
 
-def test_each_call_has_a_connection_of_its_own(owner: Caller, receiver: Receiver) -> None:
+def test_each_call_has_a_connection_of_its_own(owner: ApiClient, receiver: WebhookReceiver) -> None:
     session = owner.session()
     for _ in range(30):  # as fast as it goes, right behind the closing of the one before
         assert fire(owner, session, "hang-up").get_json()["status"] == "succeeded"
@@ -157,7 +157,7 @@ def test_each_call_has_a_connection_of_its_own(owner: Caller, receiver: Receiver
 
 
 def test_what_keeps_its_connections_for_a_moment_only(
-    owner: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    owner: ApiClient, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Handler, "timeout", 0.05)  # that of the handler's socket
     session = owner.session()
@@ -167,8 +167,8 @@ def test_what_keeps_its_connections_for_a_moment_only(
 
 
 def test_the_query_of_a_url_is_sent_and_shown_nowhere(
-    owner: Caller,
-    receiver: Receiver,
+    owner: ApiClient,
+    receiver: WebhookReceiver,
     settings: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -192,7 +192,7 @@ def test_the_query_of_a_url_is_sent_and_shown_nowhere(
         logging.getLogger(name).setLevel(logging.NOTSET)
         logging.getLogger(name).propagate = True
     caplog.set_level(logging.DEBUG)
-    caller = Caller(app.test_client(), owner.token)
+    caller = ApiClient(app.test_client(), owner.token)
     app.extensions["services"].start()
     session = caller.session()
     shown = [caller.get("/api/actions").text, repr(app.extensions["services"].actions)]
@@ -201,7 +201,7 @@ def test_the_query_of_a_url_is_sent_and_shown_nowhere(
     shown += [fire(caller, session, "ok", input=5).text, fire(caller, session, "nothing").text]
     for rest in ("", "/webhook-runs", "/export", "/export?format=markdown", "/prompt?content=x"):
         shown.append(caller.get(f"/api/sessions/{session['id']}{rest}").text)
-    shown.append(str(rows("SELECT * FROM webhook_runs")))
+    shown.append(str(query_db("SELECT * FROM webhook_runs")))
     app.extensions["services"].close()
     assert next(path for path, *_ in receiver.received) == f"/ok?{query}"
     assert len(receiver.received) == 4
@@ -210,16 +210,16 @@ def test_the_query_of_a_url_is_sent_and_shown_nowhere(
         assert "receivers" not in text
 
 
-def test_they_are_listed_oldest_first(owner: Caller) -> None:
+def test_they_are_listed_oldest_first(owner: ApiClient) -> None:
     session = owner.session()
     names = ["ok", "large-3", "gone", "ok"]
-    with frozen(MOMENT):
+    with frozen_time(MOMENT):
         fired = [fire(owner, session, name).get_json() for name in names]
     assert runs(owner, session) == fired
     assert runs(owner, owner.session()) == []
 
 
-def test_none_of_it_is_in_the_export_and_all_of_it_goes_with_the_session(owner: Caller) -> None:
+def test_none_of_it_is_in_the_export_and_all_of_it_goes_with_the_session(owner: ApiClient) -> None:
     session = owner.imported(message())
     fire(owner, session, "ok")
     assert set(owner.get(f"/api/sessions/{session['id']}/export").get_json()) == {
@@ -228,9 +228,9 @@ def test_none_of_it_is_in_the_export_and_all_of_it_goes_with_the_session(owner: 
         "session",
         "messages",
     }
-    assert len(rows("SELECT * FROM webhook_runs")) == 1
+    assert len(query_db("SELECT * FROM webhook_runs")) == 1
     owner.delete(f"/api/sessions/{session['id']}")
-    assert rows("SELECT * FROM webhook_runs") == []
+    assert query_db("SELECT * FROM webhook_runs") == []
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_none_of_it_is_in_the_export_and_all_of_it_goes_with_the_session(owner: 
     ],
 )
 def test_an_input_that_is_not_what_the_action_takes(
-    owner: Caller, receiver: Receiver, given: Any, paths: set[str]
+    owner: ApiClient, receiver: WebhookReceiver, given: Any, paths: set[str]
 ) -> None:
     session = owner.session()
     for target in (session, {"id": UNKNOWN}):  # the body is looked at first
@@ -257,35 +257,35 @@ def test_an_input_that_is_not_what_the_action_takes(
 
 
 @pytest.mark.parametrize("body", [[], {"input": []}, {"input": None}, {"input": "x"}, {"input": {"a": "\0"}}])
-def test_a_body_that_is_none(owner: Caller, body: Any) -> None:
+def test_a_body_that_is_none(owner: ApiClient, body: Any) -> None:
     session = owner.session()
     answer = owner.post(f"/api/sessions/{session['id']}/actions/ok", body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
     assert runs(owner, session) == []
 
 
-def test_no_body_is_an_empty_input(owner: Caller) -> None:
+def test_no_body_is_an_empty_input(owner: ApiClient) -> None:
     session = owner.session()
     assert owner.post(f"/api/sessions/{session['id']}/actions/ok").get_json()["request"]["data"]["input"] == {}
 
 
-def test_an_action_that_is_not_there(owner: Caller) -> None:
+def test_an_action_that_is_not_there(owner: ApiClient) -> None:
     session = owner.session()
     answer = fire(owner, session, "nothing")
     assert (answer.status_code, answer.get_json()) == (404, {"error": "action_not_found"})
     assert fire(owner, {"id": UNKNOWN}, "nothing").get_json() == {"error": "session_not_found"}
 
 
-def test_who_may(owner: Caller, other: Caller, nobody: Caller, receiver: Receiver) -> None:
+def test_who_may(owner: ApiClient, other: ApiClient, anonymous: ApiClient, receiver: WebhookReceiver) -> None:
     session = owner.session()
-    assert fire(nobody, session, "ok").status_code == 401
+    assert fire(anonymous, session, "ok").status_code == 401
     assert fire(other, session, "ok").data == fire(other, {"id": UNKNOWN}, "ok").data
     assert fire(other, session, "ok").get_json() == {"error": "session_not_found"}
     assert receiver.received == []
     assert runs(owner, session) == []
 
 
-def test_the_run_is_written_down_before_the_call(owner: Caller, receiver: Receiver, app: Flask) -> None:
+def test_the_run_is_written_down_before_the_call(owner: ApiClient, receiver: WebhookReceiver, app: Flask) -> None:
     session = owner.session()
     seen: list[Any] = []
     webhooks = app.extensions["services"].webhooks
@@ -297,7 +297,7 @@ def test_the_run_is_written_down_before_the_call(owner: Caller, receiver: Receiv
 
     def look() -> list[Any]:
         models.db.ensure_connection()
-        found = rows("SELECT status FROM webhook_runs")
+        found = query_db("SELECT status FROM webhook_runs")
         models.db.close()
         return found
 
@@ -306,10 +306,10 @@ def test_the_run_is_written_down_before_the_call(owner: Caller, receiver: Receiv
     assert seen == [("running",)]
 
 
-def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
+def test_what_a_process_that_is_no_more_has_left(owner: ApiClient) -> None:
     session = owner.session()
     done = fire(owner, session, "ok").get_json()
-    rows(
+    query_db(
         "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
         "VALUES (?, ?, 'ok', 'running', ?, ?)",
         UNKNOWN,
@@ -317,7 +317,7 @@ def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
         "{}",
         MOMENT,
     )
-    written(webhook_runs.mark_interrupted)
+    run_in_transaction(webhook_runs.mark_interrupted)
     first, second = runs(owner, session)
     assert first == done
     assert (second["status"], second["response_status"], second["duration_ms"]) == ("interrupted", None, None)
@@ -458,14 +458,14 @@ def test_a_schema_that_is_a_trap(schema: dict[str, Any], given: dict[str, Any], 
     assert (found if isinstance(problems, dict) else len(found)) == problems
 
 
-def test_an_input_that_is_too_long(owner: Caller) -> None:
+def test_an_input_that_is_too_long(owner: ApiClient) -> None:
     answer = fire(owner, owner.session(), "ok", input={"a": "x" * 65_536})
     assert (answer.status_code, set(answer.get_json()["details"])) == (400, {"input"})
     assert fire(owner, owner.session(), "ok", input={"a": "x" * 65_000}).status_code == 201
 
 
 def test_one_user_leaves_room_for_others(
-    owner: Caller, other: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    owner: ApiClient, other: ApiClient, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "MAX_CALLS_PER_USER", 0)
     answer = fire(owner, owner.session(), "ok")

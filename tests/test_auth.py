@@ -13,19 +13,19 @@ from auth import passwords, throttle, tokens
 from auth.tokens import TokenVerifier
 from models import User
 from store import logins as stored_logins
-from tests.conftest import PASSWORD, SECRET, Caller, add_user, rows
+from tests.conftest import PASSWORD, SECRET, ApiClient, add_user, query_db
 
 USER_ID = "01a20000-0000-7000-8000-000000000000"
 
 
-def log_in(nobody: Caller, username: str = "owner", password: str = PASSWORD, **options: Any) -> Any:
-    return nobody.post("/api/auth/login", {"username": username, "password": password}, **options)
+def log_in(anonymous: ApiClient, username: str = "owner", password: str = PASSWORD, **options: Any) -> Any:
+    return anonymous.post("/api/auth/login", {"username": username, "password": password}, **options)
 
 
-def logged_in(nobody: Caller, owner: Caller) -> tuple[Caller, Caller]:
+def logged_in(anonymous: ApiClient, owner: ApiClient) -> tuple[ApiClient, ApiClient]:
     """Callers with the access token and with the refresh token of a new login of the owner's."""
-    pair = log_in(nobody).get_json()
-    return Caller(nobody.client, pair["access_token"]), Caller(nobody.client, pair["refresh_token"])
+    pair = log_in(anonymous).get_json()
+    return ApiClient(anonymous.client, pair["access_token"]), ApiClient(anonymous.client, pair["refresh_token"])
 
 
 def code(answer: Any) -> tuple[int, str]:
@@ -34,12 +34,12 @@ def code(answer: Any) -> tuple[int, str]:
 
 class TestLogin:
     @pytest.mark.parametrize("username", ["owner", "OWNER", "Owner", "ｏｗｎｅｒ", "oWner"])
-    def test_compares_names_without_case_in_nfkc(self, nobody: Caller, owner: Caller, username: str) -> None:
-        answer = log_in(nobody, username)
+    def test_compares_names_without_case_in_nfkc(self, anonymous: ApiClient, owner: ApiClient, username: str) -> None:
+        answer = log_in(anonymous, username)
         assert answer.status_code == 200
         assert list(answer.get_json()) == ["access_token", "refresh_token", "token_type", "expires_in"]
         assert (answer.get_json()["token_type"], answer.get_json()["expires_in"]) == ("Bearer", 900)
-        me = Caller(nobody.client, answer.get_json()["access_token"]).get("/api/auth/me")
+        me = ApiClient(anonymous.client, answer.get_json()["access_token"]).get("/api/auth/me")
         assert (me.status_code, me.get_json()["id"], me.get_json()["username"]) == (200, owner.user_id, "owner")
         assert list(me.get_json()) == ["id", "username", "created_at"]
 
@@ -47,12 +47,16 @@ class TestLogin:
         ("username", "password"),
         [("owner", "wrong"), ("owner", PASSWORD + " "), ("nobody", PASSWORD), ("owner ", PASSWORD)],
     )
-    def test_tells_nothing_of_what_was_wrong(self, nobody: Caller, owner: Caller, username: str, password: str) -> None:
-        answer = log_in(nobody, username, password)
+    def test_tells_nothing_of_what_was_wrong(
+        self, anonymous: ApiClient, owner: ApiClient, username: str, password: str
+    ) -> None:
+        answer = log_in(anonymous, username, password)
         assert (answer.status_code, answer.data) == (401, b'{"error":"invalid_credentials"}\n')
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
-    def test_checks_a_hash_for_unknown_names_too(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+    def test_checks_a_hash_for_unknown_names_too(
+        self, anonymous: ApiClient, owner: ApiClient, monkeypatch: Any
+    ) -> None:
         checked: list[str] = []
         real = passwords.check_password_hash
 
@@ -61,8 +65,8 @@ class TestLogin:
             return real(password_hash, password)
 
         monkeypatch.setattr(passwords, "check_password_hash", check)
-        log_in(nobody, "owner", "wrong")
-        log_in(nobody, "unknown", "wrong")
+        log_in(anonymous, "owner", "wrong")
+        log_in(anonymous, "unknown", "wrong")
         assert len(checked) == 2
         assert checked[0] == checked[1]
 
@@ -77,45 +81,47 @@ class TestLogin:
             {"username": "owner", "password": "x" * 1_025},
         ],
     )  # fmt: skip
-    def test_refuses_bad_bodies(self, nobody: Caller, owner: Caller, body: Any) -> None:
-        assert code(nobody.post("/api/auth/login", body)) == (400, "validation_error")
+    def test_refuses_bad_bodies(self, anonymous: ApiClient, owner: ApiClient, body: Any) -> None:
+        assert code(anonymous.post("/api/auth/login", body)) == (400, "validation_error")
 
 
 class TestThrottle:
     def test_holds_back_one_name_from_one_address(
-        self, app: Flask, nobody: Caller, owner: Caller, other: Caller
+        self, app: Flask, anonymous: ApiClient, owner: ApiClient, other: ApiClient
     ) -> None:
         for _ in range(10):
-            assert log_in(nobody, "Owner", "wrong").status_code == 401
-        answer = log_in(nobody, "owner", PASSWORD)
+            assert log_in(anonymous, "Owner", "wrong").status_code == 401
+        answer = log_in(anonymous, "owner", PASSWORD)
         assert code(answer) == (429, "rate_limited")
         assert 0 < int(answer.headers["Retry-After"]) <= 300
-        assert log_in(nobody, "other").status_code == 200
-        assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
+        assert log_in(anonymous, "other").status_code == 200
+        assert log_in(anonymous, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
 
-    def test_holds_back_one_address(self, app: Flask, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+    def test_holds_back_one_address(self, app: Flask, anonymous: ApiClient, owner: ApiClient, monkeypatch: Any) -> None:
         monkeypatch.setattr(passwords, "check_password_hash", lambda h, p: p == PASSWORD)
         for number in range(100):
-            assert log_in(nobody, f"name {number}", "wrong").status_code == 401
-        assert code(log_in(nobody)) == (429, "rate_limited")
-        assert log_in(nobody, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
+            assert log_in(anonymous, f"name {number}", "wrong").status_code == 401
+        assert code(log_in(anonymous)) == (429, "rate_limited")
+        assert log_in(anonymous, environ_overrides={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
 
-    def test_counts_failures_alone_and_forgets_them(self, nobody: Caller, owner: Caller, monkeypatch: Any) -> None:
+    def test_counts_failures_alone_and_forgets_them(
+        self, anonymous: ApiClient, owner: ApiClient, monkeypatch: Any
+    ) -> None:
         monkeypatch.setattr(passwords, "check_password_hash", lambda h, p: p == PASSWORD)
         clock = [1_000.0]
         monkeypatch.setattr(throttle.time, "monotonic", lambda: clock[0])
         for _ in range(9):
-            log_in(nobody, password="wrong")
+            log_in(anonymous, password="wrong")
         for _ in range(20):
-            assert log_in(nobody).status_code == 200
-        assert log_in(nobody, password="wrong").status_code == 401
-        assert log_in(nobody).status_code == 429
+            assert log_in(anonymous).status_code == 200
+        assert log_in(anonymous, password="wrong").status_code == 401
+        assert log_in(anonymous).status_code == 429
         clock[0] += 299
-        assert log_in(nobody).headers["Retry-After"] == "1"
+        assert log_in(anonymous).headers["Retry-After"] == "1"
         clock[0] += 1
-        assert log_in(nobody).status_code == 200
+        assert log_in(anonymous).status_code == 200
 
-    def test_counts_wrong_current_passwords_too(self, owner: Caller) -> None:
+    def test_counts_wrong_current_passwords_too(self, owner: ApiClient) -> None:
         for _ in range(10):
             owner.post("/api/auth/password", {"current_password": "wrong", "new_password": "long enough"})
         answer = owner.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "long enough"})
@@ -123,12 +129,12 @@ class TestThrottle:
 
 
 class TestRefresh:
-    def test_gives_a_new_pair_and_spends_the_old_token(self, nobody: Caller, owner: Caller) -> None:
-        access, refresh = logged_in(nobody, owner)
+    def test_gives_a_new_pair_and_spends_the_old_token(self, anonymous: ApiClient, owner: ApiClient) -> None:
+        access, refresh = logged_in(anonymous, owner)
         answer = refresh.post("/api/auth/refresh")
         assert answer.status_code == 200
-        new_access = Caller(nobody.client, answer.get_json()["access_token"])
-        new_refresh = Caller(nobody.client, answer.get_json()["refresh_token"])
+        new_access = ApiClient(anonymous.client, answer.get_json()["access_token"])
+        new_refresh = ApiClient(anonymous.client, answer.get_json()["refresh_token"])
         assert new_access.get("/api/auth/me").status_code == access.get("/api/auth/me").status_code == 200
 
         assert code(refresh.post("/api/auth/refresh")) == (401, "token_revoked")  # used again: a thief, or robbed
@@ -136,23 +142,23 @@ class TestRefresh:
             assert code(token.get("/api/auth/me")) == (401, "token_revoked")
         assert code(new_refresh.post("/api/auth/refresh")) == (401, "token_revoked")
 
-    def test_leaves_other_logins_alone(self, nobody: Caller, owner: Caller) -> None:
-        _, refresh = logged_in(nobody, owner)
+    def test_leaves_other_logins_alone(self, anonymous: ApiClient, owner: ApiClient) -> None:
+        _, refresh = logged_in(anonymous, owner)
         refresh.post("/api/auth/refresh")
         refresh.post("/api/auth/refresh")
         assert owner.get("/api/auth/me").status_code == 200
 
-    def test_wants_a_refresh_token(self, nobody: Caller, owner: Caller) -> None:
-        access, refresh = logged_in(nobody, owner)
+    def test_wants_a_refresh_token(self, anonymous: ApiClient, owner: ApiClient) -> None:
+        access, refresh = logged_in(anonymous, owner)
         assert code(access.post("/api/auth/refresh")) == (401, "invalid_token")
         for path in ("/api/auth/me", "/api/sessions"):
             assert code(refresh.get(path)) == (401, "invalid_token")
-        assert code(nobody.post("/api/auth/refresh")) == (401, "missing_token")
+        assert code(anonymous.post("/api/auth/refresh")) == (401, "missing_token")
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_logging_out_with_either_token_kills_both(nobody: Caller, owner: Caller, which: int) -> None:
-    tokens = access, refresh = logged_in(nobody, owner)
+def test_logging_out_with_either_token_kills_both(anonymous: ApiClient, owner: ApiClient, which: int) -> None:
+    tokens = access, refresh = logged_in(anonymous, owner)
     answer = tokens[which].post("/api/auth/logout")
     assert (answer.status_code, answer.data) == (204, b"")
     assert code(access.get("/api/auth/me")) == (401, "token_revoked")
@@ -162,44 +168,44 @@ def test_logging_out_with_either_token_kills_both(nobody: Caller, owner: Caller,
 
 
 class TestPassword:
-    def test_changes_and_revokes_every_other_login(self, nobody: Caller, owner: Caller) -> None:
-        access, refresh = logged_in(nobody, owner)
+    def test_changes_and_revokes_every_other_login(self, anonymous: ApiClient, owner: ApiClient) -> None:
+        access, refresh = logged_in(anonymous, owner)
         answer = access.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "new password"})
         assert (answer.status_code, answer.data) == (204, b"")
         assert code(owner.get("/api/auth/me")) == (401, "token_revoked")
         assert access.get("/api/auth/me").status_code == 200
         assert refresh.post("/api/auth/refresh").status_code == 200
-        assert log_in(nobody).status_code == 401
-        assert log_in(nobody, password="new password").status_code == 200
+        assert log_in(anonymous).status_code == 401
+        assert log_in(anonymous, password="new password").status_code == 200
 
     @pytest.mark.parametrize("new", ["x" * 7, "x" * 1_025, None, 5, "", "\0" * 10])
-    def test_refuses(self, nobody: Caller, owner: Caller, new: Any) -> None:
+    def test_refuses(self, anonymous: ApiClient, owner: ApiClient, new: Any) -> None:
         answer = owner.post("/api/auth/password", {"current_password": PASSWORD, "new_password": new})
         assert code(answer) == (400, "validation_error")
-        assert log_in(nobody).status_code == 200
+        assert log_in(anonymous).status_code == 200
 
-    def test_wants_the_current_one(self, nobody: Caller, owner: Caller) -> None:
+    def test_wants_the_current_one(self, anonymous: ApiClient, owner: ApiClient) -> None:
         body = {"current_password": "wrong", "new_password": "long enough"}
         assert code(owner.post("/api/auth/password", body)) == (401, "invalid_credentials")
-        assert code(nobody.post("/api/auth/password", body)) == (401, "missing_token")
-        assert log_in(nobody).status_code == 200
+        assert code(anonymous.post("/api/auth/password", body)) == (401, "missing_token")
+        assert log_in(anonymous).status_code == 200
 
 
-def test_a_token_dies_with_its_user(app: Flask, owner: Caller) -> None:
+def test_a_token_dies_with_its_user(app: Flask, owner: ApiClient) -> None:
     owner.imported()
     User.delete().where(User.id == owner.user_id).execute()
     assert code(owner.get("/api/sessions")) == (401, "token_revoked")
-    assert rows("SELECT * FROM logins") == rows("SELECT * FROM sessions") == []
+    assert query_db("SELECT * FROM logins") == query_db("SELECT * FROM sessions") == []
 
 
-def test_a_user_removed_in_the_middle_of_a_request_is_a_401(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_removed_in_the_middle_of_a_request_is_a_401(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     User.delete().where(User.id == owner.user_id).execute()
     monkeypatch.setattr(stored_logins, "is_active", lambda *ids: True)
     assert code(owner.post("/api/sessions")) == (401, "token_revoked")
     assert code(owner.get("/api/auth/me")) == (401, "token_revoked")
 
 
-def claims(owner: Caller) -> dict[str, Any]:
+def claims(owner: ApiClient) -> dict[str, Any]:
     real: dict[str, Any] = jwt.decode(str(owner.token), options={"verify_signature": False})
     return real
 
@@ -238,8 +244,8 @@ def without(*names: str) -> Any:
         (lambda real: real | {"login": "\ud800"}, "invalid_token"),
     ],
 )
-def test_what_a_token_must_say(owner: Caller, change: Any, expected: str | None) -> None:
-    forged = Caller(owner.client, jwt.encode(change(claims(owner)), SECRET, "HS256"))
+def test_what_a_token_must_say(owner: ApiClient, change: Any, expected: str | None) -> None:
+    forged = ApiClient(owner.client, jwt.encode(change(claims(owner)), SECRET, "HS256"))
     for _ in range(2):  # the second one is remembered
         answer = forged.get("/api/auth/me")
         if expected is None:
@@ -267,8 +273,8 @@ def test_what_a_token_must_say(owner: Caller, change: Any, expected: str | None)
         lambda real: jwt.encode(real, SECRET, "HS256") + " again",
     ],
 )  # fmt: skip
-def test_forged_tokens(owner: Caller, forge: Any) -> None:
-    assert code(Caller(owner.client, forge(claims(owner))).get("/api/auth/me")) == (401, "invalid_token")
+def test_forged_tokens(owner: ApiClient, forge: Any) -> None:
+    assert code(ApiClient(owner.client, forge(claims(owner))).get("/api/auth/me")) == (401, "invalid_token")
 
 
 @pytest.mark.parametrize(
@@ -287,26 +293,28 @@ def test_forged_tokens(owner: Caller, forge: Any) -> None:
         ("Bearer {token}, Bearer {token}", 401, "invalid_token"),
     ],
 )
-def test_the_authorization_header(nobody: Caller, owner: Caller, header: str, status: int, error: str | None) -> None:
-    answer = nobody.get("/api/auth/me", headers={"Authorization": header.format(token=owner.token)})
+def test_the_authorization_header(
+    anonymous: ApiClient, owner: ApiClient, header: str, status: int, error: str | None
+) -> None:
+    answer = anonymous.get("/api/auth/me", headers={"Authorization": header.format(token=owner.token)})
     assert answer.status_code == status
     assert answer.get_json().get("error") == error
     assert (answer.headers.get("WWW-Authenticate") == "Bearer") is (status == 401)
 
 
-def test_tokens_come_in_headers_only(nobody: Caller, owner: Caller) -> None:
-    nobody.client.set_cookie("access_token_cookie", str(owner.token))
-    assert nobody.get(f"/api/auth/me?jwt={owner.token}&access_token={owner.token}").status_code == 401
+def test_tokens_come_in_headers_only(anonymous: ApiClient, owner: ApiClient) -> None:
+    anonymous.client.set_cookie("access_token_cookie", str(owner.token))
+    assert anonymous.get(f"/api/auth/me?jwt={owner.token}&access_token={owner.token}").status_code == 401
 
 
-def test_an_expired_token_is_refused_though_it_is_remembered(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_token_is_refused_though_it_is_remembered(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert owner.get("/api/auth/me").status_code == 200
     real = time.time
     monkeypatch.setattr(tokens.time, "time", lambda: real() + 86_400)
     assert code(owner.get("/api/auth/me")) == (401, "token_expired")
 
 
-def test_what_is_remembered_is_bounded(app: Flask, owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded(app: Flask, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TokenVerifier, "CACHE_SIZE", 3)
     for number in range(5):
         add_user(app, f"user {number}").get("/api/auth/me")
@@ -314,7 +322,7 @@ def test_what_is_remembered_is_bounded(app: Flask, owner: Caller, monkeypatch: p
     assert owner.get("/api/auth/me").status_code == 200
 
 
-def test_old_logins_go_when_a_new_one_comes(nobody: Caller, owner: Caller) -> None:
-    rows("UPDATE logins SET expires_at = '2020-01-01T00:00:00.000Z'")
-    log_in(nobody)
-    assert len(rows("SELECT * FROM logins")) == 1
+def test_old_logins_go_when_a_new_one_comes(anonymous: ApiClient, owner: ApiClient) -> None:
+    query_db("UPDATE logins SET expires_at = '2020-01-01T00:00:00.000Z'")
+    log_in(anonymous)
+    assert len(query_db("SELECT * FROM logins")) == 1

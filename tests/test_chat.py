@@ -1,4 +1,4 @@
-"""Chats with a model: the stand-in of upstream.py does what the user's message tells it to."""
+"""Chats with a model: the stand-in of fake_llm.py does what the user's message tells it to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import models
 from services import chat as chats
 from services import drafts
 from store import drafts as stored_drafts
-from tests.conftest import Caller, Upstream, message, rows, written
+from tests.conftest import ApiClient, FakeLlm, message, query_db, run_in_transaction
 from tests.helpers.fake_llm import MODEL, USAGE
 
 KEY = "sk-only-for-tests"
@@ -25,9 +25,9 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def settings(settings: dict[str, Any], upstream: Upstream) -> dict[str, Any]:
+def settings(settings: dict[str, Any], fake_llm: FakeLlm) -> dict[str, Any]:
     return settings | {
-        "PARLEY_LLM_BASE_URL": upstream.url,
+        "PARLEY_LLM_BASE_URL": fake_llm.url,
         "PARLEY_LLM_API_KEY": KEY,
         "PARLEY_LLM_MODEL": "asked-for",
         "PARLEY_LLM_TIMEOUT_SECONDS": 1,
@@ -41,16 +41,16 @@ def events(body: bytes) -> list[tuple[str, Any]]:
     return [(event.event, json.loads(event.data)) for event in decoded if event]
 
 
-def ask(caller: Caller, session: dict[str, Any], *script: str, **options: Any) -> Any:
+def ask(caller: ApiClient, session: dict[str, Any], *script: str, **options: Any) -> Any:
     return caller.post(f"/api/sessions/{session['id']}/chat", {"content": "\n".join(script)}, **options)
 
 
-def stored(caller: Caller, session: dict[str, Any]) -> list[dict[str, Any]]:
+def stored(caller: ApiClient, session: dict[str, Any]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = caller.get(f"/api/sessions/{session['id']}").get_json()["messages"]
     return messages
 
 
-def test_an_answer_comes_as_events(owner: Caller) -> None:
+def test_an_answer_comes_as_events(owner: ApiClient) -> None:
     session = owner.session()
     answer = owner.post(f"/api/sessions/{session['id']}/chat", {"content": "what is up", "metadata": {"tab": 1}})
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
@@ -69,7 +69,7 @@ def test_an_answer_comes_as_events(owner: Caller) -> None:
     assert type(reply["metadata"].pop("duration_ms")) is int
     assert reply["metadata"] == {"model": MODEL, "finish_reason": "stop", "usage": USAGE}
     assert owner.get("/api/sessions").get_json()["items"][0]["updated_at"] == reply["created_at"]
-    assert rows("SELECT * FROM drafts") == []
+    assert query_db("SELECT * FROM drafts") == []
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_an_answer_comes_as_events(owner: Caller) -> None:
         ("", 200),
     ],
 )
-def test_who_wants_only_json_gets_it(owner: Caller, accept: str, status: int) -> None:
+def test_who_wants_only_json_gets_it(owner: ApiClient, accept: str, status: int) -> None:
     session = owner.session()
     answer = ask(owner, session, "hello", headers={"Accept": accept})
     assert answer.status_code == status
@@ -107,12 +107,12 @@ def test_who_wants_only_json_gets_it(owner: Caller, accept: str, status: int) ->
     assert [each["content"] for each in stored(owner, session)] == ["hello", "hello "]
 
 
-def test_what_is_not_told_is_not_in_the_metadata(owner: Caller) -> None:
+def test_what_is_not_told_is_not_in_the_metadata(owner: ApiClient) -> None:
     _, reply = ask(owner, owner.session(), "say x", "no-usage", headers=JSON).get_json()["messages"]
     assert set(reply["metadata"]) == {"model", "finish_reason", "duration_ms"}
 
 
-def test_a_byte_order_mark_is_no_text(owner: Caller) -> None:
+def test_a_byte_order_mark_is_no_text(owner: ApiClient) -> None:
     session = owner.session()
     assert events(ask(owner, session, "bom", "say x").data)[1] == ("delta", {"content": "first "})
     assert stored(owner, session)[1]["content"] == "first x"
@@ -143,7 +143,7 @@ def test_a_byte_order_mark_is_no_text(owner: Caller) -> None:
         (["repeat 1000 0.05 ha"], "upstream_timeout", "ha"),
     ],
 )
-def test_what_goes_wrong_upstream(owner: Caller, script: list[str], code: str, kept: str | None) -> None:
+def test_what_goes_wrong_upstream(owner: ApiClient, script: list[str], code: str, kept: str | None) -> None:
     session = owner.session()
     came = events(ask(owner, session, *script).data)
     question, *replies = stored(owner, session)
@@ -160,10 +160,10 @@ def test_what_goes_wrong_upstream(owner: Caller, script: list[str], code: str, k
         code,
     )
     assert answer.get_json()["details"]["messages"] == stored(owner, session)[1 + len(replies) :]
-    assert rows("SELECT * FROM drafts") == []
+    assert query_db("SELECT * FROM drafts") == []
 
 
-def test_an_upstream_that_is_not_there(owner: Caller, upstream: Upstream, app: Flask) -> None:
+def test_an_upstream_that_is_not_there(owner: ApiClient, fake_llm: FakeLlm, app: Flask) -> None:
     llm = app.extensions["services"].llm
     llm.warm_up()  # which may take longer than this test waits for an answer
     llm._url = "http://127.0.0.1:9/v1/chat/completions"
@@ -172,7 +172,7 @@ def test_an_upstream_that_is_not_there(owner: Caller, upstream: Upstream, app: F
     assert [each["role"] for each in stored(owner, session)] == ["user"]
 
 
-def test_an_answer_without_end_is_cut(owner: Caller) -> None:
+def test_an_answer_without_end_is_cut(owner: ApiClient) -> None:
     session = owner.session()
     came = events(ask(owner, session, f"repeat 600 0 {'é' * 99}").data)
     assert came[-1] == ("done", {})
@@ -182,7 +182,7 @@ def test_an_answer_without_end_is_cut(owner: Caller) -> None:
     assert reply["metadata"]["finish_reason"] == "length"
 
 
-def test_what_cannot_be_stored_is_replaced(owner: Caller) -> None:
+def test_what_cannot_be_stored_is_replaced(owner: ApiClient) -> None:
     script = 'raw {"model": "m\\u0000", "choices": [{"delta": {"content": "a\\u0000b"}}], "usage": {"a\\u0000": 1}}'
     _, reply = ask(owner, owner.session(), script, "no-usage", headers=JSON).get_json()["messages"]
     assert reply["content"] == "a\ufffdb"
@@ -205,14 +205,14 @@ def test_what_cannot_be_stored_is_replaced(owner: Caller) -> None:
         {"content": "x", "metadata": {"a": "\0"}},
     ],
 )
-def test_refuses(owner: Caller, body: Any) -> None:
+def test_refuses(owner: ApiClient, body: Any) -> None:
     session = owner.session()
     answer = owner.post(f"/api/sessions/{session['id']}/chat", body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
     assert stored(owner, session) == []
 
 
-def test_the_upstream_gets_what_the_prompt_shows(owner: Caller, upstream: Upstream) -> None:
+def test_the_upstream_gets_what_the_prompt_shows(owner: ApiClient, fake_llm: FakeLlm) -> None:
     session = owner.imported(message("first"), message("second", role="assistant"), message("third", role="system"))
     owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "Be brief."})
     shown = owner.get(f"/api/sessions/{session['id']}/prompt?content=hello").get_json()["messages"]
@@ -224,13 +224,13 @@ def test_the_upstream_gets_what_the_prompt_shows(owner: Caller, upstream: Upstre
         {"role": "user", "content": "hello"},
     ]
     _ = ask(owner, session, "hello").data
-    call = upstream.calls()[-1]
+    call = fake_llm.calls()[-1]
     assert call["asked"]["messages"] == shown
     assert (call["path"], call["asked"]["model"]) == ("/v1/chat/completions", "asked-for")
     assert call["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_key_is_nowhere_to_be_seen(owner: Caller, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_nowhere_to_be_seen(owner: ApiClient, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("parley").propagate = True
     session = owner.session()
     body = ask(owner, session, "status 401").data + owner.get(f"/api/sessions/{session['id']}").data
@@ -239,7 +239,7 @@ def test_the_key_is_nowhere_to_be_seen(owner: Caller, caplog: pytest.LogCaptureF
     assert KEY not in caplog.text
 
 
-def test_a_session_that_is_deleted_meanwhile(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_is_deleted_meanwhile(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drafts, "SAVE_SECONDS", 0.05)
     session = owner.session()
     answer = ask(owner, session, "repeat 1000 0.01 x")
@@ -251,33 +251,33 @@ def test_a_session_that_is_deleted_meanwhile(owner: Caller, monkeypatch: pytest.
     assert owner.get("/api/sessions").get_json() == {"items": []}
 
 
-def test_what_a_process_that_is_no_more_has_left(owner: Caller) -> None:
+def test_what_a_process_that_is_no_more_has_left(owner: ApiClient) -> None:
     begun, silent = owner.imported(message()), owner.imported(message())
-    rows("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", begun["id"])
-    rows("INSERT INTO drafts (session_id, content, model) VALUES (?, '', NULL)", silent["id"])
-    written(stored_drafts.finish_interrupted)
-    assert rows("SELECT * FROM drafts") == []
+    query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", begun["id"])
+    query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, '', NULL)", silent["id"])
+    run_in_transaction(stored_drafts.finish_interrupted)
+    assert query_db("SELECT * FROM drafts") == []
     assert len(stored(owner, silent)) == 1
     _, reply = stored(owner, begun)
     assert (reply["role"], reply["content"]) == ("assistant", "half of")
     assert reply["metadata"] == {"model": "m", "finish_reason": "interrupted"}
 
 
-def test_a_draft_that_could_not_be_stored_is_when_the_next_one_begins(owner: Caller) -> None:
+def test_a_draft_that_could_not_be_stored_is_when_the_next_one_begins(owner: ApiClient) -> None:
     session = owner.session()
-    rows("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", session["id"])
+    query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", session["id"])
     assert events(ask(owner, session, "hello").data)[-1] == ("done", {})
     assert [each["content"] for each in stored(owner, session)] == ["half of", "hello", "hello "]
 
 
-def test_silence_is_broken_by_comments(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_broken_by_comments(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chats, "KEEP_ALIVE_SECONDS", 0)
     body = ask(owner, owner.session(), "say x", "wait 0.5", "say y").data
     assert b"\n\n: " in body
     assert [name for name, _ in events(body)] == ["message", "delta", "delta", "message", "done"]
 
 
-def test_no_transaction_is_open_meanwhile(owner: Caller) -> None:
+def test_no_transaction_is_open_meanwhile(owner: ApiClient) -> None:
     answer = ask(owner, owner.session(), "say x", "wait 0.5")
     pieces = answer.iter_encoded()
     next(pieces)
@@ -292,7 +292,7 @@ class TestNotConfigured:
     def settings(self, settings: dict[str, Any]) -> dict[str, Any]:
         return settings | {"PARLEY_LLM_BASE_URL": None}
 
-    def test_it_says_so_and_stores_nothing(self, owner: Caller) -> None:
+    def test_it_says_so_and_stores_nothing(self, owner: ApiClient) -> None:
         session = owner.session()
         answer = ask(owner, session, "x")
         assert (answer.status_code, answer.get_json()) == (503, {"error": "llm_not_configured"})
@@ -300,9 +300,9 @@ class TestNotConfigured:
         assert stored(owner, session) == []
 
 
-def test_the_stand_in_speaks_the_real_protocol(upstream: Upstream) -> None:
+def test_the_stand_in_speaks_the_real_protocol(fake_llm: FakeLlm) -> None:
     """The official client understands it, streamed, whole and refused."""
-    with openai.OpenAI(base_url=upstream.url, api_key=KEY, max_retries=0) as client:
+    with openai.OpenAI(base_url=fake_llm.url, api_key=KEY, max_retries=0) as client:
         question: Any = {"model": "m", "messages": [{"role": "user", "content": "say well\nsay  done"}]}
         with client.chat.completions.create(**question, stream=True, stream_options={"include_usage": True}) as stream:
             chunks = list(stream)

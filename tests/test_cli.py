@@ -9,30 +9,30 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from tests.conftest import PASSWORD, Caller, message, rows
+from tests.conftest import PASSWORD, ApiClient, message, query_db
 
 
 def run(app: Flask, *arguments: str, **options: str) -> Result:
     return app.test_cli_runner().invoke(args=arguments, **options)
 
 
-def can_log_in(nobody: Caller, username: str, password: str) -> bool:
-    return nobody.post("/api/auth/login", {"username": username, "password": password}).status_code == 200
+def can_log_in(anonymous: ApiClient, username: str, password: str) -> bool:
+    return anonymous.post("/api/auth/login", {"username": username, "password": password}).status_code == 200
 
 
 class TestUsers:
-    def test_add(self, app: Flask, nobody: Caller) -> None:
+    def test_add(self, app: Flask, anonymous: ApiClient) -> None:
         assert run(app, "users", "add", "Zoë", "--password", PASSWORD).exit_code == 0
-        assert can_log_in(nobody, "zoë", PASSWORD)
+        assert can_log_in(anonymous, "zoë", PASSWORD)
 
-    def test_add_asks_for_the_password(self, app: Flask, nobody: Caller) -> None:
+    def test_add_asks_for_the_password(self, app: Flask, anonymous: ApiClient) -> None:
         result = run(app, "users", "add", "zoe", input=f"{PASSWORD}\n{PASSWORD}\n")
         assert result.exit_code == 0
         assert PASSWORD not in result.output
-        assert can_log_in(nobody, "zoe", PASSWORD)
+        assert can_log_in(anonymous, "zoe", PASSWORD)
 
     @pytest.mark.parametrize("name", ["owner", "OWNER", "ｏｗｎｅｒ"])
-    def test_add_refuses_a_name_that_is_taken(self, app: Flask, owner: Caller, name: str) -> None:
+    def test_add_refuses_a_name_that_is_taken(self, app: Flask, owner: ApiClient, name: str) -> None:
         result = run(app, "users", "add", name, "--password", PASSWORD)
         assert (result.exit_code, "already" in result.output) == (1, True)
 
@@ -44,29 +44,29 @@ class TestUsers:
         result = run(app, "users", "add", name, "--password", password)
         assert result.exit_code == 1
         assert "Length must be" in result.output
-        assert rows("SELECT * FROM users") == []
+        assert query_db("SELECT * FROM users") == []
 
-    def test_list(self, app: Flask, owner: Caller, other: Caller) -> None:
+    def test_list(self, app: Flask, owner: ApiClient, other: ApiClient) -> None:
         assert [line.split()[1] for line in run(app, "users", "list").output.splitlines()] == ["other", "owner"]
 
-    def test_passwd_revokes_every_login(self, app: Flask, nobody: Caller, owner: Caller) -> None:
+    def test_passwd_revokes_every_login(self, app: Flask, anonymous: ApiClient, owner: ApiClient) -> None:
         assert run(app, "users", "passwd", "OWNER", "--password", "another one").exit_code == 0
-        assert can_log_in(nobody, "owner", "another one")
-        assert not can_log_in(nobody, "owner", PASSWORD)
+        assert can_log_in(anonymous, "owner", "another one")
+        assert not can_log_in(anonymous, "owner", PASSWORD)
         assert owner.get("/api/sessions").get_json() == {"error": "token_revoked"}
 
     @pytest.mark.parametrize(("arguments", "answer", "left"), [((), "n\n", 2), ((), "y\n", 1), (("--yes",), "", 1)])
     def test_remove_asks_and_cascades(
-        self, app: Flask, owner: Caller, other: Caller, arguments: tuple[str, ...], answer: str, left: int
+        self, app: Flask, owner: ApiClient, other: ApiClient, arguments: tuple[str, ...], answer: str, left: int
     ) -> None:
         owner.imported(message())
         other.imported(message())
         run(app, "users", "remove", "owner", *arguments, input=answer)
         for table in ("users", "logins", "sessions", "messages"):
-            assert len(rows(f"SELECT * FROM {table}")) == left
+            assert len(query_db(f"SELECT * FROM {table}")) == left
 
-    def test_token_is_a_login_that_can_be_revoked(self, app: Flask, nobody: Caller, owner: Caller) -> None:
-        script = Caller(nobody.client, run(app, "users", "token", "owner", "--days", "2").output.strip())
+    def test_token_is_a_login_that_can_be_revoked(self, app: Flask, anonymous: ApiClient, owner: ApiClient) -> None:
+        script = ApiClient(anonymous.client, run(app, "users", "token", "owner", "--days", "2").output.strip())
         assert script.get("/api/auth/me").get_json()["id"] == owner.user_id
         assert script.post("/api/auth/refresh").status_code == 401
         assert script.post("/api/auth/logout").status_code == 204
@@ -79,7 +79,7 @@ class TestUsers:
 
 
 class TestBackup:
-    def test_is_whole_and_sound(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+    def test_is_whole_and_sound(self, app: Flask, owner: ApiClient, tmp_path: Path) -> None:
         owner.imported(*(message() for _ in range(100)))
         target = tmp_path / "backup.db"
         target.write_text("an older backup")
@@ -95,7 +95,7 @@ class TestBackup:
     @pytest.mark.parametrize("command", [("backup",), ("export", "owner")])
     @pytest.mark.parametrize("name", ["parley.db", "parley.db-wal", "parley.db-shm", "link"])
     def test_refuses_to_replace_the_database(
-        self, app: Flask, owner: Caller, tmp_path: Path, command: tuple[str, ...], name: str
+        self, app: Flask, owner: ApiClient, tmp_path: Path, command: tuple[str, ...], name: str
     ) -> None:
         """Whichever command it is that writes a file, and by whichever name."""
         owner.session()

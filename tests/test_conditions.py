@@ -9,19 +9,19 @@ import pytest
 from flask import Flask
 
 from database import db
-from tests.conftest import Caller, frozen, message
+from tests.conftest import ApiClient, frozen_time, message
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 
 
-def etag(caller: Caller, session: dict[str, Any], path: str = "") -> str:
+def etag(caller: ApiClient, session: dict[str, Any], path: str = "") -> str:
     answer = caller.get(f"/api/sessions/{session['id']}{path}")
     assert answer.status_code == 200
     return answer.headers["ETag"]
 
 
 @pytest.mark.parametrize("path", ["", "/export", "/export?format=markdown"])
-def test_what_is_known_is_not_sent_again(owner: Caller, other: Caller, path: str) -> None:
+def test_what_is_known_is_not_sent_again(owner: ApiClient, other: ApiClient, path: str) -> None:
     session = owner.imported(message())
     target = f"/api/sessions/{session['id']}{path}"
     tag = etag(owner, session, path)
@@ -38,20 +38,20 @@ def test_what_is_known_is_not_sent_again(owner: Caller, other: Caller, path: str
     assert other.get(target, headers={"If-None-Match": tag}).status_code == 404
 
 
-def test_a_strong_tag_stands_for_bytes(owner: Caller) -> None:
+def test_a_strong_tag_stands_for_bytes(owner: ApiClient) -> None:
     session = owner.imported(message())
     path = f"/api/sessions/{session['id']}"
     for part in ("", "/export", "/export?format=markdown"):
         answers = []
         for moment in ("2026-01-31T09:30:00.000Z", "2027-01-31T09:30:00.000Z"):
-            with frozen(moment):
+            with frozen_time(moment):
                 answers.append(owner.get(path + part))
         assert len({answer.headers["ETag"] for answer in answers}) == 1
         same = answers[0].data == answers[1].data
         assert answers[0].headers["ETag"].startswith("W/") == (not same), part
 
 
-def test_every_change_makes_another_tag(owner: Caller) -> None:
+def test_every_change_makes_another_tag(owner: ApiClient) -> None:
     session = owner.session()
     path = f"/api/sessions/{session['id']}"
     tags = [etag(owner, session)]
@@ -77,7 +77,7 @@ CHANGES += [("PATCH", "/system-prompt", {}), ("DELETE", "", None)]
 
 @pytest.mark.parametrize(("method", "part", "body"), CHANGES)
 def test_who_knows_an_earlier_state_changes_nothing(
-    owner: Caller, other: Caller, method: str, part: str, body: Any
+    owner: ApiClient, other: ApiClient, method: str, part: str, body: Any
 ) -> None:
     session = owner.session()
     path = f"/api/sessions/{session['id']}"
@@ -106,12 +106,12 @@ def test_who_knows_an_earlier_state_changes_nothing(
         assert owner(method, path + part, headers={"If-Match": "*"}, **sent).status_code == 200
 
 
-def test_of_two_editors_one_wins(app: Flask, owner: Caller) -> None:
+def test_of_two_editors_one_wins(app: Flask, owner: ApiClient) -> None:
     session = owner.session()
     tag = etag(owner, session)
 
     def edit(title: str) -> int:
-        caller = Caller(app.test_client(), owner.token)
+        caller = ApiClient(app.test_client(), owner.token)
         answer = caller.patch(f"/api/sessions/{session['id']}", {"title": title}, headers={"If-Match": tag})
         db.close()
         return answer.status_code

@@ -16,8 +16,8 @@ import cli
 import config
 import limits
 from app import create_app
-from tests.conftest import Caller
-from tests.helpers.process import ROOT, Served, environment, flask
+from tests.conftest import ApiClient
+from tests.helpers.process import ROOT, ServerProcess, environment, flask
 from tests.helpers.webhook_receiver import SECRET
 from version import VERSION
 
@@ -182,9 +182,9 @@ class TestAbout:
         "body_bytes": 1_048_576,
     }
 
-    def test_with_nothing_set_up(self, nobody: Caller) -> None:
+    def test_with_nothing_set_up(self, anonymous: ApiClient) -> None:
         about = {"version": VERSION, "chat": False, "model": None, "actions": 0, "limits": self.LIMITS}
-        answer = nobody.get("/api/about")
+        answer = anonymous.get("/api/about")
         assert (answer.status_code, answer.get_json()) == (200, about)
 
     def test_with_all_set_up(self, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ class TestAbout:
             "PARLEY_ACTIONS_FILE": str(ROOT / "examples/actions.toml"),
             "PARLEY_MAX_BODY_BYTES": 2_000,
         }
-        about = Caller(create_app(settings | more).test_client(), None).get("/api/about").get_json()
+        about = ApiClient(create_app(settings | more).test_client(), None).get("/api/about").get_json()
         assert (about["chat"], about["model"], about["actions"]) == (True, "llama", 1)
         assert about["limits"] == self.LIMITS | {"body_bytes": 2_000}
 
@@ -239,7 +239,7 @@ class TestStart:
         assert capsys.readouterr().out == ""
 
     def test_all_lines_are_json_where_the_log_is(self, tmp_path: Path) -> None:
-        with Served(tmp_path / "data", LOG_FORMAT="json", LOG_LEVEL="WARNING", THREDS="4") as server:
+        with ServerProcess(tmp_path / "data", LOG_FORMAT="json", LOG_LEVEL="WARNING", THREDS="4") as server:
             lines = [json.loads(line) for line in server.log.read_text().splitlines()]
             assert [list(line) for line in lines] == [["time", "level", "request_id", "message"]] * 2
             assert [line["level"] for line in lines] == ["WARNING", "INFO"]

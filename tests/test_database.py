@@ -23,7 +23,7 @@ from database import Statement, db, sqlite
 from database.sqlite import SqliteEngine, sqlite_url
 from errors import ApiError
 from models import Message, WebhookRun
-from tests.conftest import Caller, message, rows
+from tests.conftest import ApiClient, message, query_db
 
 
 def schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
@@ -92,27 +92,27 @@ TIME = "2026-01-01T00:00:00.000Z"
     ],
 )
 def test_what_must_never_be_in_it_is_refused_by_it(
-    owner: Caller, other: Caller, table: str, change: dict[str, Any]
+    owner: ApiClient, other: ApiClient, table: str, change: dict[str, Any]
 ) -> None:
     session = owner.imported(message())
-    rows(
+    query_db(
         "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
         "VALUES ('r', ?, 'a', 'failed', '{}', ?)",
         session["id"],
         TIME,
     )
     (column, value), *_ = change.items()
-    before = rows(f"SELECT * FROM {table}")
+    before = query_db(f"SELECT * FROM {table}")
     with pytest.raises(peewee.IntegrityError):
-        rows(f"UPDATE {table} SET {column} = ?", value)
-    assert rows(f"SELECT * FROM {table}") == before
+        query_db(f"UPDATE {table} SET {column} = ?", value)
+    assert query_db(f"SELECT * FROM {table}") == before
 
 
 def test_every_arrow_cascades(app: Flask) -> None:
     arrows = {
         (table, target, action)
         for table in ("users", "logins", "sessions", "messages", "webhook_runs")
-        for _, _, target, _, _, _, action, _ in rows(f"PRAGMA foreign_key_list({table})")
+        for _, _, target, _, _, _, action, _ in query_db(f"PRAGMA foreign_key_list({table})")
     }
     assert arrows == {
         ("logins", "users", "CASCADE"),
@@ -153,9 +153,9 @@ RARE = {
         if (module, name) not in RARE
     ],
 )
-def test_every_named_query_runs_on_an_index(owner: Caller, query: Statement) -> None:
+def test_every_named_query_runs_on_an_index(owner: ApiClient, query: Statement) -> None:
     owner.imported(message())
-    plan = [row[3] for row in rows(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
+    plan = [row[3] for row in query_db(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
     queried = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")}  # a subquery's few rows
     slow = [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
     assert set(slow) <= queried, plan
@@ -183,15 +183,15 @@ def test_a_write_waits_in_line_and_then_gives_up(app: Flask, monkeypatch: pytest
         pass
 
 
-def test_a_write_that_fails_leaves_nothing_and_frees_the_line(owner: Caller) -> None:
+def test_a_write_that_fails_leaves_nothing_and_frees_the_line(owner: ApiClient) -> None:
     def fail() -> None:
         with db.write_transaction():
-            rows("UPDATE users SET username = 'changed'")
+            query_db("UPDATE users SET username = 'changed'")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert rows("SELECT username FROM users") == [("owner",)]
+    assert query_db("SELECT username FROM users") == [("owner",)]
     assert owner.post("/api/sessions").status_code == 201
 
 
@@ -226,7 +226,7 @@ def test_other_urls_are_refused(url: str) -> None:
 
 
 def test_a_newer_database_is_refused(app: Flask) -> None:
-    rows("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', ?)", TIME)
+    query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', ?)", TIME)
     with pytest.raises(StartupError, match="newer"):
         database.migrate(db.obj)
 

@@ -16,24 +16,24 @@ from errors import ApiError
 from search import index
 from services import documents
 from store import deletion, drafts, entries, imports, messages, sessions
-from tests.conftest import Caller, add_user, message, rows, written
+from tests.conftest import ApiClient, add_user, message, query_db, run_in_transaction
 
 TABLES = ("sessions", "messages", "webhook_runs", "titles", "search_pending", "retries", "moves", "logins", "drafts")
 
 
 def counts() -> dict[str, int]:
-    return {table: rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+    return {table: query_db(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
 
 
 def words() -> list[str]:
     """The words that are in the search index of all."""
-    rows("CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab(main, search, row)")
-    return [word for (word,) in rows("SELECT term FROM temp.words")]
+    query_db("CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab(main, search, row)")
+    return [word for (word,) in query_db("SELECT term FROM temp.words")]
 
 
-def long_session(caller: Caller, count: int, word: str = "filler") -> dict[str, Any]:
+def long_session(caller: ApiClient, count: int, word: str = "filler") -> dict[str, Any]:
     session = caller.imported(*(message(f"{word} number{number}") for number in range(count)), title=f"{word} title")
-    rows(
+    query_db(
         "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150) "
         "SELECT ? || i, ?, 'a', 'failed', '{}', '2026-01-01T00:00:00.000Z' FROM n",
@@ -42,24 +42,24 @@ def long_session(caller: Caller, count: int, word: str = "filler") -> dict[str, 
     return session
 
 
-def gone_one_by_one(caller: Caller) -> None:
+def gone_one_by_one(caller: ApiClient) -> None:
     for item in caller.get("/api/sessions").get_json()["items"]:
         assert caller.delete(f"/api/sessions/{item['id']}").status_code == 204
 
 
-def gone_at_once(caller: Caller) -> None:
+def gone_at_once(caller: ApiClient) -> None:
     there = len(caller.get("/api/sessions").get_json()["items"])
     assert caller.delete("/api/sessions").get_json() == {"deleted": there}
 
 
-def gone_with_the_user(caller: Caller) -> None:
-    written(deletion.delete_user, str(caller.user_id))
+def gone_with_the_user(caller: ApiClient) -> None:
+    run_in_transaction(deletion.delete_user, str(caller.user_id))
 
 
 @pytest.mark.parametrize("go", [gone_one_by_one, gone_at_once, gone_with_the_user])
 @pytest.mark.parametrize("indexed", [0, 1_000, 10_000])
 def test_all_that_hangs_on_it_goes_and_nothing_else(
-    app: Flask, owner: Caller, other: Caller, go: Callable[[Caller], None], indexed: int
+    app: Flask, owner: ApiClient, other: ApiClient, go: Callable[[ApiClient], None], indexed: int
 ) -> None:
     """However much of it was in the search index; and what others have is found as before."""
     theirs = long_session(other, 150, "theirs")
@@ -89,20 +89,20 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
             assert after[table] == before[table] + mine_to_stay.get(table, 0), table
     assert not {"filler", "keyed", "moved"} & set(words())
     assert [item["id"] for item in other.get("/api/sessions?q=theirs").get_json()["items"]] == [theirs["id"]]
-    assert len(rows("SELECT id FROM users")) == (1 if go is gone_with_the_user else 2)
-    assert rows("PRAGMA foreign_key_check") == []
+    assert len(query_db("SELECT id FROM users")) == (1 if go is gone_with_the_user else 2)
+    assert query_db("PRAGMA foreign_key_check") == []
     other.delete("/api/sessions")
     deletion.erase()
     search.update_index(10)
     assert words() == []
 
 
-def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: Caller) -> None:
+def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: ApiClient) -> None:
     session = long_session(owner, 200)
     path = f"/api/sessions/{session['id']}"
-    origin = rows("SELECT origin FROM sessions")
+    origin = query_db("SELECT origin FROM sessions")
     owner.delete(path)
-    assert rows("SELECT count(*) FROM sessions") == [(1,)]
+    assert query_db("SELECT count(*) FROM sessions") == [(1,)]
     missing = {"error": "session_not_found"}
     for method, target, body in (
         ("GET", path, ...),
@@ -120,12 +120,12 @@ def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: C
     assert owner.get("/api/sessions").get_json() == owner.get("/api/sessions?q=filler").get_json() == {"items": []}
     assert owner.get("/api/export").data == b""
     assert owner.delete("/api/sessions").get_json() == {"deleted": 0}
-    assert origin == rows("SELECT origin FROM sessions")
-    written(drafts.finish_interrupted)
-    written(imports.delete_orphans)
+    assert origin == query_db("SELECT origin FROM sessions")
+    run_in_transaction(drafts.finish_interrupted)
+    run_in_transaction(imports.delete_orphans)
 
 
-def test_a_list_begins_anew_while_the_old_one_is_erased(owner: Caller) -> None:
+def test_a_list_begins_anew_while_the_old_one_is_erased(owner: ApiClient) -> None:
     for number in range(5):
         long_session(owner, 100, f"old{number}")
     cursor = owner.get("/api/sessions?limit=2").get_json()["next_cursor"]
@@ -135,10 +135,10 @@ def test_a_list_begins_anew_while_the_old_one_is_erased(owner: Caller) -> None:
     assert owner.get(f"/api/sessions?cursor={cursor}").get_json() == {"items": [], "next_cursor": None}
     assert owner.delete("/api/sessions").get_json() == {"deleted": 3}
     deletion.erase()
-    assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
+    assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_an_import_that_ends_after_all_were_deleted_is_there(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_ends_after_all_were_deleted_is_there(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was not there yet, and so was not deleted; and its owner's removal refuses it."""
     rows_of = messages.to_rows
     between: list[Callable[[], Any]] = [lambda: owner.delete("/api/sessions")]
@@ -153,29 +153,34 @@ def test_an_import_that_ends_after_all_were_deleted_is_there(owner: Caller, monk
     given = [message(str(number)) for number in range(imports.IMPORT_BATCH_SIZE + 1)]
     imported = owner.imported(*given)
     assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [imported["id"]]
-    between.append(lambda: written(deletion.delete_user, str(owner.user_id)))
+    between.append(lambda: run_in_transaction(deletion.delete_user, str(owner.user_id)))
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": given})
     assert (answer.status_code, answer.get_json()) == (401, {"error": "token_revoked"})
-    written(imports.delete_orphans)
+    run_in_transaction(imports.delete_orphans)
     deletion.erase()
-    assert rows("SELECT * FROM users") == rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
+    assert (
+        query_db("SELECT * FROM users")
+        == query_db("SELECT * FROM sessions")
+        == query_db("SELECT * FROM messages")
+        == []
+    )
 
 
 @pytest.mark.parametrize("size", [1, imports.IMPORT_BATCH_SIZE + 1])
-def test_nothing_is_made_for_a_user_who_is_being_removed(owner: Caller, size: int) -> None:
-    written(deletion.delete_user, str(owner.user_id))
+def test_nothing_is_made_for_a_user_who_is_being_removed(owner: ApiClient, size: int) -> None:
+    run_in_transaction(deletion.delete_user, str(owner.user_id))
     with pytest.raises(Exception, match="NOT NULL"):
-        written(sessions.create, str(owner.user_id))
+        run_in_transaction(sessions.create, str(owner.user_id))
     given = {"title": None, "created_at": None, "external_id": None}
     with pytest.raises(Exception, match="NOT NULL"):
         imports.import_session(str(owner.user_id), given, [("user", "x", "{}", None)] * size)
     deletion.erase()
-    assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
+    assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_a_name_is_free_at_once(app: Flask, owner: Caller) -> None:
+def test_a_name_is_free_at_once(app: Flask, owner: ApiClient) -> None:
     long_session(owner, 100)
-    written(deletion.delete_user, str(owner.user_id))
+    run_in_transaction(deletion.delete_user, str(owner.user_id))
     again = add_user(app, "owner")
     assert again.get("/api/sessions").get_json() == {"items": []}
     assert owner.get("/api/auth/me").get_json() == {"error": "token_revoked"}
@@ -184,7 +189,7 @@ def test_a_name_is_free_at_once(app: Flask, owner: Caller) -> None:
     assert again.get("/api/sessions").get_json()["items"] == [session]
 
 
-def test_a_reader_gets_all_or_learns_that_it_does_not(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_gets_all_or_learns_that_it_does_not(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever of it has been erased between two of its pages."""
     monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1)
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
@@ -203,18 +208,18 @@ def test_a_reader_gets_all_or_learns_that_it_does_not(owner: Caller, monkeypatch
         deletion.erase()
 
 
-def test_a_chat_learns_that_its_session_is_gone(owner: Caller) -> None:
+def test_a_chat_learns_that_its_session_is_gone(owner: ApiClient) -> None:
     for delete in (gone_one_by_one, gone_at_once, gone_with_the_user):
         session = owner.imported(*(message(str(number)) for number in range(100)))
-        written(drafts.start, str(owner.user_id), session["id"], "question", "{}")
+        run_in_transaction(drafts.start, str(owner.user_id), session["id"], "question", "{}")
         delete(owner)
-        assert rows("SELECT * FROM drafts") == []
+        assert query_db("SELECT * FROM drafts") == []
         with pytest.raises(ApiError, match="session_not_found"):
-            written(drafts.finish, str(owner.user_id), session["id"], "answer", "{}")
-        written(drafts.finish_interrupted)
+            run_in_transaction(drafts.finish, str(owner.user_id), session["id"], "answer", "{}")
+        run_in_transaction(drafts.finish_interrupted)
 
 
-def test_a_step_is_short(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_short(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step ends where its time is over, be it among many sessions or in a large one."""
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
     owner.imported(*(message("x " * 20_000) for _ in range(20)))
@@ -225,7 +230,7 @@ def test_a_step_is_short(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None
     while True:
         with db.write_transaction():
             more = deletion._step(str(owner.user_id))
-        left.append(rows("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM sessions)")[0])
+        left.append(query_db("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM sessions)")[0])
         if left[-1] == (0, 0):
             break
         assert more

@@ -21,10 +21,10 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
 import errors
-from tests.conftest import Upstream
+from tests.conftest import FakeLlm
 from tests.helpers import openapi_checker
-from tests.helpers.process import ROOT, Served, environment, make_user
-from tests.helpers.webhook_receiver import SECRET, Receiver
+from tests.helpers.process import ROOT, ServerProcess, environment, make_user
+from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
 README = (ROOT / "README.md").read_text()
 
@@ -75,7 +75,7 @@ def blocks(begin: str, end: str, kind: str = "sh") -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README.partition(begin)[2].partition(end)[0], re.DOTALL)
 
 
-def pasted(folder: Path, server: Served, blocks: list[str]) -> str:
+def pasted(folder: Path, server: ServerProcess, blocks: list[str]) -> str:
     """Paste blocks into one shell, against a server; only the address and the environment are the test's."""
     environ = environment(folder / "data") | {
         "PATH": f"{folder}:{os.environ['PATH']}",
@@ -96,7 +96,7 @@ FIRST = blocks("## A first conversation", "## Chat with a model")
 
 def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
     assert len(FIRST) == 5
-    with Served(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data") as server:
         said = pasted(tmp_path, server, FIRST)
         assert "Made the user alice." in said
         assert '"title":"Checkout is slow"' in said
@@ -108,7 +108,7 @@ def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
 
 
 def test_a_chat_and_an_action_work_as_they_are_pasted(
-    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake_llm: FakeLlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat, action = (
         blocks("## Chat with a model", "## Fire an action"),
@@ -116,14 +116,14 @@ def test_a_chat_and_an_action_work_as_they_are_pasted(
     )
     more = blocks("## Find, page, retry, move", "## The API in short")
     assert (len(chat), len(action), len(more)) == (2, 1, 5)
-    with Receiver() as receiver:
+    with WebhookReceiver() as receiver:
         monkeypatch.setenv("RESTART_SECRET", SECRET)
         actions = tmp_path / "actions.toml"
         actions.write_text(
             (ROOT / "examples/actions.toml").read_text().replace("http://127.0.0.1:9000/restart", f"{receiver.url}/ok")
         )
-        settings = {"LLM_BASE_URL": upstream.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
-        with Served(tmp_path / "data", **settings) as server:
+        settings = {"LLM_BASE_URL": fake_llm.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
+        with ServerProcess(tmp_path / "data", **settings) as server:
             said = pasted(tmp_path, server, [FIRST[0], *chat, *action, *more])
         assert said.count("event: delta") == 7
         assert said.index("event: message") < said.index("event: delta") < said.index("event: done")
@@ -162,7 +162,7 @@ def test_the_example_model_streams_through_parley(tmp_path: Path) -> None:
                 asked = {"model": "any", "messages": [{"role": "user", "content": question}]}
                 whole = client.post(f"{url}/chat/completions", json=asked).json()
                 assert whole["choices"][0]["message"]["content"] == f"You said: {question}"
-            with Served(tmp_path / "data", LLM_BASE_URL=url) as server:
+            with ServerProcess(tmp_path / "data", LLM_BASE_URL=url) as server:
                 token = make_user(server.data)
                 session_id = server.request("POST", "/api/sessions", token=token)[1]["id"]
                 headers = {"Authorization": f"Bearer {token}"}
@@ -244,7 +244,7 @@ def test_the_health_check_works(tmp_path: Path) -> None:
     found = re.search(r"HEALTHCHECK.*\\\n\s+CMD (.*)", (ROOT / "Dockerfile").read_text())
     assert found
     command = [sys.executable, *json.loads(found[1])[1:]]
-    with Served(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data") as server:
         environ = environment(tmp_path / "data", PORT=server.address[1])
         assert subprocess.run(command, env=environ, timeout=30).returncode == 0
         server.stop()

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import Served, make_user
+from tests.helpers.process import ServerProcess, make_user
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ PASSWORD = "correct horse"
 class Client:
     """One connection that one user's requests go through."""
 
-    def __init__(self, server: Served, token: str):
+    def __init__(self, server: ServerProcess, token: str):
         self._connection = http.client.HTTPConnection(*server.address, timeout=60)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
@@ -99,7 +99,7 @@ def test_killed_under_writers(tmp_path: Path, token: str) -> None:
     acknowledged: dict[str, int] = {}
     refused: list[Any] = []
 
-    def write(server: Served, writer: int) -> None:
+    def write(server: ServerProcess, writer: int) -> None:
         with Client(server, token) as client:
             for turn in range(writer, 100_000):
                 count = (0, 1, 7, 0, 1_500)[turn % 5]
@@ -120,7 +120,7 @@ def test_killed_under_writers(tmp_path: Path, token: str) -> None:
         return len(acknowledged) >= enough or bool(refused)
 
     for _ in range(4):
-        with Served(tmp_path / "data") as server, ThreadPoolExecutor(16) as pool:
+        with ServerProcess(tmp_path / "data") as server, ThreadPoolExecutor(16) as pool:
             enough = len(acknowledged) + 100
             writers = [pool.submit(write, server, writer) for writer in range(16)]
             until(partial(enough_or_refused, enough), "enough is acknowledged")
@@ -128,7 +128,7 @@ def test_killed_under_writers(tmp_path: Path, token: str) -> None:
             for writer in writers:
                 writer.result(timeout=60)
         assert refused == []
-        with Served(tmp_path / "data") as server, Client(server, token) as client:
+        with ServerProcess(tmp_path / "data") as server, Client(server, token) as client:
             assert_whole(client, acknowledged)
         assert_sound(tmp_path / "data")
 
@@ -140,13 +140,13 @@ def test_killed_in_the_middle_of_big_imports(tmp_path: Path, token: str) -> None
     active = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
     cut_off = 0
 
-    def import_it(server: Served) -> str | None:
+    def import_it(server: ServerProcess) -> str | None:
         with Client(server, token) as client, suppress(OSError, http.client.HTTPException):
             return str(client("POST", "/api/sessions/import", body)[1]["session"]["id"])
         return None
 
     for _ in range(3):
-        with Served(data) as server, ThreadPoolExecutor(3) as pool:
+        with ServerProcess(data) as server, ThreadPoolExecutor(3) as pool:
             imports = [pool.submit(import_it, server) for _ in range(3)]
             count = f"SELECT count(*) > 2000 FROM messages WHERE session_id IN {active}"
             until(partial(gives, data, count, [(1,)]), "the imports are under way")
@@ -155,7 +155,7 @@ def test_killed_in_the_middle_of_big_imports(tmp_path: Path, token: str) -> None
         cut_off += len(query(data, f"SELECT 1 FROM sessions WHERE id IN {active}"))
         whole = {session_id for (session_id,) in query(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
         assert told <= whole
-        with Served(data) as server, Client(server, token) as client:
+        with ServerProcess(data) as server, Client(server, token) as client:
             assert {item["id"] for item in client("GET", "/api/sessions")[1]["items"]} == whole
             counts = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)"
             until(partial(gives, data, counts, [(len(whole), 20_000 * len(whole))]), "what was cut off is gone")
@@ -187,7 +187,7 @@ def test_many_writers_and_no_failure(tmp_path: Path, token: str) -> None:
                     answered.update(statuses)
                     turns[writer] += 1
 
-    with Served(tmp_path / "data") as server, ThreadPoolExecutor(32) as pool:
+    with ServerProcess(tmp_path / "data") as server, ThreadPoolExecutor(32) as pool:
         for writer in [pool.submit(write, writer) for writer in range(32)]:
             writer.result(timeout=60)
         assert server.stop() == 0
@@ -217,7 +217,7 @@ def test_a_full_disk(small_disk: Path, count: int) -> None:
     ballast = small_disk / "ballast"
     body = document(count, str(count))
     padded = document(count, str(count), "message {}" + "x" * (2 * MIB // count))
-    with Served(small_disk) as server, Client(server, token) as client:
+    with ServerProcess(small_disk) as server, Client(server, token) as client:
         status, kept = client("POST", "/api/sessions/import", body)
         assert status == 201
         session = f"/api/sessions/{kept['session']['id']}"
@@ -239,7 +239,7 @@ def test_a_full_disk(small_disk: Path, count: int) -> None:
         # What is deleted is erased meanwhile, what was cut off too.
         until(lambda: query(small_disk, "SELECT count(*) FROM sessions") == [(len(stored) + 2,)], "all is erased")
         assert server.stop() == 0
-    with Served(small_disk) as server, Client(server, token) as client:
+    with ServerProcess(small_disk) as server, Client(server, token) as client:
         assert len(client("GET", "/api/sessions")[1]["items"]) == len(stored) + 2
         assert server.stop() == 0
     expected = (len(stored) + 2, (len(stored) + 1) * count)
@@ -251,7 +251,7 @@ def test_a_disk_that_fills_up_under_writers(small_disk: Path) -> None:
     """What many writers commit together is acknowledged together or refused together, never half."""
     token = make_user(small_disk)
 
-    def append(server: Served, session: str, writer: int) -> list[str]:
+    def append(server: ServerProcess, session: str, writer: int) -> list[str]:
         acknowledged: list[str] = []
         with Client(server, token) as client:
             for number in range(2_000):
@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_under_writers(small_disk: Path) -> None:
                 acknowledged.append(answer["id"])
         raise AssertionError("the disk is not small")
 
-    with Served(small_disk) as server, ThreadPoolExecutor(8) as pool:
+    with ServerProcess(small_disk) as server, ThreadPoolExecutor(8) as pool:
         _, created, _ = server.request("POST", "/api/sessions", None, token)
         session = f"/api/sessions/{created['id']}"
         writers = [pool.submit(append, server, session, writer) for writer in range(8)]
@@ -293,7 +293,7 @@ def long_template(tmp_path_factory: pytest.TempPathFactory) -> Long:
     for number, message in enumerate(body["messages"]):
         message["metadata"] = {"number": number}
         message["created_at"] = f"2026-01-01T00:00:00.{number % 1000:03}Z"
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         status, imported, _ = server.request(
             "POST", "/api/sessions/import", json.dumps(body, ensure_ascii=False).encode(), token
         )
@@ -307,7 +307,7 @@ def long(long_template: Long, tmp_path: Path) -> Long:
     return long_template._replace(data=shutil.copytree(long_template.data, tmp_path / "data"))
 
 
-def start_export(server: Served, long: Long) -> tuple[socket.socket, http.client.HTTPResponse]:
+def start_export(server: ServerProcess, long: Long) -> tuple[socket.socket, http.client.HTTPResponse]:
     """Ask for the export as a client that has little room for what it has not read."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -322,7 +322,7 @@ def start_export(server: Served, long: Long) -> tuple[socket.socket, http.client
 
 
 def test_a_long_export_takes_little_memory(long: Long) -> None:
-    with Served(long.data) as server:
+    with ServerProcess(long.data) as server:
         process = psutil.Process(server.process.pid)
         for _ in range(20):
             assert server.request("GET", "/api/sessions", token=long.token)[0] == 200
@@ -344,7 +344,7 @@ def test_a_long_export_takes_little_memory(long: Long) -> None:
 
 
 def test_a_client_that_stops_reading_is_alone_with_that(long: Long) -> None:
-    with Served(long.data) as server, Client(server, long.token) as client:
+    with ServerProcess(long.data) as server, Client(server, long.token) as client:
         connection, answer = start_export(server, long)
         with connection, answer:
             assert len(answer.read(100_000)) == 100_000
@@ -358,7 +358,7 @@ def test_a_client_that_stops_reading_is_alone_with_that(long: Long) -> None:
 
 
 def test_a_session_deleted_while_it_is_exported_is_cut_short(long: Long) -> None:
-    with Served(long.data) as server, Client(server, long.token) as client:
+    with ServerProcess(long.data) as server, Client(server, long.token) as client:
         connection, answer = start_export(server, long)
         with connection, answer:
             start = answer.read(100_000)
@@ -371,7 +371,7 @@ def test_a_session_deleted_while_it_is_exported_is_cut_short(long: Long) -> None
 
 
 def test_stalled_heads_keep_nobody_waiting(tmp_path: Path, token: str) -> None:
-    with Served(tmp_path / "data") as server, Client(server, token) as client, ExitStack() as stack:
+    with ServerProcess(tmp_path / "data") as server, Client(server, token) as client, ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(server.connect()).sendall(b"GET /healthz HTTP/1.1\r\nHost: par")
         for _ in range(10):
@@ -387,7 +387,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on the PATH")
 def test_the_docs_page_in_a_browser(tmp_path: Path) -> None:
     netlog = tmp_path / "net.json"
-    with Served(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data") as server:
         done = subprocess.run(
             [
                 str(BROWSER),

@@ -15,12 +15,12 @@ from flask import Flask
 import errors
 from database import sqlite
 from store import session_pages
-from tests.conftest import Caller, message, rows
+from tests.conftest import ApiClient, message, query_db
 
 JSON = {"Content-Type": "application/json"}
 
 
-def send(caller: Caller, raw: bytes, path: str = "/api/sessions", headers: dict[str, str] | None = None) -> Any:
+def send(caller: ApiClient, raw: bytes, path: str = "/api/sessions", headers: dict[str, str] | None = None) -> Any:
     return caller.post(path, data=raw, headers=JSON if headers is None else headers)
 
 
@@ -59,20 +59,20 @@ NOT_JSON_NUMBERS = [
 
 @pytest.mark.parametrize("raw", NOT_JSON)
 @pytest.mark.parametrize("path", ["/api/sessions", "/api/sessions/import", "/api/auth/login"])
-def test_what_is_not_json(owner: Caller, raw: bytes, path: str) -> None:
+def test_what_is_not_json(owner: ApiClient, raw: bytes, path: str) -> None:
     assert code(send(owner, raw, path)) == (400, "invalid_json")
-    assert rows("SELECT * FROM sessions") == []
+    assert query_db("SELECT * FROM sessions") == []
 
 
 @pytest.mark.parametrize("raw", NOT_JSON_NUMBERS)
-def test_numbers_that_are_none(owner: Caller, raw: bytes) -> None:
+def test_numbers_that_are_none(owner: ApiClient, raw: bytes) -> None:
     assert code(send(owner, in_metadata(raw), "/api/sessions/import")) == (400, "invalid_json")
-    assert rows("SELECT * FROM sessions") == []
+    assert query_db("SELECT * FROM sessions") == []
 
 
 @pytest.mark.parametrize("depth", [150, 199, 200, 250, 300, 900, 1_000, 1_020, 5_000])
 @pytest.mark.parametrize("inner", [b"1", b"9" * 30])
-def test_deep_nesting_is_kept_or_refused(owner: Caller, depth: int, inner: bytes) -> None:
+def test_deep_nesting_is_kept_or_refused(owner: ApiClient, depth: int, inner: bytes) -> None:
     nested = b"[" * depth + inner + b"]" * depth
     answer = send(owner, in_metadata(nested), "/api/sessions/import")
     if depth <= 199:  # the object itself is a level too
@@ -81,7 +81,7 @@ def test_deep_nesting_is_kept_or_refused(owner: Caller, depth: int, inner: bytes
         assert nested in exported.data
     else:
         assert code(answer) in [(400, "validation_error"), (400, "invalid_json")]
-        assert rows("SELECT * FROM sessions") == []
+        assert query_db("SELECT * FROM sessions") == []
 
 
 @pytest.mark.parametrize("value", [2**63, 2**64, -(2**63) - 1, 10**400, 1e308, [[]] * 1000, "x" * 100_000, "\0"])
@@ -97,11 +97,11 @@ def test_deep_nesting_is_kept_or_refused(owner: Caller, depth: int, inner: bytes
         ("POST", "/api/sessions/import", "messages"),
     ],
 )
-def test_absurd_values(owner: Caller, method: str, path: str, key: str, value: Any) -> None:
+def test_absurd_values(owner: ApiClient, method: str, path: str, key: str, value: Any) -> None:
     raw = repr(value).encode() if isinstance(value, int) else orjson.dumps(value)
     answer = owner(method, path, data=b'{"%b":%b}' % (key.encode(), raw), headers=JSON)
     assert code(answer)[0] == 400
-    assert rows("SELECT * FROM sessions") == []
+    assert query_db("SELECT * FROM sessions") == []
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_absurd_values(owner: Caller, method: str, path: str, key: str, value: A
         ("é", 415),
     ],
 )
-def test_content_types(owner: Caller, content_type: str, status: int) -> None:
+def test_content_types(owner: ApiClient, content_type: str, status: int) -> None:
     answer = send(owner, b'{"title":"x"}', headers={"Content-Type": content_type})
     assert answer.status_code == status
     if status == 415:
         assert code(answer) == (415, "unsupported_media_type")
 
 
-def test_no_body_needs_no_content_type(owner: Caller) -> None:
+def test_no_body_needs_no_content_type(owner: ApiClient) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}):
         assert send(owner, b"", headers=headers).status_code == 201
 
 
-def test_bodies_up_to_the_limit_and_over_it(app: Flask, owner: Caller, nobody: Caller) -> None:
+def test_bodies_up_to_the_limit_and_over_it(app: Flask, owner: ApiClient, anonymous: ApiClient) -> None:
     app.config["PARLEY_MAX_BODY_BYTES"], app.config["PARLEY_MAX_IMPORT_BYTES"] = 1_000, 2_000
     for path, limit, good in (
         ("/api/sessions", 1_000, b'{"title":"x"}'),
@@ -141,7 +141,7 @@ def test_bodies_up_to_the_limit_and_over_it(app: Flask, owner: Caller, nobody: C
     ):
         assert send(owner, good.ljust(limit), path).status_code == 201
         assert code(send(owner, good.ljust(limit + 1), path)) == (413, "payload_too_large")
-        assert code(send(nobody, good.ljust(limit + 1), path)) == (401, "missing_token")
+        assert code(send(anonymous, good.ljust(limit + 1), path)) == (401, "missing_token")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,9 @@ def test_bodies_up_to_the_limit_and_over_it(app: Flask, owner: Caller, nobody: C
         ("DELETE", "/healthz", (405, "method_not_allowed")),
     ],
 )
-def test_paths_and_methods_that_are_not_there(owner: Caller, method: str, path: str, expected: tuple[int, str]) -> None:
+def test_paths_and_methods_that_are_not_there(
+    owner: ApiClient, method: str, path: str, expected: tuple[int, str]
+) -> None:
     answer = owner(method, path)
     assert code(answer) == expected
     assert ("Allow" in answer.headers) is (expected[0] == 405)
@@ -181,12 +183,12 @@ def test_paths_and_methods_that_are_not_there(owner: Caller, method: str, path: 
         ("é", False),
     ],
 )
-def test_the_request_id(nobody: Caller, given: str, kept: bool) -> None:
+def test_the_request_id(anonymous: ApiClient, given: str, kept: bool) -> None:
     for path in ("/healthz", "/api/sessions", "/nowhere"):
-        answer = nobody.get(path, headers={"X-Request-Id": given})
+        answer = anonymous.get(path, headers={"X-Request-Id": given})
         assert (answer.headers["X-Request-Id"] == given) is kept
         assert answer.headers["X-Request-Id"]
-    assert nobody.get("/healthz").headers["X-Request-Id"] != nobody.get("/healthz").headers["X-Request-Id"]
+    assert anonymous.get("/healthz").headers["X-Request-Id"] != anonymous.get("/healthz").headers["X-Request-Id"]
 
 
 def sqlite_error(name: str) -> sqlite3.OperationalError:
@@ -222,7 +224,7 @@ def wrapped(inner: Exception) -> Exception:
     ],
 )
 def test_failures_behind_the_handlers(
-    owner: Caller, error: Exception, expected: tuple[int, str], monkeypatch: pytest.MonkeyPatch, caplog: Any
+    owner: ApiClient, error: Exception, expected: tuple[int, str], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     def fail(*arguments: Any) -> None:
         raise error
@@ -244,29 +246,29 @@ def test_every_code_has_its_status() -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css"])
-def test_operations_are_open(nobody: Caller, path: str) -> None:
-    with nobody.get(path) as answer:
+def test_operations_are_open(anonymous: ApiClient, path: str) -> None:
+    with anonymous.get(path) as answer:
         assert answer.status_code == 200
 
 
-def test_the_docs_page_may_fetch_nothing_from_elsewhere(nobody: Caller) -> None:
-    answer = nobody.get("/docs", headers={"Host": "evil.example"})
+def test_the_docs_page_may_fetch_nothing_from_elsewhere(anonymous: ApiClient) -> None:
+    answer = anonymous.get("/docs", headers={"Host": "evil.example"})
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert b"evil.example" not in answer.data
     assert b"https://" not in answer.data
 
 
-def test_ready_is_503_without_its_database(owner: Caller, nobody: Caller, tmp_path: Any) -> None:
+def test_ready_is_503_without_its_database(owner: ApiClient, anonymous: ApiClient, tmp_path: Any) -> None:
     owner.imported(message())
     database = tmp_path / "parley.db"
     database.rename(tmp_path / "moved.db")
-    assert code(nobody.get("/readyz")) == (503, "database_unavailable")
+    assert code(anonymous.get("/readyz")) == (503, "database_unavailable")
     assert code(owner.get("/api/sessions")) == (503, "database_unavailable")
     assert code(owner.post("/api/sessions")) == (503, "database_unavailable")
-    assert nobody.get("/healthz").status_code == 200
+    assert anonymous.get("/healthz").status_code == 200
     assert not database.exists()
     (tmp_path / "moved.db").rename(database)
-    assert nobody.get("/readyz").status_code == 200
+    assert anonymous.get("/readyz").status_code == 200
     assert len(owner.get("/api/sessions").get_json()["items"]) == 1
 
 
@@ -281,7 +283,7 @@ def test_ready_is_503_without_its_database(owner: Caller, nobody: Caller, tmp_pa
         (json.dumps({"quoted": '\\",[' * 50_000}), 201),
     ],
 )
-def test_a_body_of_very_many_values_is_refused(owner: Caller, metadata: str, status: int) -> None:
+def test_a_body_of_very_many_values_is_refused(owner: ApiClient, metadata: str, status: int) -> None:
     """It would hold everybody up while it is parsed, however few bytes it has; what is in strings does not count."""
     session = owner.session()
     body = f'{{"role":"user","content":"x","metadata":{metadata}}}'

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services import documents
 from store import deletion, entries, imports, messages, sessions
-from tests.conftest import Caller, message, rows, written
+from tests.conftest import ApiClient, message, query_db, run_in_transaction
 
 AWKWARD = [
     "plain",
@@ -32,7 +32,7 @@ AWKWARD = [
 ]
 
 
-def exported(caller: Caller, session_id: str) -> dict[str, Any]:
+def exported(caller: ApiClient, session_id: str) -> dict[str, Any]:
     answer = caller.get(f"/api/sessions/{session_id}/export")
     assert answer.status_code == 200
     document: dict[str, Any] = answer.get_json()
@@ -48,7 +48,7 @@ def lasting(document: dict[str, Any]) -> dict[str, Any]:
     return {"version": document["version"], "session": session, "messages": messages}
 
 
-def round_trip(caller: Caller, session_id: str) -> None:
+def round_trip(caller: ApiClient, session_id: str) -> None:
     first = exported(caller, session_id)
     answer = caller.post("/api/sessions/import", first)
     assert answer.status_code == 201
@@ -59,7 +59,7 @@ def round_trip(caller: Caller, session_id: str) -> None:
     assert not ids[0] & ids[1]
 
 
-def test_the_document_has_exactly_its_keys(owner: Caller) -> None:
+def test_the_document_has_exactly_its_keys(owner: ApiClient) -> None:
     session = owner.imported(message(metadata={"model": "m"}), title="t")
     owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "not in it"})
     document = exported(owner, session["id"])
@@ -71,12 +71,12 @@ def test_the_document_has_exactly_its_keys(owner: Caller) -> None:
 
 
 @pytest.mark.parametrize("title", [None, "", " ", *(text[:120] for text in AWKWARD)])
-def test_titles_survive(owner: Caller, title: str | None) -> None:
+def test_titles_survive(owner: ApiClient, title: str | None) -> None:
     round_trip(owner, owner.imported(title=title)["id"])
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_texts_survive(owner: Caller, text: str) -> None:
+def test_texts_survive(owner: ApiClient, text: str) -> None:
     metadata = {"text": text, text[:50]: [text, {"deep": None}]}
     session = owner.imported(message(text, metadata=metadata), message(text, role="assistant"))
     first = exported(owner, session["id"])["messages"][0]
@@ -105,7 +105,7 @@ def test_texts_survive(owner: Caller, text: str) -> None:
         {},
     ],
 )
-def test_numbers_in_metadata_are_kept_exactly(owner: Caller, value: Any) -> None:
+def test_numbers_in_metadata_are_kept_exactly(owner: ApiClient, value: Any) -> None:
     session = owner.imported(message(metadata={"value": value, "again": [value]}))
     kept = exported(owner, session["id"])["messages"][0]["metadata"]
     assert kept == {"value": value, "again": [value]}
@@ -114,7 +114,7 @@ def test_numbers_in_metadata_are_kept_exactly(owner: Caller, value: Any) -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 5_000])
-def test_any_number_of_messages_survives(owner: Caller, count: int) -> None:
+def test_any_number_of_messages_survives(owner: ApiClient, count: int) -> None:
     messages = [
         message(f"message {n}", role=("user", "assistant", "system")[n % 3], created_at="2026-01-31T09:30:00Z")
         for n in range(count)
@@ -142,7 +142,7 @@ MESSAGE = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(title=st.none() | TEXT.map(lambda text: text[:120]), messages=st.lists(MESSAGE, max_size=5))
-def test_whatever_is_imported_survives(owner: Caller, title: str | None, messages: list[dict[str, Any]]) -> None:
+def test_whatever_is_imported_survives(owner: ApiClient, title: str | None, messages: list[dict[str, Any]]) -> None:
     answer = owner.post("/api/sessions/import", {"session": {"title": title}, "messages": messages})
     if answer.status_code == 400:  # a moment that is in no year of UTC's 1 to 9999
         assert {key for item in answer.get_json()["details"]["messages"].values() for key in item} == {"created_at"}
@@ -180,7 +180,7 @@ def test_whatever_is_imported_survives(owner: Caller, title: str | None, message
         ("9999-12-31T23:59:59.9999Z", "9999-12-31T23:59:59.999Z"),
     ],
 )
-def test_times_in_any_form_are_normalised(owner: Caller, given_time: str, kept: str) -> None:
+def test_times_in_any_form_are_normalised(owner: ApiClient, given_time: str, kept: str) -> None:
     session = owner.imported(message(created_at=given_time), created_at=given_time)
     assert session["created_at"] == kept
     assert exported(owner, session["id"])["messages"][0]["created_at"] == kept
@@ -197,7 +197,7 @@ def test_times_in_any_form_are_normalised(owner: Caller, given_time: str, kept: 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["message", "session", "updated"])
-def test_other_times_are_refused(owner: Caller, time: Any, place: str) -> None:
+def test_other_times_are_refused(owner: ApiClient, time: Any, place: str) -> None:
     document: dict[str, Any] = {"session": {}, "messages": [message()]}
     where = document["messages"][0] if place == "message" else document["session"]
     key = "updated_at" if place == "updated" else "created_at"
@@ -208,7 +208,7 @@ def test_other_times_are_refused(owner: Caller, time: Any, place: str) -> None:
     assert list(details["messages"]["0"] if place == "message" else details["session"]) == [key]
 
 
-def test_what_a_document_says_of_itself_is_not_believed(owner: Caller, other: Caller) -> None:
+def test_what_a_document_says_of_itself_is_not_believed(owner: ApiClient, other: ApiClient) -> None:
     document = exported(other, other.imported(message("theirs"))["id"])
     imported = owner.post("/api/sessions/import", document).get_json()["session"]
     assert imported["id"] != document["session"]["id"]
@@ -218,7 +218,7 @@ def test_what_a_document_says_of_itself_is_not_believed(owner: Caller, other: Ca
 
 
 @pytest.mark.parametrize("version", [0, 2, -1, 10**30, "1", 1.5, True, None, [], {}])
-def test_another_version_is_refused(owner: Caller, version: Any) -> None:
+def test_another_version_is_refused(owner: ApiClient, version: Any) -> None:
     answer = owner.post("/api/sessions/import", {"version": version, "session": {}, "messages": []})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "unsupported_version")
 
@@ -265,7 +265,7 @@ GOOD = message()
         ({"session": {"title": "\0"}, "messages": []}, "session.title"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_where_and_leaves_nothing(owner: Caller, document: Any, path: str) -> None:
+def test_a_refusal_says_where_and_leaves_nothing(owner: ApiClient, document: Any, path: str) -> None:
     answer = owner.post("/api/sessions/import", document)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
     details = answer.get_json()["details"]
@@ -273,10 +273,10 @@ def test_a_refusal_says_where_and_leaves_nothing(owner: Caller, document: Any, p
         details = details[key]
     assert isinstance(details, list)
     assert all(isinstance(problem, str) for problem in details)
-    assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
+    assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_a_bad_role_is_explained(owner: Caller) -> None:
+def test_a_bad_role_is_explained(owner: ApiClient) -> None:
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": [GOOD, GOOD, GOOD, message(role="tool")]})
     assert answer.get_json() == {
         "error": "validation_error",
@@ -284,7 +284,7 @@ def test_a_bad_role_is_explained(owner: Caller) -> None:
     }
 
 
-def test_a_document_of_nothing_but_mistakes_gets_a_short_answer(owner: Caller) -> None:
+def test_a_document_of_nothing_but_mistakes_gets_a_short_answer(owner: ApiClient) -> None:
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": [{}] * 50_000})
     assert answer.status_code == 400
     assert len(answer.data) < 5_000
@@ -292,7 +292,7 @@ def test_a_document_of_nothing_but_mistakes_gets_a_short_answer(owner: Caller) -
 
 @pytest.mark.parametrize("count", [3, imports.IMPORT_BATCH_SIZE * 2 + 5])
 def test_an_import_that_fails_at_its_last_message_leaves_nothing(
-    owner: Caller, count: int, monkeypatch: pytest.MonkeyPatch
+    owner: ApiClient, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Past the checks, so that it is the database that refuses the last row.
     ids = iter([f"id {n}" for n in range(count - 1)] + ["id 1"])
@@ -300,10 +300,10 @@ def test_an_import_that_fails_at_its_last_message_leaves_nothing(
     answer = owner.post("/api/sessions/import", {"session": {}, "messages": [GOOD] * count})
     assert answer.status_code == 500
     deletion.erase()
-    assert rows("SELECT * FROM sessions") == rows("SELECT * FROM messages") == []
+    assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_conversation_is_sent_in_pages(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     session = owner.imported(*(message(f"message {n}") for n in range(2 * entries.READ_PAGE_SIZE + 1)))
     whole = [owner.get(f"/api/sessions/{session['id']}{path}").get_json() for path in ("", "/export")]
     assert [each["content"] for each in whole[0]["messages"]] == [
@@ -316,7 +316,7 @@ def test_a_long_conversation_is_sent_in_pages(owner: Caller, monkeypatch: pytest
 
 
 def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
-    owner: Caller, monkeypatch: pytest.MonkeyPatch
+    owner: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = owner.imported(*(message(f"message {n}") for n in range(entries.READ_PAGE_SIZE + 1)))
     monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1_000)
@@ -327,20 +327,20 @@ def test_a_session_deleted_while_it_is_sent_is_never_sent_as_if_whole(
         list(pieces)
 
 
-def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: Caller) -> None:
+def test_an_import_that_was_cut_off_is_nobodys_and_swept(owner: ApiClient) -> None:
     kept = owner.imported(message())
     cut_off = owner.imported(message())
-    rows("UPDATE sessions SET user_id = NULL WHERE id = ?", cut_off["id"])
+    query_db("UPDATE sessions SET user_id = NULL WHERE id = ?", cut_off["id"])
     assert owner.get("/api/sessions").get_json()["items"] == [kept]
     assert owner.get(f"/api/sessions/{cut_off['id']}").status_code == 404
-    written(imports.delete_orphans)
+    run_in_transaction(imports.delete_orphans)
     deletion.erase()
-    assert rows("SELECT id FROM sessions") == [(kept["id"],)]
-    assert rows("SELECT session_id FROM messages") == [(kept["id"],)]
+    assert query_db("SELECT id FROM sessions") == [(kept["id"],)]
+    assert query_db("SELECT session_id FROM messages") == [(kept["id"],)]
 
 
 @pytest.mark.parametrize("wanted", ["1", "true", "True", "yes"])
-def test_a_rehearsal_writes_nothing(owner: Caller, wanted: str) -> None:
+def test_a_rehearsal_writes_nothing(owner: ApiClient, wanted: str) -> None:
     document = {"version": 1, "session": {"title": "x"}, "messages": [message(), message()]}
     answer = owner.post(f"/api/sessions/import?dry_run={wanted}", document)
     assert (answer.status_code, answer.get_json()) == (200, {"imported_messages": 2})
@@ -358,7 +358,7 @@ def test_a_rehearsal_writes_nothing(owner: Caller, wanted: str) -> None:
         {"session": {"title": 5}},
     ],
 )
-def test_a_rehearsal_refuses_what_the_import_refuses(owner: Caller, document: Any) -> None:
+def test_a_rehearsal_refuses_what_the_import_refuses(owner: ApiClient, document: Any) -> None:
     real, rehearsed = (owner.post(f"/api/sessions/import{query}", document) for query in ("", "?dry_run=1"))
     assert (rehearsed.status_code, rehearsed.data) == (real.status_code, real.data)
     assert real.status_code == 400

@@ -16,7 +16,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import Served, make_user
+from tests.helpers.process import ServerProcess, make_user
 
 MIB = 1_048_576
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 class Home:
     """A server with two users; one has a long conversation."""
 
-    def __init__(self, server: Served):
+    def __init__(self, server: ServerProcess):
         self.server = server
         self.greedy, self.other = make_user(server.data, "greedy"), make_user(server.data, "other")
         messages = [{"role": "user", "content": f"word{number} " + "x" * 8_000} for number in range(1_024)]
@@ -52,7 +52,7 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    with Served(tmp_path / "data", MAX_IMPORT_BYTES=80 * MIB) as server:
+    with ServerProcess(tmp_path / "data", MAX_IMPORT_BYTES=80 * MIB) as server:
         yield Home(server)
 
 
@@ -245,7 +245,7 @@ def test_a_crowd_that_never_reads_takes_little_memory_and_gives_it_back(home: Ho
 
 
 def test_half_sent_bodies_of_many_leave_room_for_others(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as server, ExitStack() as stack:
+    with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
         token = make_user(server.data)
         upload = head("POST", "/api/import", token, Content_Length=8 * MIB, Content_Type="application/x-ndjson")
         for _ in range(700):
@@ -267,7 +267,7 @@ def test_half_sent_bodies_of_many_leave_room_for_others(tmp_path: Path) -> None:
 
 
 def test_bodies_without_a_token_are_not_taken_in(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as server, ExitStack() as stack:
+    with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
         process = psutil.Process(server.process.pid)
         before = process.io_counters().write_bytes
         for number in range(10):

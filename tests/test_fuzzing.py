@@ -12,17 +12,17 @@ from flask import Flask
 
 from auth import logins
 from database import db
-from tests.conftest import PASSWORD_HASH, SECRET, Caller, Upstream
+from tests.conftest import PASSWORD_HASH, SECRET, ApiClient, FakeLlm
 from tests.helpers import openapi_checker
 from tests.helpers.fuzzing import Fuzzer
-from tests.helpers.process import Served
+from tests.helpers.process import ServerProcess
 from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
-from tests.helpers.webhook_receiver import Receiver
+from tests.helpers.webhook_receiver import WebhookReceiver
 
 
 @pytest.fixture
 def fuzzer(
-    app: Flask, owner: Caller, other: Caller, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Flask, owner: ApiClient, other: ApiClient, fake_llm: FakeLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Fuzzer]:
     """A fuzzer against a server that has all there is: a model, an action, a user."""
 
@@ -34,7 +34,7 @@ def fuzzer(
         return pair
 
     monkeypatch.setenv("SECRET", WEBHOOK_SECRET)
-    with Receiver() as receiver:
+    with WebhookReceiver() as receiver:
         actions = tmp_path / "actions.toml"
         actions.write_text(
             f'[[actions]]\nname = "restart"\ndescription = "x"\nurl = "{receiver.url}/ok"\nsecret_env = "SECRET"\n'
@@ -42,10 +42,10 @@ def fuzzer(
         settings = {
             "JWT_SECRET_KEY": SECRET,
             "SQLITE_SYNCHRONOUS": "NORMAL",
-            "LLM_BASE_URL": upstream.url,
+            "LLM_BASE_URL": fake_llm.url,
             "ACTIONS_FILE": actions,
         }
-        with Served(tmp_path, **settings) as server:
+        with ServerProcess(tmp_path, **settings) as server:
             yield Fuzzer(server, log_in, str(other.token))
 
 

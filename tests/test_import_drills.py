@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import Served, make_user
+from tests.helpers.process import ServerProcess, make_user
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
     kept: int
 
 
-def watch(server: Served, path: str, body: bytes, token: str, other: str) -> Seen:
+def watch(server: ServerProcess, path: str, body: bytes, token: str, other: str) -> Seen:
     """Import, and ask as another user all the while."""
     process = psutil.Process(server.process.pid)
     before = peak = process.memory_info().rss
@@ -101,7 +101,7 @@ def watch(server: Served, path: str, body: bytes, token: str, other: str) -> See
 def test_a_large_import_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
     path, body, most = BODIES[what]
     token, other = make_user(tmp_path / "data"), make_user(tmp_path / "data", "bob")
-    with Served(tmp_path / "data", LOG_LEVEL="WARNING") as server:
+    with ServerProcess(tmp_path / "data", LOG_LEVEL="WARNING") as server:
         server.request("POST", "/api/sessions", {}, other)
         seen = watch(server, path, body(), token, other)
     print(f"\n{what}: {seen._replace(answer=seen.answer[:100])}")  # noqa: T201  # figures, with pytest -s
@@ -115,7 +115,7 @@ def test_a_large_import_is_made_once_a_key(tmp_path: Path) -> None:
     token = make_user(tmp_path / "data")
     body = conversation(20_000)
     key = {"Idempotency-Key": "once"}
-    with Served(tmp_path / "data", LOG_LEVEL="WARNING") as server:
+    with ServerProcess(tmp_path / "data", LOG_LEVEL="WARNING") as server:
         first, again = (server.request("POST", "/api/sessions/import", body, token, key) for _ in range(2))
         assert (first[0], again[0]) == (201, 201)
         assert first[1] == again[1]

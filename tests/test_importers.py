@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from services import importers
-from tests.conftest import Caller
+from tests.conftest import ApiClient
 from tests.helpers import openapi_checker
 from tests.helpers.process import ROOT as REPOSITORY
 from tests.test_transfer import conversation, send
@@ -154,7 +154,7 @@ KINDS += [(CLAUDE, CLAUDE_SAID, None, CLAUDE_LEFT | {"branches": 1}), (FLAT, CLA
 @pytest.mark.parametrize(("item", "said", "prompt", "left_out"), KINDS)
 @pytest.mark.parametrize("as_array", [True, False])
 def test_each_kind(
-    owner: Caller, item: Any, said: Any, prompt: str | None, left_out: dict[str, int], as_array: bool
+    owner: ApiClient, item: Any, said: Any, prompt: str | None, left_out: dict[str, int], as_array: bool
 ) -> None:
     (report,) = send(owner, [item] if as_array else item)["sessions"]
     assert report["status"] == "imported", report
@@ -168,7 +168,7 @@ def test_each_kind(
     assert again["counts"]["skipped"] == 1
 
 
-def test_they_may_be_mixed(owner: Caller) -> None:
+def test_they_may_be_mixed(owner: ApiClient) -> None:
     report = send(owner, [CHATGPT, OPEN_WEBUI, LIBRECHAT, {"session": {}, "messages": []}, {"what": 1}, 5])
     assert [each["status"] for each in report["sessions"]] == ["imported"] * 4 + ["refused"] * 2
 
@@ -186,7 +186,7 @@ def test_they_may_be_mixed(owner: Caller) -> None:
           | {"children": [libre("b", "a", "y" * 50_001, False, "x")]}]}, "messages.0.children.0", "content"),
     ],
 )  # fmt: skip
-def test_what_is_not_taken_is_told_by_its_path(owner: Caller, item: Any, path: str, key: str) -> None:
+def test_what_is_not_taken_is_told_by_its_path(owner: ApiClient, item: Any, path: str, key: str) -> None:
     (report,) = send(owner, item)["sessions"]
     assert (report["status"], report["error"]) == ("refused", "validation_error")
     assert set(report["details"]) == {path}
@@ -207,7 +207,7 @@ def test_what_is_not_taken_is_told_by_its_path(owner: Caller, item: Any, path: s
         {"chat_messages": []},
     ],
 )
-def test_odd_ones_are_imported_as_far_as_they_go(owner: Caller, item: Any) -> None:
+def test_odd_ones_are_imported_as_far_as_they_go(owner: ApiClient, item: Any) -> None:
     (report,) = send(owner, item)["sessions"]
     assert report["status"] == "imported"
 
@@ -228,7 +228,7 @@ def test_odd_ones_are_imported_as_far_as_they_go(owner: Caller, item: Any) -> No
         {"chat_messages": [{"sender": "human", "content": "x"}]},
     ],
 )
-def test_broken_ones_are_refused(owner: Caller, item: Any) -> None:
+def test_broken_ones_are_refused(owner: ApiClient, item: Any) -> None:
     (report,) = send(owner, item)["sessions"]
     assert (report["status"], report["error"]) == ("refused", "validation_error")
 
@@ -260,26 +260,26 @@ def librechat(**said: Any) -> dict[str, Any]:
          {"empty_messages": 1}),
     ],
 )  # fmt: skip
-def test_a_message_without_text_is_left_out(owner: Caller, item: Any, left_out: dict[str, int]) -> None:
+def test_a_message_without_text_is_left_out(owner: ApiClient, item: Any, left_out: dict[str, int]) -> None:
     """An answer that has failed, or was of nothing but a tool's call; a question that was an image."""
     (report,) = send(owner, item)["sessions"]
     assert (report["status"], report.get("left_out")) == ("imported", left_out), report
     assert [each["content"] for each in conversation(owner, report)["messages"]] == ["x"]
 
 
-def test_a_title_that_is_too_long_is_cut_and_counted(owner: Caller) -> None:
+def test_a_title_that_is_too_long_is_cut_and_counted(owner: ApiClient) -> None:
     (report,) = send(owner, chatgpt(node("a", "root", "user", "x"), title="t" * 150))["sessions"]
     assert report["left_out"] == {"title_characters": 30}
     assert conversation(owner, report)["title"] == "t" * 120
 
 
-def test_a_deep_tree(owner: Caller) -> None:
+def test_a_deep_tree(owner: ApiClient) -> None:
     nodes = [node(str(number), str(number - 1) if number else "root", "user", "x") for number in range(5_000)]
     (report,) = send(owner, chatgpt(*nodes))["sessions"]
     assert len(conversation(owner, report)["messages"]) == 5_000
 
 
-def test_the_programs_are_named_wherever_one_looks(owner: Caller, app: Flask) -> None:
+def test_the_programs_are_named_wherever_one_looks(owner: ApiClient, app: Flask) -> None:
     (report,) = send(owner, {"what": 1})["sessions"]
     operation = openapi_checker.DOCUMENT["paths"]["/api/import"]["post"]
     readme = (REPOSITORY / "README.md").read_text()
@@ -294,7 +294,7 @@ def test_the_programs_are_named_wherever_one_looks(owner: Caller, app: Flask) ->
 
 
 @pytest.mark.parametrize("current", ["missing", None, "", 5])
-def test_without_its_current_node_the_newest_leaf_is_taken(owner: Caller, current: Any) -> None:
+def test_without_its_current_node_the_newest_leaf_is_taken(owner: ApiClient, current: Any) -> None:
     """Whichever way the nodes are ordered."""
     nodes = [
         node("q", "root", "user", "What?"),
@@ -324,7 +324,7 @@ def test_without_its_current_node_the_newest_leaf_is_taken(owner: Caller, curren
         ([{"content_type": "audio_transcription", "text": "spoken"}], {}, "spoken", {}),
     ],
 )  # fmt: skip
-def test_marks_in_an_answer(owner: Caller, parts: Any, more: Any, text: str, left_out: Any) -> None:
+def test_marks_in_an_answer(owner: ApiClient, parts: Any, more: Any, text: str, left_out: Any) -> None:
     (report,) = send(owner, chatgpt(node("a", "root", "assistant", *parts, **more)))["sessions"]
     assert [each["content"] for each in conversation(owner, report)["messages"]] == [text]
     assert report.get("left_out", {}) == left_out
@@ -340,7 +340,7 @@ def test_marks_in_an_answer(owner: Caller, parts: Any, more: Any, text: str, lef
         ({"content_type": "tether_browsing_display", "result": "x"}, "browsing"),
     ],
 )
-def test_what_is_no_text_is_counted(owner: Caller, content: Any, left_out: str) -> None:
+def test_what_is_no_text_is_counted(owner: ApiClient, content: Any, left_out: str) -> None:
     nodes = [node("q", "root", "user", "x"), node("a", "q", "assistant", content=content)]
     (report,) = send(owner, chatgpt(*nodes))["sessions"]
     assert report["left_out"] == {left_out: 1}
@@ -369,7 +369,7 @@ def details(kind: str, inner: str = "x", close: str = "</details>", **attributes
         ("</details>\n<details", ..., {}),
     ],
 )  # fmt: skip
-def test_blocks_of_open_webui_are_no_text(owner: Caller, content: str, text: Any, left_out: Any) -> None:
+def test_blocks_of_open_webui_are_no_text(owner: ApiClient, content: str, text: Any, left_out: Any) -> None:
     said = {"1": {"role": "user", "content": content}, "2": {"role": "assistant", "content": content, "parentId": "1"}}
     (report,) = send(owner, {"id": "", "history": {"messages": said, "currentId": "2"}})["sessions"]
     assert report.get("left_out", {}) == left_out
@@ -377,7 +377,7 @@ def test_blocks_of_open_webui_are_no_text(owner: Caller, content: str, text: Any
     assert (user, assistant) == (content, content if text is ... else text)
 
 
-def test_an_answer_of_nothing_but_blocks_is_left_out(owner: Caller) -> None:
+def test_an_answer_of_nothing_but_blocks_is_left_out(owner: ApiClient) -> None:
     said = {"1": {"role": "assistant", "content": details("reasoning")}}
     (report,) = send(owner, {"history": {"messages": said, "currentId": "1"}})["sessions"]
     assert (report["status"], report["left_out"]) == ("imported", {"thoughts": 1})

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from config import StartupError
 from services.llm import Completion, Utf16Joiner, _delta, _parse
 from services.outgoing import environment_proxy, is_loopback
-from tests.conftest import Caller, Upstream
+from tests.conftest import ApiClient, FakeLlm
 from tests.helpers.fake_llm import MODEL
 from tests.helpers.process import ROOT, environment
 from tests.test_chat import ask, events, stored
@@ -29,9 +29,9 @@ DONE = b"data: [DONE]\n\n".hex()
 
 
 @pytest.fixture
-def settings(settings: dict[str, Any], upstream: Upstream) -> dict[str, Any]:
+def settings(settings: dict[str, Any], fake_llm: FakeLlm) -> dict[str, Any]:
     # Long enough that whatever waits for it is seen to.
-    return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_LLM_TIMEOUT_SECONDS": 20}
+    return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_LLM_TIMEOUT_SECONDS": 20}
 
 
 def chunk(*choices: Any, **more: Any) -> str:
@@ -42,7 +42,7 @@ def choice(index: Any, content: str | None, **more: Any) -> dict[str, Any]:
     return {"index": index, "delta": {"content": content}} | more
 
 
-def answered(owner: Caller, *script: str) -> dict[str, Any]:
+def answered(owner: ApiClient, *script: str) -> dict[str, Any]:
     """Return the answer to a script, the same in both forms."""
     session = owner.session()
     came = events(ask(owner, session, *script).data)
@@ -68,11 +68,11 @@ class TestChoices:
             [chunk(), chunk(choice(0, "a")), chunk(usage=None), chunk(choice(0, None)), chunk(choice(0, "b"))],
         ],
     )
-    def test_the_first_counts_wherever_it_stands(self, owner: Caller, script: list[str]) -> None:
+    def test_the_first_counts_wherever_it_stands(self, owner: ApiClient, script: list[str]) -> None:
         reply = answered(owner, *script)
         assert (reply["content"], reply["metadata"]["finish_reason"]) == ("ab", "stop")
 
-    def test_how_another_ends_is_not_how_it_ends(self, owner: Caller) -> None:
+    def test_how_another_ends_is_not_how_it_ends(self, owner: ApiClient) -> None:
         session = owner.session()
         script = (chunk(choice(0, "half")), chunk(choice(1, "X", finish_reason="stop")), "end")
         assert events(ask(owner, session, *script).data)[-1] == ("error", {"error": "upstream_error"})
@@ -80,14 +80,14 @@ class TestChoices:
 
 class TestNames:
     @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u2003"])
-    def test_a_blank_one_is_none(self, owner: Caller, upstream: Upstream, app: Flask, name: str) -> None:
+    def test_a_blank_one_is_none(self, owner: ApiClient, fake_llm: FakeLlm, app: Flask, name: str) -> None:
         reply = answered(owner, chunk(choice(0, "a"), model=name))
         assert reply["metadata"]["model"] == MODEL  # as the chunks around it say
         from services.llm import Llm
 
         assert Llm(app.config | {"PARLEY_LLM_MODEL": name}, app.extensions["services"].runner).model is None
 
-    def test_half_a_surrogate_pair_in_one_is_replaced(self, owner: Caller) -> None:
+    def test_half_a_surrogate_pair_in_one_is_replaced(self, owner: ApiClient) -> None:
         reply = Completion()
         _delta(_parse('{"model": " m\\ud800 ", "choices": [{"finish_reason": "\\udc00"}]}'), reply)
         assert (reply.model, reply.finish_reason) == ("m\ufffd", "\ufffd")
@@ -97,7 +97,7 @@ class TestEventStreams:
     """The decoder's own tests are in test_sse.py."""
 
     @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=["LF", "CR", "CRLF"])
-    def test_an_answer_is_there_with_its_last_byte(self, owner: Caller, end: str) -> None:
+    def test_an_answer_is_there_with_its_last_byte(self, owner: ApiClient, end: str) -> None:
         text = f'data: {{"choices": [{{"delta": {{"content": "well"}}}}]}}{end}{end}data: [DONE]{end}{end}'
         began = time.monotonic()
         came = events(ask(owner, owner.session(), f"bytes {text.encode().hex()}", "wait 15").data)
@@ -107,7 +107,7 @@ class TestEventStreams:
     @pytest.mark.parametrize(
         "kind", ["Text/Event-Stream", "text/event-stream;CHARSET=latin-1", "text/event-stream; charset=utf-16"]
     )
-    def test_it_is_utf_8_whatever_its_type_says(self, owner: Caller, kind: str) -> None:
+    def test_it_is_utf_8_whatever_its_type_says(self, owner: ApiClient, kind: str) -> None:
         line = 'data: {"choices": [{"delta": {"content": "é 😀"}}]}\n\n'.encode()
         pieces = [f"bytes {line[at : at + 1].hex()}" for at in range(len(line))]
         assert answered(owner, f"header Content-Type: {kind}", *pieces)["content"] == "é 😀"
@@ -115,15 +115,15 @@ class TestEventStreams:
     @pytest.mark.parametrize(
         "end", ["data: [DONE]", "data:[DONE]", "data:  [DONE] ", "data: [DONE]\t", "data:\ndata: [DONE]"]
     )
-    def test_the_mark_of_the_end_may_have_white_space_round_it(self, owner: Caller, end: str) -> None:
+    def test_the_mark_of_the_end_may_have_white_space_round_it(self, owner: ApiClient, end: str) -> None:
         reply = answered(owner, "say a", f"bytes {end.encode().hex()}0a0a", "raw no JSON")
         assert (reply["content"], reply["metadata"]["finish_reason"]) == ("a", "stop")
 
     @pytest.mark.parametrize("coding", ["identity", "Identity"])
-    def test_no_coding_by_its_name_is_none(self, owner: Caller, coding: str) -> None:
+    def test_no_coding_by_its_name_is_none(self, owner: ApiClient, coding: str) -> None:
         assert answered(owner, f"header Content-Encoding: {coding}", "say a")["content"] == "a"
 
-    def test_a_name_in_another_case_is_another_name(self, owner: Caller) -> None:
+    def test_a_name_in_another_case_is_another_name(self, owner: ApiClient) -> None:
         line = b'DATA: {"choices": [{"delta": {"content": "X"}}]}\n\n'
         assert answered(owner, f"bytes {line.hex()}", "say a")["content"] == "a"
 
@@ -140,7 +140,7 @@ class TestSurrogates:
         ],
     )
     def test_halves_are_joined_and_what_stays_half_is_replaced(
-        self, owner: Caller, script: list[str], expected: str
+        self, owner: ApiClient, script: list[str], expected: str
     ) -> None:
         raw = [f'raw {{"choices": [{{"delta": {{"content": "{part}"}}}}]}}' for part in script]
         assert answered(owner, *raw)["content"] == expected
@@ -155,42 +155,42 @@ class TestSurrogates:
 
 
 class TestConnections:
-    def test_one_is_used_again(self, owner: Caller, upstream: Upstream) -> None:
-        asked = len(upstream.calls())
+    def test_one_is_used_again(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
+        asked = len(fake_llm.calls())
         for _ in range(5):
             assert events(ask(owner, owner.session(), "say x").data)[-1] == ("done", {})
             time.sleep(0.1)
-        calls = upstream.calls()[asked:]
+        calls = fake_llm.calls()[asked:]
         assert len(calls) == 5
         assert len({tuple(call["connection"]) for call in calls}) == 1
 
-    def test_nobody_waits_for_the_end_of_the_stream(self, owner: Caller, upstream: Upstream) -> None:
-        asked = len(upstream.calls())
+    def test_nobody_waits_for_the_end_of_the_stream(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
+        asked = len(fake_llm.calls())
         began = time.monotonic()
         assert events(ask(owner, owner.session(), "say x", "linger 15").data)[-1] == ("done", {})
         assert time.monotonic() - began < 10
         deadline = time.monotonic() + 10
-        while not upstream.calls()[asked]["left"] and time.monotonic() < deadline:
+        while not fake_llm.calls()[asked]["left"] and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert upstream.calls()[asked]["left"]  # and it is not read for ever
+        assert fake_llm.calls()[asked]["left"]  # and it is not read for ever
 
-    def test_one_that_is_closed_when_it_is_used_again_is_no_error(self, owner: Caller, upstream: Upstream) -> None:
-        asked = len(upstream.calls())
+    def test_one_that_is_closed_when_it_is_used_again_is_no_error(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
+        asked = len(fake_llm.calls())
         for _ in range(3):
             assert events(ask(owner, owner.session(), "say x", "drop-next").data)[-1] == ("done", {})
             time.sleep(0.1)
-        assert len({tuple(call["connection"]) for call in upstream.calls()[asked:]}) == 3
+        assert len({tuple(call["connection"]) for call in fake_llm.calls()[asked:]}) == 3
 
-    def test_who_does_not_answer_on_a_new_one_is_not_asked_again(self, owner: Caller, upstream: Upstream) -> None:
-        asked = len(upstream.calls())
+    def test_who_does_not_answer_on_a_new_one_is_not_asked_again(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
+        asked = len(fake_llm.calls())
         assert events(ask(owner, owner.session(), "slam").data)[-1] == ("error", {"error": "upstream_error"})
-        assert len(upstream.calls()) == asked + 1
+        assert len(fake_llm.calls()) == asked + 1
 
-    def test_no_cookie_comes_back(self, owner: Caller, other: Caller, upstream: Upstream) -> None:
-        asked = len(upstream.calls())
+    def test_no_cookie_comes_back(self, owner: ApiClient, other: ApiClient, fake_llm: FakeLlm) -> None:
+        asked = len(fake_llm.calls())
         for caller in (owner, other, owner):
             ask(caller, caller.session(), "header Set-Cookie: who=alice; Path=/", "say x").get_data()
-        assert [call["cookie"] for call in upstream.calls()[asked:]] == [None] * 3
+        assert [call["cookie"] for call in fake_llm.calls()[asked:]] == [None] * 3
 
 
 class TestProxies:
@@ -214,7 +214,7 @@ class TestProxies:
         assert environment_proxy(url) is None
 
     def test_a_model_on_this_machine_is_asked_past_the_proxy(
-        self, owner: Caller, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+        self, owner: ApiClient, fake_llm: FakeLlm, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody is there
@@ -250,7 +250,7 @@ class TestProxies:
         "value", ["socks5://secret@p:1080", "socks4://p", "ftp://p", "http://", "http://p:99999", "http://[p", "a b"]
     )
     def test_one_that_cannot_be_used_is_named(
-        self, owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+        self, owner: ApiClient, app: Flask, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
         monkeypatch.setenv(name, value)
         app.extensions["services"].llm._url = "http://model.example/v1/chat/completions"
@@ -276,12 +276,12 @@ class TestProxies:
 
 class TestThroughAProxy:
     @pytest.fixture
-    def settings(self, settings: dict[str, Any], upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        monkeypatch.setenv("http_proxy", upstream.url.removesuffix("/v1"))
+    def settings(self, settings: dict[str, Any], fake_llm: FakeLlm, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        monkeypatch.setenv("http_proxy", fake_llm.url.removesuffix("/v1"))
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         return settings | {"PARLEY_LLM_BASE_URL": "http://model.example:8000/v1"}
 
-    def test_a_model_elsewhere_is_asked(self, owner: Caller, upstream: Upstream) -> None:
+    def test_a_model_elsewhere_is_asked(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
         assert answered(owner, "say x")["content"] == "x"
-        assert upstream.calls()[-1]["path"] == "http://model.example:8000/v1/chat/completions"
+        assert fake_llm.calls()[-1]["path"] == "http://model.example:8000/v1/chat/completions"

@@ -17,8 +17,8 @@ import pytest
 
 from config import StartupError
 from server.lock import log, take_lock
-from tests.conftest import Upstream
-from tests.helpers.process import ROOT, Served, environment, flask, make_user
+from tests.conftest import FakeLlm
+from tests.helpers.process import ROOT, ServerProcess, environment, flask, make_user
 
 
 def start_in_vain(data: Path, **settings: Any) -> str:
@@ -39,7 +39,7 @@ def start_in_vain(data: Path, **settings: Any) -> str:
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
 def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
     data, database = tmp_path / "data", tmp_path / "data" / "parley.db"
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         token = make_user(data)
         settings: dict[str, Any] = {}
         folder = data
@@ -58,7 +58,7 @@ def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
         assert f"process {server.process.pid} on " in line
         assert server.request("GET", "/api/sessions", token=token)[0] == 200
         assert server.stop() == 0
-    with Served(data) as server:  # and the lock goes with its process
+    with ServerProcess(data) as server:  # and the lock goes with its process
         assert server.request("GET", "/api/sessions", token=token)[0] == 200
 
 
@@ -70,14 +70,14 @@ def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name:
     (line,) = start_in_vain(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
     assert "hard link" in line
     (data / "other.db").unlink()
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         assert server.request("GET", "/readyz")[0] == 200
 
 
-def test_what_runs_in_the_first_is_let_run(tmp_path: Path, upstream: Upstream) -> None:
+def test_what_runs_in_the_first_is_let_run(tmp_path: Path, fake_llm: FakeLlm) -> None:
     data = tmp_path / "data"
     token = make_user(data)
-    with Served(data, LLM_BASE_URL=upstream.url) as server, closing(server.connect()) as connection:
+    with ServerProcess(data, LLM_BASE_URL=fake_llm.url) as server, closing(server.connect()) as connection:
         _, session, _ = server.request("POST", "/api/sessions", None, token)
         path = f"/api/sessions/{session['id']}"
         body = b'{"content":"say one\\nwait 2\\nsay two"}'
@@ -88,7 +88,7 @@ def test_what_runs_in_the_first_is_let_run(tmp_path: Path, upstream: Upstream) -
         received = b""
         while b'"one"' not in received:
             received += connection.recv(65_536)
-        assert "Another server" in start_in_vain(data, LLM_BASE_URL=upstream.url)
+        assert "Another server" in start_in_vain(data, LLM_BASE_URL=fake_llm.url)
         while b"event: done" not in received:
             piece = connection.recv(65_536)
             assert piece, received
@@ -98,17 +98,17 @@ def test_what_runs_in_the_first_is_let_run(tmp_path: Path, upstream: Upstream) -
 
 
 def test_after_a_kill_the_next_one_starts_at_once(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data") as server:
         server.stop(signal.SIGKILL)
         began = time.monotonic()
-        with Served(tmp_path / "data") as other:
+        with ServerProcess(tmp_path / "data") as other:
             assert other.request("GET", "/healthz")[0] == 200
         assert time.monotonic() - began < 15
 
 
 def test_commands_go_on_beside_a_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         token = make_user(data)
         assert flask(data, "users", "list").returncode == 0
         assert flask(data, "backup", str(tmp_path / "backup.db")).returncode == 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.markdown import sanitize, write
-from tests.conftest import Caller, message
+from tests.conftest import ApiClient, message
 from tests.helpers.renderers import HEADINGS, RENDERERS, AsWritten, Part, normalized, parts, text_of
 
 MOMENT = "2026-01-31T09:30:00.000Z"
@@ -82,7 +82,7 @@ def says(section: list[Part], content: str) -> bool:
     return shown == words(content) or all(char in rest for char in meant(content))
 
 
-def test_a_conversation_as_it_is_read(owner: Caller) -> None:
+def test_a_conversation_as_it_is_read(owner: ApiClient) -> None:
     session = owner.imported(
         message("Why is *checkout* slow?", created_at=MOMENT),
         message(
@@ -104,7 +104,7 @@ def test_a_conversation_as_it_is_read(owner: Caller) -> None:
     assert owner.get(f"/api/sessions/{owner.session()['id']}/export?format=markdown").text.startswith("# Conversation")
 
 
-def test_a_long_one_comes_whole(owner: Caller) -> None:
+def test_a_long_one_comes_whole(owner: ApiClient) -> None:
     session = owner.imported(*(message(f"message {number}") for number in range(300)))
     text = owner.get(f"/api/sessions/{session['id']}/export?format=markdown").text
     assert [line for line in text.split("\n") if line.startswith("message")] == [f"message {n}" for n in range(300)]

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 
 import openapi
 from errors import STATUS_BY_CODE
-from tests.conftest import PASSWORD, Caller, Upstream, message
+from tests.conftest import PASSWORD, ApiClient, FakeLlm, message
 from tests.helpers import openapi_checker
 from tests.helpers.webhook_receiver import SECRET
 
@@ -33,8 +33,8 @@ def test_it_is_valid() -> None:
     validate(openapi_checker.DOCUMENT)
 
 
-def test_it_is_served(nobody: Caller) -> None:
-    assert json.loads(nobody.get("/openapi.json").data) == openapi_checker.DOCUMENT
+def test_it_is_served(anonymous: ApiClient) -> None:
+    assert json.loads(anonymous.get("/openapi.json").data) == openapi_checker.DOCUMENT
 
 
 def test_every_api_route_is_in_it(app: Flask) -> None:
@@ -49,14 +49,14 @@ def test_every_api_route_is_in_it(app: Flask) -> None:
 
 @pytest.fixture
 def settings(
-    settings: dict[str, Any], upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], fake_llm: FakeLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
     monkeypatch.setenv("SECRET", SECRET)
     actions = tmp_path / "actions.toml"
     actions.write_text(
         '[[actions]]\nname = "restart"\ndescription = "x"\nurl = "http://127.0.0.1:9"\nsecret_env = "SECRET"\n'
     )
-    return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": str(actions)}
+    return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": str(actions)}
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
@@ -105,7 +105,7 @@ def test_errors_say_their_codes() -> None:
         ("AppendMessage", [message("x" * 50_000)], [message(""), message("x" * 50_001), message(role="tool"), {}]),
     ],
 )
-def test_bodies_are_what_the_service_takes(owner: Caller, name: str, valid: list[Any], invalid: list[Any]) -> None:
+def test_bodies_are_what_the_service_takes(owner: ApiClient, name: str, valid: list[Any], invalid: list[Any]) -> None:
     path = f"/api/sessions/{owner.session()['id']}"
     method, path = {
         "CreateSession": ("POST", "/api/sessions"),
@@ -121,10 +121,10 @@ def test_bodies_are_what_the_service_takes(owner: Caller, name: str, valid: list
         assert owner(method, path, body).status_code == 400
 
 
-def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> None:
+def test_every_operation_answers_as_it_says(anonymous: ApiClient, owner: ApiClient) -> None:
     openapi_checker.seen.clear()
-    pair = nobody.post("/api/auth/login", {"username": "owner", "password": PASSWORD}).get_json()
-    caller = Caller(nobody.client, pair["access_token"])
+    pair = anonymous.post("/api/auth/login", {"username": "owner", "password": PASSWORD}).get_json()
+    caller = ApiClient(anonymous.client, pair["access_token"])
     session = caller.imported(message(metadata={"a": 1}), title="t")
     path = f"/api/sessions/{session['id']}"
     calls = [
@@ -158,7 +158,7 @@ def test_every_operation_answers_as_it_says(nobody: Caller, owner: Caller) -> No
         answer = caller(method, target, body)
         assert answer.status_code < 300
         answer.get_data()  # a chat ends when it has been read
-    Caller(nobody.client, pair["refresh_token"]).post("/api/auth/refresh")
+    ApiClient(anonymous.client, pair["refresh_token"]).post("/api/auth/refresh")
     caller.post("/api/auth/logout")
     for path, method, operation in OPERATIONS:
         for good in (status for status in operation["responses"] if status < "300"):

@@ -23,14 +23,14 @@ from models import User
 from services import documents
 from store import deletion, messages, moves, session_pages, sessions
 from store.session_pages import SessionCursor
-from tests.conftest import Caller, frozen, message, rows, written
+from tests.conftest import ApiClient, frozen_time, message, query_db, run_in_transaction
 from timestamps import timestamp
 from web import pagination
 
 MOMENT = "2026-01-31T09:30:00.000Z"
 
 
-def pages(caller: Caller, path: str, limit: int, between: Any = lambda: None) -> list[dict[str, Any]]:
+def pages(caller: ApiClient, path: str, limit: int, between: Any = lambda: None) -> list[dict[str, Any]]:
     """Return the items of all pages, held against the limit."""
     items: list[dict[str, Any]] = []
     answer = caller.get(f"{path}?limit={limit}").get_json()
@@ -45,9 +45,9 @@ def pages(caller: Caller, path: str, limit: int, between: Any = lambda: None) ->
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
-def test_all_pages_are_the_list(owner: Caller, other: Caller, limit: int) -> None:
+def test_all_pages_are_the_list(owner: ApiClient, other: ApiClient, limit: int) -> None:
     other.session("not mine")
-    with frozen(MOMENT):  # ties
+    with frozen_time(MOMENT):  # ties
         sessions = [owner.session(str(number)) for number in range(4)]
     sessions += [owner.session(str(number)) for number in range(3)]
     owner.patch(f"/api/sessions/{sessions[1]['id']}", {"title": "moved"})
@@ -59,13 +59,13 @@ def test_all_pages_are_the_list(owner: Caller, other: Caller, limit: int) -> Non
     assert pages(owner, f"{path}/messages", limit) == owner.get(path).get_json()["messages"]
 
 
-def test_an_empty_list(owner: Caller) -> None:
+def test_an_empty_list(owner: ApiClient) -> None:
     nothing: dict[str, Any] = {"items": [], "next_cursor": None}
     assert owner.get("/api/sessions?limit=5").get_json() == nothing
     assert owner.get(f"/api/sessions/{owner.session()['id']}/messages").get_json() == nothing
 
 
-def test_without_a_limit(owner: Caller) -> None:
+def test_without_a_limit(owner: ApiClient) -> None:
     session = owner.imported(*(message(str(number)) for number in range(60)))
     first = owner.get(f"/api/sessions/{session['id']}/messages").get_json()
     assert len(first["items"]) == 50
@@ -75,7 +75,7 @@ def test_without_a_limit(owner: Caller) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", "", "1e2", str(2**70), "1_0", "%2B5", "%205", "５"])
-def test_a_limit_that_is_none(owner: Caller, limit: str) -> None:
+def test_a_limit_that_is_none(owner: ApiClient, limit: str) -> None:
     session = owner.session()
     for path in ("/api/sessions", f"/api/sessions/{session['id']}/messages", "/api/sessions/nothing/messages"):
         answer = owner.get(f"{path}?limit={limit}")
@@ -83,7 +83,7 @@ def test_a_limit_that_is_none(owner: Caller, limit: str) -> None:
         assert set(answer.get_json()["details"]) == {"limit"}
 
 
-def test_a_cursor_is_good_for_its_list_and_its_user_alone(owner: Caller, other: Caller) -> None:
+def test_a_cursor_is_good_for_its_list_and_its_user_alone(owner: ApiClient, other: ApiClient) -> None:
     session, another = (owner.imported(*[message()] * 3) for _ in range(2))
     other.session(), other.session()
     path = f"/api/sessions/{session['id']}/messages"
@@ -101,7 +101,7 @@ def test_a_cursor_is_good_for_its_list_and_its_user_alone(owner: Caller, other: 
     assert other.get(f"{path}?limit=1").get_json() == {"error": "session_not_found"}
 
 
-def test_what_moves_between_two_pages_comes_once(owner: Caller) -> None:
+def test_what_moves_between_two_pages_comes_once(owner: ApiClient) -> None:
     """Sessions that have come move, sessions that have yet to come move, some go, some are new."""
     chosen = random.Random(7)
     there = [owner.session(str(number))["id"] for number in range(30)]
@@ -120,14 +120,14 @@ def test_what_moves_between_two_pages_comes_once(owner: Caller) -> None:
     assert set(there) - gone <= set(came) <= set(there)
 
 
-def test_while_another_thread_writes(app: Flask, owner: Caller) -> None:
+def test_while_another_thread_writes(app: Flask, owner: ApiClient) -> None:
     there = [owner.session(str(number))["id"] for number in range(40)]
     conversation = owner.imported(*(message(str(number)) for number in range(40)))
     path = f"/api/sessions/{conversation['id']}/messages"
     done = Event()
 
     def write() -> int:
-        writer, chosen, count = Caller(app.test_client(), owner.token), random.Random(3), 0
+        writer, chosen, count = ApiClient(app.test_client(), owner.token), random.Random(3), 0
         while not done.is_set():
             writer.patch(f"/api/sessions/{chosen.choice(there)}", {"title": str(count)})
             writer.post("/api/sessions", {})
@@ -210,11 +210,11 @@ def test_whatever_is_written_between_pages_all_comes_once(
     User.insert(id=user_id, username="x", name_key=user_id, password_hash="", created_at=MOMENT).execute()
     with pytest.MonkeyPatch.context() as patch, app.app_context():
         patch.setattr(timestamps, "now", clock)
-        ids = [written(sessions.create, user_id)["id"] for _ in range(6)]
+        ids = [run_in_transaction(sessions.create, user_id)["id"] for _ in range(6)]
         pagers = [Pager(set(ids))]
         for what, number, other in steps:
             if what == "create":
-                ids.append(written(sessions.create, user_id, title="new")["id"])
+                ids.append(run_in_transaction(sessions.create, user_id, title="new")["id"])
             elif what == "clock":
                 clock.milliseconds += number
             elif what == "pager":
@@ -227,13 +227,13 @@ def test_whatever_is_written_between_pages_all_comes_once(
                 if not pager.done:
                     pager.fetch(user_id, other, characters)
             elif ids and what == "append":
-                written(messages.append, user_id, ids[number % len(ids)], "user", "hello", "{}")
+                run_in_transaction(messages.append, user_id, ids[number % len(ids)], "user", "hello", "{}")
             elif ids and what == "rename":
                 update(user_id, ids[number % len(ids)], title=str(other))
             elif ids and what == "prompt":
                 update(user_id, ids[number % len(ids)], system_prompt="x" * 300)
             elif ids:
-                written(deletion.delete_session, ids.pop(number % len(ids)))
+                run_in_transaction(deletion.delete_session, ids.pop(number % len(ids)))
         for pager in pagers:
             if not pager.came:
                 pager.there = set(ids)
@@ -243,9 +243,9 @@ def test_whatever_is_written_between_pages_all_comes_once(
             assert pager.there & set(ids) <= set(pager.came)
 
 
-def test_a_cursor_is_short_however_much_has_come(owner: Caller) -> None:
+def test_a_cursor_is_short_however_much_has_come(owner: ApiClient) -> None:
     for _ in range(300):
-        written(sessions.create, str(owner.user_id))
+        run_in_transaction(sessions.create, str(owner.user_id))
     cursor = owner.get("/api/sessions?limit=1").get_json()["next_cursor"]
     for _ in range(3):
         page = owner.get(f"/api/sessions?limit=90&cursor={cursor}").get_json()
@@ -253,7 +253,7 @@ def test_a_cursor_is_short_however_much_has_come(owner: Caller) -> None:
         assert len(cursor) < 300
 
 
-def test_a_cursor_is_good_for_a_day(owner: Caller) -> None:
+def test_a_cursor_is_good_for_a_day(owner: ApiClient) -> None:
     ids = [owner.session()["id"] for _ in range(3)]
     cursor = owner.get("/api/sessions?limit=1").get_json()["next_cursor"]
     path = f"/api/sessions?limit=200&cursor={cursor}"
@@ -262,34 +262,34 @@ def test_a_cursor_is_good_for_a_day(owner: Caller) -> None:
     moves.delete_old()
     assert {item["id"] for item in owner.get(path).get_json()["items"]} == {*ids[:2]}
     moves.delete_old(hours=-1)
-    assert [row[0] for row in rows("SELECT seq FROM moves")] == [3]  # so that none is used twice
+    assert [row[0] for row in query_db("SELECT seq FROM moves")] == [3]  # so that none is used twice
     answer = owner.get(path)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
     assert "old" in answer.get_json()["details"]["cursor"][0]
     assert len(owner.get("/api/sessions?limit=200").get_json()["items"]) == 3
 
 
-def test_moves_are_forgotten_in_steps(owner: Caller) -> None:
+def test_moves_are_forgotten_in_steps(owner: ApiClient) -> None:
     session = owner.session()["id"]
     old, new = "2026-01-01T00:00:00.000Z", timestamps.now()
     for count, moment in ((700, old), (5, new)):
         for _ in range(count):
-            rows(
+            query_db(
                 "INSERT INTO moves SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ? FROM moves",
                 *(owner.user_id, session, old, moment),
             )
     moves.delete_old()
-    assert rows("SELECT min(seq), count(*) FROM moves") == [(701, 5)]
+    assert query_db("SELECT min(seq), count(*) FROM moves") == [(701, 5)]
 
 
-def test_a_cursor_of_an_earlier_version_is_refused(owner: Caller) -> None:
+def test_a_cursor_of_an_earlier_version_is_refused(owner: ApiClient) -> None:
     with owner.client.application.test_request_context("/api/sessions"):
         g.user_id = owner.user_id
         cursor = pagination.encode_cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]))
     assert owner.get(f"/api/sessions?cursor={cursor}").status_code == 400
 
 
-def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         session = owner.session(f'{number} \x01\x7f\u2028"\\é🚀\n')
         owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": f"{number} \x1f" * 100})
@@ -304,7 +304,7 @@ def test_a_long_list_is_sent_in_pages_and_is_the_same(owner: Caller, monkeypatch
     assert owner.get("/api/sessions").data == whole.data
 
 
-def test_what_moves_while_the_list_is_sent_comes_once(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_moves_while_the_list_is_sent_comes_once(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     there = [owner.session(str(number))["id"] for number in range(30)]
     monkeypatch.setattr(documents, "MAX_WHOLE_LIST_BYTES", 1)
     monkeypatch.setattr(documents, "LIST_PAGE_SIZE", 4)

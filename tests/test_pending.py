@@ -21,9 +21,9 @@ from flask import Flask
 from database import db, sqlite
 from services import chat as chats
 from services import pending, webhooks
-from tests.conftest import Caller, Upstream
-from tests.helpers.process import Served
-from tests.helpers.webhook_receiver import SECRET, Receiver
+from tests.conftest import ApiClient, FakeLlm
+from tests.helpers.process import ServerProcess
+from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 from tests.test_chat import events
 from tests.test_streams import Home, Stream, awaited, messages, new_session
 
@@ -49,13 +49,13 @@ def held(data: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def actions(tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Path:
+def actions(tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SECRET", SECRET)
     path = tmp_path / "actions.toml"
     path.write_text(
@@ -69,11 +69,11 @@ class TestInOneProcess:
 
     @pytest.fixture
     def settings(
-        self, settings: dict[str, Any], upstream: Upstream, actions: Path, monkeypatch: pytest.MonkeyPatch
+        self, settings: dict[str, Any], fake_llm: FakeLlm, actions: Path, monkeypatch: pytest.MonkeyPatch
     ) -> dict[str, Any]:
         for module, name in ((sqlite, "WRITE_LOCK_TIMEOUT"), (webhooks, "WRITE_SECONDS"), (chats, "STORE_SECONDS")):
             monkeypatch.setattr(module, name, 0.3)
-        return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": str(actions)}
+        return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": str(actions)}
 
     @pytest.fixture
     def data(self, settings: dict[str, Any]) -> Path:
@@ -84,19 +84,23 @@ class TestInOneProcess:
         with ThreadPoolExecutor(4) as pool:
             yield pool
 
-    def begin(self, pool: ThreadPoolExecutor, app: Flask, owner: Caller, path: str, body: Any, **options: Any) -> Any:
+    def begin(
+        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, path: str, body: Any, **options: Any
+    ) -> Any:
         """Send a request that waits for something, from another thread."""
 
         def send() -> tuple[int, Any]:
             try:
-                answer = Caller(app.test_client(), owner.token).post(path, body, **options)
+                answer = ApiClient(app.test_client(), owner.token).post(path, body, **options)
                 return answer.status_code, answer.get_json() if answer.is_json else events(answer.data)
             finally:
                 db.close()
 
         return pool.submit(send)
 
-    def test_a_run(self, pool: ThreadPoolExecutor, app: Flask, owner: Caller, receiver: Receiver, data: Path) -> None:
+    def test_a_run(
+        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, receiver: WebhookReceiver, data: Path
+    ) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}"
         call: Future[Any] = self.begin(pool, app, owner, f"{path}/actions/held", {})
@@ -110,20 +114,20 @@ class TestInOneProcess:
         assert (ended["status"], ended["response_body"], ended["id"]) == ("succeeded", "well", run["id"])
         assert ended["started_at"] <= ended["finished_at"]
 
-    def runs(self, owner: Caller, path: str) -> list[dict[str, Any]]:
+    def runs(self, owner: ApiClient, path: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = owner.get(f"{path}/webhook-runs").get_json()["items"]
         return items
 
     @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
     def test_a_chat(
-        self, pool: ThreadPoolExecutor, app: Flask, owner: Caller, upstream: Upstream, data: Path, accept: str
+        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, fake_llm: FakeLlm, data: Path, accept: str
     ) -> None:
         session = owner.session()
         path, body = f"/api/sessions/{session['id']}", {"content": "say well\nwait 1"}
         headers = {"Accept": accept, "Idempotency-Key": accept}
-        asked = len(upstream.calls())
+        asked = len(fake_llm.calls())
         call: Future[Any] = self.begin(pool, app, owner, f"{path}/chat", body, headers=headers)
-        assert awaited(lambda: len(upstream.calls()) > asked)
+        assert awaited(lambda: len(fake_llm.calls()) > asked)
         with held(data):
             status, told = call.result(20)
             if accept == "application/json":
@@ -145,13 +149,13 @@ class TestInOneProcess:
         self,
         pool: ThreadPoolExecutor,
         app: Flask,
-        owner: Caller,
-        upstream: Upstream,
+        owner: ApiClient,
+        fake_llm: FakeLlm,
         data: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(chats, "STORE_SECONDS", 30)
-        session, gone, asked = owner.session(), Event(), len(upstream.calls())
+        session, gone, asked = owner.session(), Event(), len(fake_llm.calls())
 
         def chat() -> bytes:
             db.ensure_connection()
@@ -166,7 +170,7 @@ class TestInOneProcess:
                 db.close()
 
         call = pool.submit(chat)
-        assert awaited(lambda: len(upstream.calls()) > asked)
+        assert awaited(lambda: len(fake_llm.calls()) > asked)
         with held(data):
             time.sleep(2.5)  # it has come, and the first try is over
             assert not call.done()
@@ -181,8 +185,8 @@ class TestInOneProcess:
         self,
         pool: ThreadPoolExecutor,
         app: Flask,
-        owner: Caller,
-        receiver: Receiver,
+        owner: ApiClient,
+        receiver: WebhookReceiver,
         data: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -199,7 +203,7 @@ class TestInOneProcess:
         assert self.runs(owner, path) == [run]
 
     def test_the_end_waits_for_what_is_pending(
-        self, pool: ThreadPoolExecutor, app: Flask, owner: Caller, receiver: Receiver, data: Path
+        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, receiver: WebhookReceiver, data: Path
     ) -> None:
         path = f"/api/sessions/{owner.session()['id']}"
         call: Future[Any] = self.begin(pool, app, owner, f"{path}/actions/held", {})
@@ -224,7 +228,7 @@ class TestInOneProcess:
         writes.close()
 
     def test_the_end_is_not_put_off_for_ever(
-        self, app: Flask, data: Path, monkeypatch: pytest.MonkeyPatch, owner: Caller
+        self, app: Flask, data: Path, monkeypatch: pytest.MonkeyPatch, owner: ApiClient
     ) -> None:
         monkeypatch.setattr(pending, "FLUSH_SECONDS", 0.5)
 
@@ -241,7 +245,7 @@ class TestInOneProcess:
         written.result(10)
 
 
-def fire(server: Served, token: str, session: str) -> Any:
+def fire(server: ServerProcess, token: str, session: str) -> Any:
     """Fire the action and return the socket that its answer comes on."""
     connection = server.connect()
     head = f"POST /api/sessions/{session}/actions/held HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
@@ -268,17 +272,17 @@ def rest_of(stream: Stream) -> tuple[list[tuple[str, Any]], float]:
 @pytest.mark.parametrize("seconds", [7, 18])
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_database_that_another_process_holds(
-    tmp_path: Path, upstream: Upstream, receiver: Receiver, actions: Path, seconds: int, stopped: bool
+    tmp_path: Path, fake_llm: FakeLlm, receiver: WebhookReceiver, actions: Path, seconds: int, stopped: bool
 ) -> None:
     home = Home(tmp_path / "data")
     token = home.tokens[0]
 
-    def run_of(server: Served) -> dict[str, Any]:
+    def run_of(server: ServerProcess) -> dict[str, Any]:
         (run,) = server.request("GET", f"/api/sessions/{session}/webhook-runs", None, token)[1]["items"]
         found: dict[str, Any] = run
         return found
 
-    with home.served(LLM_BASE_URL=upstream.url, ACTIONS_FILE=actions) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url, ACTIONS_FILE=actions) as server:
         session, chatting = new_session(server, token), new_session(server, token)
         with (
             closing(fire(server, token, session)) as call,
@@ -317,7 +321,7 @@ def test_a_database_that_another_process_holds(
                 assert awaited(lambda: len(messages(server, token, chatting)) == 2)
             assert time.monotonic() - began < seconds + 10
         server.stop()
-    with home.served(LLM_BASE_URL=upstream.url, ACTIONS_FILE=actions) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url, ACTIONS_FILE=actions) as server:
         ended = run_of(server)
         assert (ended["status"], ended["response_body"]) == ("succeeded", "well")
         assert ended["duration_ms"] < 7_000  # of the call, not of the waiting

@@ -20,7 +20,7 @@ from services import docs_index
 from services.actions import Actions
 from services.docs_index import DocsIndex, Section, sections
 from services.prompt import PromptBuilder
-from tests.conftest import Caller, message
+from tests.conftest import ApiClient, message
 from tests.helpers.process import ROOT
 from tests.helpers.webhook_receiver import SECRET
 
@@ -33,14 +33,14 @@ def settings(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[
     return settings | {"PARLEY_LLM_CONTEXT_CHARS": 100}
 
 
-def prompt(caller: Caller, session: dict[str, Any], content: str | None = None) -> list[tuple[str, str]]:
+def prompt(caller: ApiClient, session: dict[str, Any], content: str | None = None) -> list[tuple[str, str]]:
     query = "" if content is None else f"?content={quote(content)}"
     answer = caller.get(f"/api/sessions/{session['id']}/prompt{query}")
     assert answer.status_code == 200
     return [(part["role"], part["content"]) for part in answer.get_json()["messages"]]
 
 
-def test_what_is_empty_is_left_out(owner: Caller) -> None:
+def test_what_is_empty_is_left_out(owner: ApiClient) -> None:
     session = owner.session()
     assert prompt(owner, session) == []
     assert prompt(owner, session, "hi") == [("user", "hi")]
@@ -64,7 +64,7 @@ def test_what_is_empty_is_left_out(owner: Caller) -> None:
     ],
 )
 def test_of_a_long_conversation_the_oldest_messages_are_left_out(
-    owner: Caller, lengths: list[int], following: int | None, left: list[int]
+    owner: ApiClient, lengths: list[int], following: int | None, left: list[int]
 ) -> None:
     session = owner.imported(*(message("é" * length) for length in lengths))
     owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "s" * 8_000})
@@ -73,7 +73,7 @@ def test_of_a_long_conversation_the_oldest_messages_are_left_out(
 
 
 @pytest.mark.parametrize("content", ["", "x" * 50_001, "\0"])
-def test_a_next_message_has_its_limits(owner: Caller, content: str) -> None:
+def test_a_next_message_has_its_limits(owner: ApiClient, content: str) -> None:
     session = owner.session()
     for target in (session["id"], "nothing"):
         answer = owner.get(f"/api/sessions/{target}/prompt?content={quote(content)}")
@@ -90,7 +90,7 @@ class TestContext:
             "PARLEY_ACTIONS_FILE": str(EXAMPLES / "actions.toml"),
         }
 
-    def test_the_parts_come_in_their_order(self, owner: Caller) -> None:
+    def test_the_parts_come_in_their_order(self, owner: ApiClient) -> None:
         session = owner.imported(message("hello"), message("Well?", role="assistant"))
         owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "Be brief."})
         base, override, context, *conversation = prompt(owner, session, "The payment queue is full, what now?")
@@ -105,7 +105,7 @@ class TestContext:
         assert "127.0.0.1" not in context[1]
         assert [role for role, _ in conversation] == ["user", "assistant", "user"]
 
-    def test_the_docs_fit_the_last_user_message(self, owner: Caller) -> None:
+    def test_the_docs_fit_the_last_user_message(self, owner: ApiClient) -> None:
         session = owner.imported(
             message("Who is called for severity 2?"), message("checkout is slow", role="assistant")
         )
@@ -113,7 +113,7 @@ class TestContext:
         assert "[escalation.md: Who to call]" in context
         assert context.index("escalation.md") < context.find("checkout.md") % len(context)
 
-    def test_no_words_no_docs(self, owner: Caller) -> None:
+    def test_no_words_no_docs(self, owner: ApiClient) -> None:
         context = prompt(owner, owner.session(), "?!")[1][1]
         assert "Documentation" not in context
         assert "restart_service" in context

@@ -11,7 +11,7 @@ from flask import Flask
 
 from database import db
 from database.reserve import Reserve
-from tests.conftest import Caller
+from tests.conftest import ApiClient
 
 
 def blocks(path: Path) -> int:
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_has_none(tmp_path: Path) -> None:
     assert not reserve.is_needed()
 
 
-def test_only_what_frees_room_gets_it(app: Flask, owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_frees_room_gets_it(app: Flask, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The requests see whether it is there while they write, on a disk that says it is full."""
     seen: list[bool] = []
     monkeypatch.setattr(db.reserve, "is_needed", lambda: True)

@@ -14,29 +14,33 @@ from flask import Flask
 
 from database import db
 from store import drafts
-from tests.conftest import Caller, Upstream, message, rows, written
-from tests.helpers.webhook_receiver import SECRET, Receiver
+from tests.conftest import ApiClient, FakeLlm, message, query_db, run_in_transaction
+from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 from tests.test_actions import write_actions
 
 DOCUMENT = {"session": {"title": "imported"}, "messages": [message()] * 3}
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def settings(
-    settings: dict[str, Any], upstream: Upstream, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any],
+    fake_llm: FakeLlm,
+    receiver: WebhookReceiver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
     monkeypatch.setenv("SECRET", SECRET)
     actions = str(write_actions(tmp_path / "actions.toml", receiver.url))
-    return settings | {"PARLEY_LLM_BASE_URL": upstream.url, "PARLEY_ACTIONS_FILE": actions}
+    return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": actions}
 
 
-def ask(caller: Caller, path: str, body: Any, key: str = "a key", **headers: str) -> Any:
+def ask(caller: ApiClient, path: str, body: Any, key: str = "a key", **headers: str) -> Any:
     return caller.post(path, body, headers={"Idempotency-Key": key} | headers)
 
 
@@ -50,11 +54,13 @@ ROUTES = [
 
 
 def count() -> dict[str, int]:
-    return {table: rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("sessions", "messages", "webhook_runs")}
+    return {
+        table: query_db(f"SELECT count(*) FROM {table}")[0][0] for table in ("sessions", "messages", "webhook_runs")
+    }
 
 
 @pytest.mark.parametrize(("path", "body"), ROUTES)
-def test_the_same_again_gives_the_first_answer_again(owner: Caller, other: Caller, path: str, body: Any) -> None:
+def test_the_same_again_gives_the_first_answer_again(owner: ApiClient, other: ApiClient, path: str, body: Any) -> None:
     session = owner.session()
     path = path.format(id=session["id"])
     first = ask(owner, path, body, Accept="application/json")
@@ -75,7 +81,7 @@ def test_the_same_again_gives_the_first_answer_again(owner: Caller, other: Calle
     assert theirs.get_json() != first.get_json()
 
 
-def test_the_first_answer_is_the_first_even_when_things_have_changed(owner: Caller) -> None:
+def test_the_first_answer_is_the_first_even_when_things_have_changed(owner: ApiClient) -> None:
     first = ask(owner, "/api/sessions", {"title": "one"}).get_json()
     owner.patch(f"/api/sessions/{first['id']}", {"title": "two"})
     assert ask(owner, "/api/sessions", {"title": "one"}).get_json() == first
@@ -84,55 +90,57 @@ def test_the_first_answer_is_the_first_even_when_things_have_changed(owner: Call
     assert owner.get("/api/sessions").get_json() == {"items": []}
 
 
-def test_text_is_not_kept_beyond_its_session(owner: Caller) -> None:
+def test_text_is_not_kept_beyond_its_session(owner: ApiClient) -> None:
     session = owner.session()
     path = f"/api/sessions/{session['id']}/messages"
     ask(owner, path, message("a secret"))
-    assert "a secret" not in str(rows("SELECT * FROM retries"))
+    assert "a secret" not in str(query_db("SELECT * FROM retries"))
     owner.delete(f"/api/sessions/{session['id']}")
     assert ask(owner, path, message("a secret")).get_json() == {"error": "session_not_found"}
 
 
-def test_what_was_refused_can_be_tried_again(owner: Caller) -> None:
+def test_what_was_refused_can_be_tried_again(owner: ApiClient) -> None:
     assert ask(owner, "/api/sessions", {"title": ""}).status_code == 400
     assert ask(owner, "/api/sessions/nothing/messages", message()).status_code == 404
     assert ask(owner, "/api/sessions/import?dry_run=1", DOCUMENT).status_code == 200
-    assert rows("SELECT * FROM retries") == []
+    assert query_db("SELECT * FROM retries") == []
     assert ask(owner, "/api/sessions", {"title": "x"}).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\tb"])
-def test_a_key_that_is_none(owner: Caller, key: str) -> None:
+def test_a_key_that_is_none(owner: ApiClient, key: str) -> None:
     answer = ask(owner, "/api/sessions", {}, key)
     assert (answer.status_code, set(answer.get_json()["details"])) == (400, {"Idempotency-Key"})
     assert owner.get("/api/sessions").get_json() == {"items": []}
 
 
-def test_no_body_and_a_body_are_different(owner: Caller) -> None:
+def test_no_body_and_a_body_are_different(owner: ApiClient) -> None:
     key = {"Idempotency-Key": "k"}
     first = owner.post("/api/sessions", headers=key)
     assert owner.post("/api/sessions", headers=key).data == first.data
     assert owner.post("/api/sessions", {}, headers=key).status_code == 409
 
 
-def test_a_day_later_it_is_forgotten(owner: Caller) -> None:
+def test_a_day_later_it_is_forgotten(owner: ApiClient) -> None:
     first = ask(owner, "/api/sessions", {}).get_json()
     ask(owner, "/api/sessions", {}, "kept")
-    rows("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z' WHERE key = 'a key'")
+    query_db("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z' WHERE key = 'a key'")
     assert ask(owner, "/api/sessions", {}).get_json()["id"] != first["id"]
-    assert len(rows("SELECT * FROM retries")) == 2
-    rows("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z'")
+    assert len(query_db("SELECT * FROM retries")) == 2
+    query_db("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z'")
     ask(owner, "/api/sessions", {}, "new")
-    assert rows("SELECT key FROM retries") == [("new",)]
+    assert query_db("SELECT key FROM retries") == [("new",)]
 
 
 @pytest.mark.parametrize(("path", "body"), [*ROUTES[:4], ("/api/sessions/{id}/actions/slow-30", {})])
-def test_two_at_once_do_the_work_once(app: Flask, owner: Caller, receiver: Receiver, path: str, body: Any) -> None:
+def test_two_at_once_do_the_work_once(
+    app: Flask, owner: ApiClient, receiver: WebhookReceiver, path: str, body: Any
+) -> None:
     session = owner.session()
     before = count()
 
     def send(_: int) -> Any:
-        answer = ask(Caller(app.test_client(), owner.token), path.format(id=session["id"]), body)
+        answer = ask(ApiClient(app.test_client(), owner.token), path.format(id=session["id"]), body)
         db.close()
         return answer.status_code, answer.get_json()
 
@@ -151,20 +159,20 @@ class TestChat:
         blocks = [block.split("\n") for block in answer.text.strip().split("\n\n")]
         return [(block[0][7:], json.loads(block[1][6:])) for block in blocks]
 
-    def test_its_stored_messages_are_the_answer(self, owner: Caller, upstream: Upstream) -> None:
+    def test_its_stored_messages_are_the_answer(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}/chat"
         ask(owner, path, {"content": "hello there"}).get_data()
-        asked = len(upstream.calls())
+        asked = len(fake_llm.calls())
         question, reply = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
         again = ask(owner, path, {"content": "hello there"})
         assert again.mimetype == "text/event-stream"
         assert self.events(again) == [("message", question), ("message", reply), ("done", {})]
         as_json = ask(owner, path, {"content": "hello there"}, Accept="application/json")
         assert as_json.get_json() == {"messages": [question, reply]}
-        assert len(upstream.calls()) == asked
+        assert len(fake_llm.calls()) == asked
 
-    def test_what_is_appended_meanwhile_is_not_its_answer(self, owner: Caller) -> None:
+    def test_what_is_appended_meanwhile_is_not_its_answer(self, owner: ApiClient) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}"
         stream = ask(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"})
@@ -187,7 +195,7 @@ class TestChat:
         ],
     )
     def test_one_that_broke_off_ends_as_it_did(
-        self, app: Flask, owner: Caller, script: list[str], code: str, status: int
+        self, app: Flask, owner: ApiClient, script: list[str], code: str, status: int
     ) -> None:
         app.extensions["services"].llm._seconds = 0.5
         body = {"content": "\n".join(script)}
@@ -210,19 +218,19 @@ class TestChat:
             assert as_json.get_json()["details"]["messages"] == stored[:-1]
             assert count() == there
 
-    def test_one_that_was_cut_off_by_the_end_of_the_process(self, owner: Caller) -> None:
+    def test_one_that_was_cut_off_by_the_end_of_the_process(self, owner: ApiClient) -> None:
         """It ends as one that broke off: what there is of it is not an answer."""
         session = owner.session()
         path, body = f"/api/sessions/{session['id']}/chat", {"content": "say all"}
         ask(owner, path, body).get_data()
         (question, answer) = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
         # As if the process had been killed in the middle: the draft is there, its answer is not.
-        rows("DELETE FROM messages WHERE id = ?", answer["id"])
-        rows("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
-        rows("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
+        query_db("DELETE FROM messages WHERE id = ?", answer["id"])
+        query_db("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
+        query_db("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
         pending = ask(owner, path, body, Accept="application/json")
         assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
-        written(drafts.finish_interrupted)
+        run_in_transaction(drafts.finish_interrupted)
         again = ask(owner, path, body, Accept="application/json")
         assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")
         half = again.get_json()["details"]["messages"][1]
@@ -230,7 +238,7 @@ class TestChat:
         ending = [("delta", {"content": "half"}), ("error", {"error": "upstream_error"})]
         assert self.events(ask(owner, path, body)) == [("message", question), *ending]
 
-    def test_one_that_is_under_way(self, owner: Caller) -> None:
+    def test_one_that_is_under_way(self, owner: ApiClient) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}/chat"
         stream = ask(owner, path, {"content": "say x\nwait 30"})
@@ -244,12 +252,14 @@ class TestChat:
 
 
 @pytest.mark.parametrize(("path", "body"), ROUTES[:4])
-def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(app: Flask, owner: Caller, path: str, body: Any) -> None:
+def test_a_twin_of_what_is_not_committed_yet_gets_its_answer(
+    app: Flask, owner: ApiClient, path: str, body: Any
+) -> None:
     path = path.format(id=owner.session()["id"])
     before = count()
 
     def twin() -> Any:
-        answer = ask(Caller(app.test_client(), owner.token), path, body)
+        answer = ask(ApiClient(app.test_client(), owner.token), path, body)
         db.close()
         return answer.status_code, answer.get_json()
 

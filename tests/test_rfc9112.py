@@ -19,15 +19,15 @@ from waitress.adjustments import Adjustments
 from waitress.buffers import OverflowableBuffer
 
 from server.parser import ChunkedBody, RequestParser
-from tests.helpers.process import Served, make_user
+from tests.helpers.process import ServerProcess, make_user
 
 BEHIND = b"GET /healthz?smuggled HTTP/1.1\r\nHost: parley\r\nX-Request-Id: smuggled\r\n\r\n"
 LOGIN = b'{"username":"nobody","password":"x"}'
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("rfc9112") / "data") as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("rfc9112") / "data") as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
@@ -200,7 +200,7 @@ TAKEN = {
 }  # fmt: skip
 
 
-def answers(server: Served, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+def answers(server: ServerProcess, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
     """Send a request and another one behind it, and return the answers until the connection is closed."""
     with server.connect() as connection:
         connection.sendall(sent)
@@ -216,7 +216,7 @@ def answers(server: Served, sent: bytes) -> list[tuple[int, dict[str, str], byte
 
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
-def test_what_is_not_to_the_letter_is_refused_and_closes(server: Served, sent: bytes) -> None:
+def test_what_is_not_to_the_letter_is_refused_and_closes(server: ServerProcess, sent: bytes) -> None:
     ((status, headers, body),) = answers(server, sent + BEHIND)
     assert (status, body) == (400, b'{"error":"bad_request"}\n')
     assert headers["Connection"] == "close"
@@ -227,30 +227,30 @@ def test_what_is_not_to_the_letter_is_refused_and_closes(server: Served, sent: b
 
 
 @pytest.mark.parametrize(("sent", "status"), TAKEN.values(), ids=TAKEN)
-def test_what_is_to_the_letter_is_taken_and_goes_on(server: Served, sent: bytes, status: int) -> None:
+def test_what_is_to_the_letter_is_taken_and_goes_on(server: ServerProcess, sent: bytes, status: int) -> None:
     last = get(b"Connection: close", b"X-Request-Id: the-last")
     (first, _, _), (second, headers, _) = answers(server, sent + last)
     assert (first, second, headers["X-Request-Id"]) == (status, 200, "the-last")
 
 
-def test_codings_that_are_not_known(server: Served) -> None:
+def test_codings_that_are_not_known(server: ServerProcess) -> None:
     ((status, headers, _),) = answers(server, coded(b"gzip, chunked") + BEHIND)
     assert (status, headers["Connection"]) == (501, "close")
 
 
 @pytest.mark.parametrize("connection", [b"close", b"Close", b"keep-alive, close", b"x,close ,y"])
-def test_connections_that_are_to_be_closed(server: Served, connection: bytes) -> None:
+def test_connections_that_are_to_be_closed(server: ServerProcess, connection: bytes) -> None:
     ((status, headers, _),) = answers(server, get(b"Connection: " + connection) + BEHIND)
     assert (status, headers["Connection"]) == (200, "close")
 
 
-def test_a_head_of_too_many_fields(server: Served) -> None:
+def test_a_head_of_too_many_fields(server: ServerProcess) -> None:
     ((status, _, body),) = answers(server, get(*[b"A: b"] * 300))
     assert (status, body) == (431, b'{"error":"headers_too_large"}\n')
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
-def test_answers_without_content_keep_the_connection(server: Served, tmp_path: Path, method: str) -> None:
+def test_answers_without_content_keep_the_connection(server: ServerProcess, tmp_path: Path, method: str) -> None:
     token = make_user(server.data, f"user-{method}").encode()
     _, session, headers = server.request("POST", "/api/sessions", None, token.decode())
     target = f"/api/sessions/{session['id']}".encode()
@@ -271,7 +271,7 @@ def test_answers_without_content_keep_the_connection(server: Served, tmp_path: P
     ("path", "cached"),
     [("/healthz", None), ("/docs", None), ("/nowhere", None), ("/api/sessions", "no-store"), ("/api/x", "no-store")],
 )
-def test_every_answer_says_how_to_take_it(server: Served, path: str, cached: str | None) -> None:
+def test_every_answer_says_how_to_take_it(server: ServerProcess, path: str, cached: str | None) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
         _, _, headers = server.request(method, path)
         assert headers["X-Content-Type-Options"] == "nosniff"

@@ -24,11 +24,11 @@ from database.sqlite import SqliteEngine, sqlite_url
 from search import index
 from search.terms import phrases, terms
 from store import imports
-from tests.conftest import Caller, message, rows
-from tests.helpers.process import Served, make_user
+from tests.conftest import ApiClient, message, query_db
+from tests.helpers.process import ServerProcess, make_user
 
 
-def find(caller: Caller, question: str, more: str = "") -> list[dict[str, Any]]:
+def find(caller: ApiClient, question: str, more: str = "") -> list[dict[str, Any]]:
     answer = caller.get(f"/api/sessions?q={quote(question)}{more}")
     assert answer.status_code == 200, answer.data
     items: list[dict[str, Any]] = answer.get_json()["items"]
@@ -36,7 +36,7 @@ def find(caller: Caller, question: str, more: str = "") -> list[dict[str, Any]]:
     return items
 
 
-def found(caller: Caller, question: str) -> list[str]:
+def found(caller: ApiClient, question: str) -> list[str]:
     """Return the titles of what is found."""
     return [item["title"] for item in find(caller, question)]
 
@@ -44,17 +44,19 @@ def found(caller: Caller, question: str) -> list[str]:
 def whole() -> None:
     """Hold the index against what is there: every text once, and nothing else."""
     search.update_index(60)
-    texts = rows("SELECT user_id, content, seq FROM messages JOIN sessions s ON s.id = session_id WHERE user_id > ''")
-    texts += rows("SELECT user_id, s.title, -t.seq FROM titles t JOIN sessions s ON s.id = t.session_id")
+    texts = query_db(
+        "SELECT user_id, content, seq FROM messages JOIN sessions s ON s.id = session_id WHERE user_id > ''"
+    )
+    texts += query_db("SELECT user_id, s.title, -t.seq FROM titles t JOIN sessions s ON s.id = t.session_id")
     wanted = {(seq, " ".join((f"={owner.replace('-', '')}", *terms(text)))) for owner, text, seq in texts}
-    assert set(rows("SELECT rowid, terms FROM search")) == wanted
-    rows("INSERT INTO search (search) VALUES ('integrity-check')")
-    assert rows("SELECT session_id FROM titles ORDER BY 1") == rows(
+    assert set(query_db("SELECT rowid, terms FROM search")) == wanted
+    query_db("INSERT INTO search (search) VALUES ('integrity-check')")
+    assert query_db("SELECT session_id FROM titles ORDER BY 1") == query_db(
         "SELECT id FROM sessions WHERE title > '' AND user_id IS NOT NULL ORDER BY 1"
     )
 
 
-def test_titles_and_messages_are_searched(owner: Caller, other: Caller) -> None:
+def test_titles_and_messages_are_searched(owner: ApiClient, other: ApiClient) -> None:
     owner.imported(message("The payment queue is full."), title="checkout")
     owner.imported(message("nothing"), message("A queue of payment, once more", role="assistant"), title="second")
     owner.imported(message("nothing"), title="Payment queue")
@@ -93,7 +95,7 @@ def test_titles_and_messages_are_searched(owner: Caller, other: Caller) -> None:
         ("score", True),
     ],
 )
-def test_words(owner: Caller, question: str, hit: bool) -> None:
+def test_words(owner: ApiClient, question: str, hit: bool) -> None:
     owner.imported(message("Zoë's résumé, node-7 on 🔥, 日本語 unïcode under_score"))
     assert bool(find(owner, question)) is hit
 
@@ -131,7 +133,7 @@ CORPUS = {
 CORPUS["all of it\n" * 300 + "\n".join(CORPUS)] = "ışık Σίσυφος محمد 北京 タワー 서울 👩 🇫🇷 C++ 404"
 
 
-def test_every_text_is_found_by_each_word_and_by_itself(owner: Caller) -> None:
+def test_every_text_is_found_by_each_word_and_by_itself(owner: ApiClient) -> None:
     ids = {text: owner.imported(message(text))["id"] for text in CORPUS}
     for text, words in CORPUS.items():
         for question in (*words.split(), words, text, text.upper(), f"  {text[:10_000]} "):
@@ -154,7 +156,7 @@ def test_every_text_is_found_by_each_word_and_by_itself(owner: Caller) -> None:
      "²", "\ue000", "😀😀",
      "x" * 10_000, "queue " * 1_600, "?!." * 3_000, " ".join(str(n) for n in range(2_000)), "\t\n"],
 )  # fmt: skip
-def test_any_question_is_words_to_look_for(owner: Caller, question: str) -> None:
+def test_any_question_is_words_to_look_for(owner: ApiClient, question: str) -> None:
     owner.imported(message("the queue, and or not near"))
     assert len(find(owner, question)) <= 1
     (hit,) = find(owner, "queue")
@@ -163,20 +165,20 @@ def test_any_question_is_words_to_look_for(owner: Caller, question: str) -> None
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=40))
-def test_no_question_is_an_error(owner: Caller, question: str) -> None:
+def test_no_question_is_an_error(owner: ApiClient, question: str) -> None:
     answer = owner.get(f"/api/sessions?q={quote(question.encode(errors='surrogatepass'))}")
     assert answer.status_code == (400 if "\0" in question else 200)
 
 
-def test_what_is_refused(owner: Caller, nobody: Caller) -> None:
+def test_what_is_refused(owner: ApiClient, anonymous: ApiClient) -> None:
     for query, key in (("x" * 10_001, "q"), ("x&limit=0", "limit"), ("x&cursor=y", "cursor")):
         answer = owner.get(f"/api/sessions?q={query}")
         assert (answer.status_code, set(answer.get_json()["details"])) == (400, {key})
-    assert nobody.get("/api/sessions?q=x").status_code == 401
+    assert anonymous.get("/api/sessions?q=x").status_code == 401
     assert find(owner, "") == find(owner, "x") == []
 
 
-def test_the_marks_cannot_be_confused_with_the_text(owner: Caller) -> None:
+def test_the_marks_cannot_be_confused_with_the_text(owner: ApiClient) -> None:
     text = "<mark>queue</mark> \x02queue\x03 & <b>"
     owner.imported(message(text))
     (item,) = find(owner, "queue")
@@ -184,14 +186,14 @@ def test_the_marks_cannot_be_confused_with_the_text(owner: Caller) -> None:
     assert unescape(re.sub("</?mark>", "", item["match"])) == text
 
 
-def test_a_long_message_is_shown_by_the_piece(owner: Caller) -> None:
+def test_a_long_message_is_shown_by_the_piece(owner: ApiClient) -> None:
     owner.imported(message("word " * 5_000 + "zebra" + " word" * 4_000))
     (item,) = find(owner, "zebra")
     assert len(item["match"]) < 300
     assert "<mark>zebra</mark>" in item["match"]
 
 
-def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
+def test_as_many_as_wanted_and_each_session_once(owner: ApiClient) -> None:
     for number in range(25):
         owner.imported(*[message("a zebra")] * 3, title=str(number))
     assert len(find(owner, "zebra")) == 20
@@ -210,7 +212,7 @@ def test_as_many_as_wanted_and_each_session_once(owner: Caller) -> None:
         (25, ["nothing", "a zebr", "zebra"], 200),  # fewer than asked for: all there are
     ],
 )
-def test_there_are_as_many_as_asked_for(owner: Caller, sessions: int, texts: list[str], limit: int) -> None:
+def test_there_are_as_many_as_asked_for(owner: ApiClient, sessions: int, texts: list[str], limit: int) -> None:
     for _ in range(sessions):
         owner.imported(*map(message, texts))
     owner.imported(message("lion"), title="zebra")
@@ -221,7 +223,7 @@ def test_there_are_as_many_as_asked_for(owner: Caller, sessions: int, texts: lis
     assert find(owner, "zebra", f"&limit={limit}")[0]["title"] == "zebra"  # a title counts more
 
 
-def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_with_much_of_it_leaves_room_for_others(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     owner.imported(message("zebra"), title="old")
     owner.imported(*[message("zebra")] * 2_400, title="much")
     assert set(found(owner, "zebra")) == {"old", "much"}
@@ -229,7 +231,7 @@ def test_a_session_with_much_of_it_leaves_room_for_others(owner: Caller, monkeyp
     assert set(found(owner, "zebra")) == {"old", "much"}
 
 
-def test_it_keeps_in_step(app: Flask, owner: Caller, other: Caller) -> None:
+def test_it_keeps_in_step(app: Flask, owner: ApiClient, other: ApiClient) -> None:
     session = owner.session("lion")
     path = f"/api/sessions/{session['id']}"
     assert found(owner, "lion") == ["lion"]
@@ -252,10 +254,10 @@ def test_it_keeps_in_step(app: Flask, owner: Caller, other: Caller) -> None:
     assert found(other, "zebra") == ["theirs"]
     assert app.test_cli_runner().invoke(args=["users", "remove", "other", "--yes"]).exit_code == 0
     whole()
-    assert rows("SELECT count(*) FROM titles") == [(0,)]
+    assert query_db("SELECT count(*) FROM titles") == [(0,)]
 
 
-def test_a_deletion_of_the_newest_leaves_no_gap(owner: Caller) -> None:
+def test_a_deletion_of_the_newest_leaves_no_gap(owner: ApiClient) -> None:
     """What is new has the seq of what is gone."""
     for _ in range(3):
         session = owner.imported(message("zebra"), message("zebra"))
@@ -269,20 +271,20 @@ def test_a_deletion_of_the_newest_leaves_no_gap(owner: Caller) -> None:
         whole()
 
 
-def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_imports_are_indexed_when_they_are_whole(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "IMPORT_BATCH_SIZE", 100)
     real = SqliteEngine.write_transaction
 
     def write_transaction(self: Any, durable: bool = True) -> Any:
-        if not durable and rows("SELECT count(*) FROM messages") == [(200,)]:
+        if not durable and query_db("SELECT count(*) FROM messages") == [(200,)]:
             monkeypatch.setattr(SqliteEngine, "write_transaction", real)
             search.update_index(10)  # in the middle of it
         return real(self, durable)
 
     monkeypatch.setattr(SqliteEngine, "write_transaction", write_transaction)
     session = owner.imported(*(message(f"zebra {number}") for number in range(450)), title="long")
-    assert rows("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
-    while rows("SELECT done FROM search_pending WHERE what = 'messages'") == [(0,)]:
+    assert query_db("SELECT what FROM search_pending ORDER BY 1") == [("messages",), ("title",)]
+    while query_db("SELECT done FROM search_pending WHERE what = 'messages'") == [(0,)]:
         index._index_batch()
     owner.post(f"/api/sessions/{session['id']}/messages", message("one more zebra"))
     assert found(owner, "zebra") == ["long"]
@@ -294,7 +296,7 @@ def test_long_imports_are_indexed_when_they_are_whole(owner: Caller, monkeypatch
     whole()
 
 
-def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> None:
+def test_a_backup_has_its_index(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
     for number in range(5):
         owner.imported(message(f"zebra {number}"), title=f"lion {number}")
     owner.delete(f"/api/sessions/{find(owner, 'lion')[0]['id']}")
@@ -305,7 +307,7 @@ def test_a_backup_has_its_index(app: Flask, owner: Caller, tmp_path: Path) -> No
     assert len(find(owner, "zebra")) == len(find(owner, "lion")) == 4
 
 
-def test_a_short_beginning_is_found_however_far_back(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_beginning_is_found_however_far_back(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked for in some of the newest texts first, and then in all."""
     owner.imported(message("xylophone 北京 old"), title="xy")
     owner.imported(*[message(f"nothing {number}") for number in range(20)], title="new")
@@ -317,24 +319,24 @@ def test_a_short_beginning_is_found_however_far_back(owner: Caller, monkeypatch:
         assert set(found(owner, "n")) == {"new"}
 
 
-def test_a_session_that_loses_its_owner_goes_in_steps(owner: Caller, other: Caller) -> None:
+def test_a_session_that_loses_its_owner_goes_in_steps(owner: ApiClient, other: ApiClient) -> None:
     """Nobody finds it from then on, and nothing of it stays."""
     session = owner.imported(*(message(f"zebra {number}") for number in range(20)), title="lion")
     kept = owner.imported(message("zebra"), title="kept")
     search.update_index(10)
-    rows("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
+    query_db("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
     assert found(owner, "zebra") == ["kept"]
-    rows("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
+    query_db("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
     assert found(owner, "zebra") == ["kept"]
-    rows("DELETE FROM sessions WHERE user_id IS NULL")
+    query_db("DELETE FROM sessions WHERE user_id IS NULL")
     whole()
-    rows("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, kept["id"])
+    query_db("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, kept["id"])
     assert (found(owner, "zebra"), found(other, "zebra"), found(other, "kept")) == ([], ["kept"], ["kept"])
     whole()
 
 
 def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
-    owner: Caller, other: Caller, monkeypatch: pytest.MonkeyPatch
+    owner: ApiClient, other: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts are read and split outside the transaction that stores them: others write in between."""
     chance = random.Random(1)
@@ -354,8 +356,8 @@ def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
         elif kind == 2:
             caller.patch(path, {"title": f"tiger {chance.random()}"})
         elif kind == 3:
-            newest = rows("SELECT session_id FROM messages ORDER BY seq DESC LIMIT 1")
-            rows("DELETE FROM sessions WHERE id = ?", newest[0][0] if newest else "")
+            newest = query_db("SELECT session_id FROM messages ORDER BY seq DESC LIMIT 1")
+            query_db("DELETE FROM sessions WHERE id = ?", newest[0][0] if newest else "")
         else:
             caller.post(f"{path}/messages", message(f"zebra {chance.random()}"))
 
@@ -375,11 +377,11 @@ def test_it_keeps_in_step_with_whatever_happens_while_it_reads(
         whole()
 
 
-def test_a_broken_index_hurts_nothing_but_the_search(owner: Caller) -> None:
+def test_a_broken_index_hurts_nothing_but_the_search(owner: ApiClient) -> None:
     session = owner.imported(message("a zebra"), title="lion")
     gone = owner.imported(message("a zebra"))
     assert len(find(owner, "zebra")) == 2
-    rows("UPDATE search_data SET block = x'00112233445566778899'")
+    query_db("UPDATE search_data SET block = x'00112233445566778899'")
     db.close()
     db.connect()
     path = f"/api/sessions/{session['id']}"
@@ -406,29 +408,29 @@ def test_an_index_of_words_becomes_one_of_terms(app: Flask, tmp_path: Path) -> N
     before.connect()
     database.migrate(before, old / "migrations")
     moment = "2026-01-01T00:00:00.000Z"
-    rows("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", moment)
+    query_db("INSERT INTO users VALUES ('u-1', 'owner', 'owner', '', ?)", moment)
     for session, user in (("a", "u-1"), ("b", None), ("c", "u-1")):
-        rows("INSERT INTO sessions (id, user_id, title, created_at, updated_at) VALUES (?, ?, 'lion', ?, ?)",
+        query_db("INSERT INTO sessions (id, user_id, title, created_at, updated_at) VALUES (?, ?, 'lion', ?, ?)",
              session, user, moment, moment)  # fmt: skip
-        rows("INSERT INTO messages (id, session_id, role, content, metadata, created_at) "
+        query_db("INSERT INTO messages (id, session_id, role, content, metadata, created_at) "
              "VALUES (?, ?, 'user', '我在北京 deploy🚀', '{}', ?)", session, session, moment)  # fmt: skip
-    rows("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
-    rows("UPDATE search_progress SET seq = 1")
+    query_db("INSERT INTO search (rowid, owner, text) SELECT seq, 'u1', content FROM messages WHERE session_id = 'a'")
+    query_db("UPDATE search_progress SET seq = 1")
     before.close()
     database.open_database(sqlite_url(path))
     whole()
     for question in ("北京", "deploy", "🚀", "lion"):
         assert {item["id"] for item in search.search("u-1", question, 20)} == {"a", "c"}
-    rows("UPDATE sessions SET user_id = 'u-1' WHERE id = 'b'")
+    query_db("UPDATE sessions SET user_id = 'u-1' WHERE id = 'b'")
     assert {item["id"] for item in search.search("u-1", "京", 20)} == {"a", "b", "c"}
-    rows("DELETE FROM users")
+    query_db("DELETE FROM users")
     whole()
-    assert rows("SELECT count(*) FROM search") == [(0,)]
+    assert query_db("SELECT count(*) FROM search") == [(0,)]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60))
-def test_any_text_is_found_by_itself(owner: Caller, text: str) -> None:
+def test_any_text_is_found_by_itself(owner: ApiClient, text: str) -> None:
     owner.delete("/api/sessions")
     owner.imported(message(text))
     for question in (text, *text.split()):
@@ -443,7 +445,7 @@ def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> 
     chance = random.Random(1)
     han = "".join(chr(0x4E00 + chance.randrange(5_000)) for _ in range(25_000)) + " zebra 北京 " + "word " * 4_000
 
-    def load(server: Served, done: threading.Event) -> None:
+    def load(server: ServerProcess, done: threading.Event) -> None:
         document = {"version": 1, "session": {"title": "long"}, "messages": [message(han)] * 5}
         for _ in range(30):
             assert server.request("POST", "/api/sessions/import", document, mine)[0] == 201
@@ -451,7 +453,7 @@ def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> 
             pass
         done.set()
 
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         session = server.request("POST", "/api/sessions", token=theirs)[1]["id"]
         done = threading.Event()
         loader = threading.Thread(target=load, args=(server, done))
@@ -472,7 +474,7 @@ def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> 
         assert server.request("POST", "/api/sessions/import", document, mine)[0] == 201
         time.sleep(0.6)
         server.process.kill()
-    with Served(data) as server:
+    with ServerProcess(data) as server:
         deadline = time.monotonic() + 60
         while not server.request("GET", "/api/sessions?q=lion", token=mine)[1]["items"]:
             assert time.monotonic() < deadline

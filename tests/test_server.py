@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.helpers.process import ROOT, Served, environment, make_user
+from tests.helpers.process import ROOT, ServerProcess, environment, make_user
 
 PASSWORD = "correct horse"
 BODY_LIMIT, IMPORT_LIMIT = 20_000, 100_000
@@ -69,10 +69,10 @@ def home(template: Home, tmp_path: Path) -> Home:
 
 
 @pytest.fixture(scope="module")
-def server(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def server(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     data = shutil.copytree(template.data, tmp_path_factory.mktemp("shared") / "data")
     settings = {"LOG_FORMAT": "json", "MAX_BODY_BYTES": BODY_LIMIT, "MAX_IMPORT_BYTES": IMPORT_LIMIT}
-    with Served(data, **settings) as server:
+    with ServerProcess(data, **settings) as server:
         yield server
 
 
@@ -91,7 +91,7 @@ def request(
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def talk(server: Served, sent: bytes) -> bytes:
+def talk(server: ServerProcess, sent: bytes) -> bytes:
     """Send everything before reading anything, then read until the server closes the connection."""
     with server.connect() as connection:
         connection.sendall(sent)
@@ -136,7 +136,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def refuses_connections(server: Served) -> bool:
+def refuses_connections(server: ServerProcess) -> bool:
     try:
         server.connect().close()
     except ConnectionError:
@@ -144,7 +144,7 @@ def refuses_connections(server: Served) -> bool:
     return False
 
 
-def contents(server: Served, token: str, session_id: str) -> list[str]:
+def contents(server: ServerProcess, token: str, session_id: str) -> list[str]:
     status, session, _ = server.request("GET", f"/api/sessions/{session_id}", token=token)
     assert status == 200
     return [message["content"] for message in session["messages"]]
@@ -168,7 +168,7 @@ def start_in_vain(data: Path, **settings: Any) -> str:
 
 class TestStart:
     def test_one_line_says_where_and_how_to_make_a_user(self, tmp_path: Path) -> None:
-        with Served(tmp_path / "data") as server:
+        with ServerProcess(tmp_path / "data") as server:
             assert server.stop() == 0
         (line,) = server.log.read_text().splitlines()
         assert server.url in line
@@ -176,7 +176,7 @@ class TestStart:
         assert "flask users add NAME" in line
 
     def test_with_a_user_it_does_not_say_how_to_make_one(self, home: Home) -> None:
-        with Served(home.data) as server:
+        with ServerProcess(home.data) as server:
             assert server.stop() == 0
         (line,) = server.log.read_text().splitlines()
         assert line == f"Parley listens on {server.url}, database {home.data / 'parley.db'}"
@@ -204,7 +204,7 @@ class TestStart:
         assert "PARLEY_PORT" in said
         assert "PARLEY_THREADS" in said
 
-    def test_a_port_in_use(self, tmp_path: Path, server: Served) -> None:
+    def test_a_port_in_use(self, tmp_path: Path, server: ServerProcess) -> None:
         said = start_in_vain(tmp_path / "data", PORT=server.address[1])
         assert f"127.0.0.1:{server.address[1]}" in said
         assert len(said.splitlines()) == 1
@@ -225,7 +225,7 @@ class TestStart:
     def test_a_secret_from_a_file(self, home: Home, tmp_path: Path) -> None:
         kept = home.data / "jwt_secret"
         secret = kept.replace(tmp_path / "secret")
-        with Served(home.data, JWT_SECRET_KEY_FILE=secret) as server:
+        with ServerProcess(home.data, JWT_SECRET_KEY_FILE=secret) as server:
             assert server.request("GET", "/api/auth/me", token=home.token)[0] == 200
         assert not kept.exists()
 
@@ -252,7 +252,7 @@ class TestStop:
     def test_a_request_in_flight_is_finished_and_no_other_begun(self, home: Home, number: int) -> None:
         body = json.dumps(document("kept")).encode()
         with (
-            Served(home.data) as server,
+            ServerProcess(home.data) as server,
             server.connect() as idle,
             server.connect() as silent,
             server.connect() as busy,
@@ -269,12 +269,12 @@ class TestStop:
             (answer,) = parse(rest(busy), "POST")
             assert (answer.status, answer.json["imported_messages"]) == (201, 1)
             assert server.process.wait(timeout=10) == 0
-        with Served(home.data) as server:
+        with ServerProcess(home.data) as server:
             assert contents(server, home.token, answer.json["session"]["id"]) == ["kept"]
 
     def test_what_was_sent_before_the_signal_is_answered(self, home: Home) -> None:
         log_in = json.dumps({"username": "alice", "password": PASSWORD}).encode()
-        with Served(home.data) as server, ExitStack() as stack:
+        with ServerProcess(home.data) as server, ExitStack() as stack:
             kept = stack.enter_context(server.connect())
             kept.sendall(request("GET", "/healthz"))
             assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
@@ -289,7 +289,7 @@ class TestStop:
             assert server.process.wait(timeout=10) == 0
 
     def test_idle_connections_do_not_delay_it(self, home: Home) -> None:
-        with Served(home.data) as server, ExitStack() as stack:
+        with ServerProcess(home.data) as server, ExitStack() as stack:
             for _ in range(20):
                 idle = stack.enter_context(server.connect())
                 idle.sendall(request("GET", "/healthz"))
@@ -300,14 +300,14 @@ class TestStop:
     def test_after_a_kill_everything_acknowledged_is_there(self, home: Home) -> None:
         secret = home.data / "jwt_secret"
         before = secret.read_text()
-        with Served(home.data) as server:
+        with ServerProcess(home.data) as server:
             _, pair, _ = server.request("POST", "/api/auth/login", {"username": "alice", "password": PASSWORD})
             _, made, _ = server.request("POST", "/api/sessions", {"title": "made"}, home.token)
             _, imported, _ = server.request("POST", "/api/sessions/import", document("a", "b"), home.token)
             _, listed, _ = server.request("GET", "/api/sessions", token=home.token)
             assert len(listed["items"]) == 2
             server.stop(signal.SIGKILL)
-        with Served(home.data) as server:
+        with ServerProcess(home.data) as server:
             for token in (home.token, pair["access_token"]):
                 assert server.request("GET", "/api/sessions", token=token)[1] == listed
             assert contents(server, home.token, made["id"]) == []
@@ -341,7 +341,7 @@ class TestTooLarge:
     )
     def test_who_sends_it_all_is_answered(
         self,
-        server: Served,
+        server: ServerProcess,
         token: str,
         encode: Callable[[int], tuple[dict[str, str], bytes]],
         path: str,
@@ -354,7 +354,7 @@ class TestTooLarge:
         raw = talk(server, request("POST", path, token=token if with_token else None, headers=headers) + body)
         assert refusal(raw) == expected
 
-    def test_who_asks_first_need_not_send_it(self, server: Served, token: str) -> None:
+    def test_who_asks_first_need_not_send_it(self, server: ServerProcess, token: str) -> None:
         headers = {"Content-Length": str(IMPORT_LIMIT + 1), "Expect": "100-continue"}
         for method, given, expected in (("POST", token, 413), ("POST", None, 401)):
             raw = talk(server, request(method, "/api/sessions/import", token=given, headers=headers))
@@ -363,7 +363,9 @@ class TestTooLarge:
 
     @pytest.mark.parametrize(("over", "status"), [(0, 201), (1, 413)])
     @pytest.mark.parametrize(("path", "limit"), [("/api/sessions", BODY_LIMIT), ("/api/sessions/import", IMPORT_LIMIT)])
-    def test_the_limit_itself(self, server: Served, token: str, path: str, limit: int, over: int, status: int) -> None:
+    def test_the_limit_itself(
+        self, server: ServerProcess, token: str, path: str, limit: int, over: int, status: int
+    ) -> None:
         body = b'{"session":{},"messages":[]}'.ljust(limit + over)
         assert server.request("POST", path, body, token)[0] == status
 
@@ -398,7 +400,7 @@ CODES = {400: "bad_request", 431: "headers_too_large", 501: "not_implemented"}
 
 
 @pytest.mark.parametrize(("sent", "status"), MALFORMED.values(), ids=MALFORMED)
-def test_what_is_not_http(server: Served, sent: bytes, status: int) -> None:
+def test_what_is_not_http(server: ServerProcess, sent: bytes, status: int) -> None:
     assert refusal(talk(server, sent)) == (status, CODES[status])
     assert server.request("GET", "/healthz")[0] == 200
     assert "Traceback" not in server.log.read_text()
@@ -414,7 +416,7 @@ def test_what_is_not_http(server: Served, sent: bytes, status: int) -> None:
         "http://127.0.0.1/%ff", "/api/sessions/" + "x" * 100_000,
     ],
 )  # fmt: skip
-def test_odd_paths_are_never_our_mistake(server: Served, token: str, path: str) -> None:
+def test_odd_paths_are_never_our_mistake(server: ServerProcess, token: str, path: str) -> None:
     methods = ("GET", "HEAD", "DELETE", "OPTIONS")
     sent = b"".join(
         request(method, path, token=token, headers=CLOSE if method == methods[-1] else None) for method in methods
@@ -427,7 +429,7 @@ def test_odd_paths_are_never_our_mistake(server: Served, token: str, path: str) 
 
 
 class TestConnections:
-    def test_pipelined_requests_are_answered_in_their_order(self, server: Served, token: str) -> None:
+    def test_pipelined_requests_are_answered_in_their_order(self, server: ServerProcess, token: str) -> None:
         kinds = [
             ("GET", "/healthz", b"", 200),
             ("POST", "/api/sessions", b'{"title":"pipelined"}', 201),
@@ -446,7 +448,7 @@ class TestConnections:
         assert [answer.status for answer in answers] == [*(status for *_, status in kinds), 200]
         assert [answer.headers["X-Request-Id"] for answer in answers[:-1]] == [str(n) for n in range(len(kinds))]
 
-    def test_one_connection_serves_many_requests(self, server: Served, token: str) -> None:
+    def test_one_connection_serves_many_requests(self, server: ServerProcess, token: str) -> None:
         with closing(http.client.HTTPConnection(*server.address, timeout=30)) as connection:
             connection.connect()
             port = connection.sock.getsockname()
@@ -456,11 +458,11 @@ class TestConnections:
                     assert (answer.status, bool(answer.read())) == (200, True)
             assert connection.sock.getsockname() == port
 
-    def test_http_1_0_is_answered_and_closed(self, server: Served) -> None:
+    def test_http_1_0_is_answered_and_closed(self, server: ServerProcess) -> None:
         (answer,) = parse(talk(server, b"GET /healthz HTTP/1.0\r\n\r\n"), "GET")
         assert (answer.status, answer.json) == (200, {"status": "ok"})
 
-    def test_head_is_get_without_the_body(self, server: Served, token: str) -> None:
+    def test_head_is_get_without_the_body(self, server: ServerProcess, token: str) -> None:
         _, imported, _ = server.request("POST", "/api/sessions/import", document("x"), token)
         session = f"/api/sessions/{imported['session']['id']}"
         for path in ("/healthz", "/readyz", "/openapi.json", "/docs", "/api/sessions", session, f"{session}/export"):
@@ -471,7 +473,7 @@ class TestConnections:
             assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.body))
 
 
-def logged(server: Served, request_id: str) -> list[dict[str, Any]]:
+def logged(server: ServerProcess, request_id: str) -> list[dict[str, Any]]:
     entries = [json.loads(line) for line in server.log.read_text().splitlines()[1:]]
     return [entry for entry in entries if entry["request_id"] == request_id]
 
@@ -489,7 +491,7 @@ class TestLog:
         ],
     )
     def test_a_line_a_request(
-        self, server: Served, token: str, method: str, path: str, with_token: bool, status: int
+        self, server: ServerProcess, token: str, method: str, path: str, with_token: bool, status: int
     ) -> None:
         request_id = f"line-{method}-{path}-{with_token}"
         given = token if with_token else None
@@ -502,13 +504,13 @@ class TestLog:
         assert entry["time"].endswith("Z")
         assert entry["ms"] >= 0
 
-    def test_a_line_for_what_was_too_large(self, server: Served, token: str) -> None:
+    def test_a_line_for_what_was_too_large(self, server: ServerProcess, token: str) -> None:
         headers = {"Content-Length": str(IMPORT_LIMIT * 2), "X-Request-Id": "large"}
         talk(server, request("POST", "/api/sessions/import", token=token, headers=headers))
         assert [entry["status"] for entry in logged(server, "large")] == [413]
 
     def test_as_text(self, home: Home) -> None:
-        with Served(home.data) as server:
+        with ServerProcess(home.data) as server:
             _, me, _ = server.request("GET", "/api/auth/me", token=home.token, headers={"X-Request-Id": "as-text"})
             (line,) = server.log.read_text().splitlines()[1:]
         for part in (" INFO as-text ", "method=GET", "path=/api/auth/me", "status=200", "ms=", f"user_id={me['id']}"):
@@ -516,7 +518,7 @@ class TestLog:
 
     @pytest.mark.parametrize("form", ["text", "json"])
     def test_it_tells_no_secrets_and_cannot_be_forged(self, home: Home, form: str) -> None:
-        with Served(home.data, LOG_FORMAT=form) as server:
+        with ServerProcess(home.data, LOG_FORMAT=form) as server:
             wrong = "a wrong password"
             _, pair, _ = server.request("POST", "/api/auth/login", {"username": "alice", "password": PASSWORD})
             server.request("POST", "/api/auth/login", {"username": "alice", "password": wrong})
@@ -545,7 +547,7 @@ class TestLog:
         ("given", "kept"),
         [("abc-123", True), ("x" * 128, True), ("x" * 129, False), ("a b", False), ('"},{"a":"', False), ("é", False)],
     )
-    def test_the_request_id(self, server: Served, given: str, kept: bool) -> None:
+    def test_the_request_id(self, server: ServerProcess, given: str, kept: bool) -> None:
         for path in ("/healthz", "/api/sessions", "/nowhere"):
             (answer,) = parse(talk(server, request("GET", path, headers=CLOSE | {"X-Request-Id": given})), "GET")
             assert answer.headers["X-Request-Id"]
@@ -562,7 +564,7 @@ class TestLog:
     ],
 )
 def test_whose_word_the_address_is(home: Home, proxies: int, then: dict[str, int]) -> None:
-    with Served(home.data, TRUSTED_PROXIES=proxies) as server:
+    with ServerProcess(home.data, TRUSTED_PROXIES=proxies) as server:
 
         def log_in(address: str) -> int:
             body = {"username": "alice", "password": "a wrong password"}
@@ -574,7 +576,7 @@ def test_whose_word_the_address_is(home: Home, proxies: int, then: dict[str, int
 
 
 def test_addresses_of_one_network_are_one_guesser(home: Home) -> None:
-    with Served(home.data, TRUSTED_PROXIES=1) as server:
+    with ServerProcess(home.data, TRUSTED_PROXIES=1) as server:
 
         def log_in(address: str) -> int:
             body = {"username": "alice", "password": "a wrong password"}
@@ -588,7 +590,7 @@ def test_addresses_of_one_network_are_one_guesser(home: Home) -> None:
 
 
 def test_after_the_signal_answers_say_that_they_are_the_last(home: Home) -> None:
-    with Served(home.data) as server, server.connect() as connection:
+    with ServerProcess(home.data) as server, server.connect() as connection:
         server.process.send_signal(signal.SIGSTOP)
         pipelined = request("POST", "/api/sessions", b"{}", home.token) + request(
             "GET", "/api/sessions", token=home.token
@@ -612,7 +614,7 @@ def test_after_the_signal_answers_say_that_they_are_the_last(home: Home) -> None
         ("/api/sessions/0190/messages", {"GET", "HEAD", "POST", "OPTIONS"}),
     ],
 )
-def test_what_a_path_is_said_to_take_it_takes(server: Served, token: str, path: str, methods: set[str]) -> None:
+def test_what_a_path_is_said_to_take_it_takes(server: ServerProcess, token: str, path: str, methods: set[str]) -> None:
     _, _, asked = server.request("OPTIONS", path, token=token)
     assert set(asked["Allow"].split(", ")) == methods
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
@@ -625,7 +627,7 @@ def test_what_a_path_is_said_to_take_it_takes(server: Served, token: str, path: 
 def test_a_large_body_keeps_no_small_ones_waiting(home: Home) -> None:
     """What takes long to parse is parsed where nobody waits: others' writes are answered meanwhile."""
     wide = json.dumps({"role": "user", "content": "x", "metadata": {f"key {n}": n for n in range(40_000)}}).encode()
-    with Served(home.data) as server, ExitStack() as stack:
+    with ServerProcess(home.data) as server, ExitStack() as stack:
         _, session, _ = server.request("POST", "/api/sessions", {"title": "x"}, home.token)
         path = f"/api/sessions/{session['id']}/messages"
         sent = [stack.enter_context(server.connect()) for _ in range(12)]
@@ -645,7 +647,7 @@ def test_a_large_body_keeps_no_small_ones_waiting(home: Home) -> None:
 def test_a_database_that_is_moved_away(home: Home) -> None:
     database, elsewhere = home.data / "parley.db", home.data / "elsewhere.db"
     unavailable = (503, {"error": "database_unavailable"})
-    with Served(home.data) as server:
+    with ServerProcess(home.data) as server:
         assert server.request("POST", "/api/sessions", {"title": "kept"}, home.token)[0] == 201
         database.rename(elsewhere)
         for method, path, body in (
@@ -672,7 +674,7 @@ def test_a_database_that_another_process_has_locked(home: Home) -> None:
         ("/api/auth/login", {"username": "alice", "password": PASSWORD}),
     ]
     with (
-        Served(home.data) as server,
+        ServerProcess(home.data) as server,
         ThreadPoolExecutor(len(writes)) as pool,
         closing(sqlite3.connect(home.data / "parley.db", isolation_level=None)) as other,
     ):

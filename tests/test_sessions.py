@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from store import deletion
-from tests.conftest import Caller, frozen, message, rows
+from tests.conftest import ApiClient, frozen_time, message, query_db
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -36,12 +36,12 @@ ROUTES: list[tuple[str, str, Any, int]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), ROUTES)
 def test_a_session_is_its_owners_alone(
-    nobody: Caller, other: Caller, owner: Caller, method: str, path: str, body: Any, status: int
+    anonymous: ApiClient, other: ApiClient, owner: ApiClient, method: str, path: str, body: Any, status: int
 ) -> None:
     session = owner.imported(message(), title="mine")
     before = owner.get(f"/api/sessions/{session['id']}").get_json()
 
-    refused = nobody(method, path.format(id=session["id"]), body)
+    refused = anonymous(method, path.format(id=session["id"]), body)
     assert (refused.status_code, refused.get_json()) == (401, {"error": "missing_token"})
     assert refused.headers["WWW-Authenticate"] == "Bearer"
 
@@ -67,15 +67,15 @@ def test_a_session_is_its_owners_alone(
         ("PATCH", f"/api/sessions/{UNKNOWN}", {"title": ""}),
     ],
 )
-def test_nobody_gets_anywhere(nobody: Caller, method: str, path: str, body: Any) -> None:
-    answer = nobody(method, path, body)
+def test_nobody_gets_anywhere(anonymous: ApiClient, method: str, path: str, body: Any) -> None:
+    answer = anonymous(method, path, body)
     assert (answer.status_code, answer.get_json()) == (401, {"error": "missing_token"})
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("PATCH", f"/api/sessions/{UNKNOWN}"), ("PATCH", f"/api/sessions/{UNKNOWN}/system-prompt")]
 )
-def test_the_body_is_looked_at_before_the_session(owner: Caller, method: str, path: str) -> None:
+def test_the_body_is_looked_at_before_the_session(owner: ApiClient, method: str, path: str) -> None:
     answer = owner(method, path, {"title": "", "system_prompt": 5})
     assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
 
@@ -95,7 +95,7 @@ class TestCreate:
             ({"title": "\N{FAMILY}" * 120}, "\N{FAMILY}" * 120),
         ],
     )
-    def test_takes(self, owner: Caller, body: Any, title: str | None) -> None:
+    def test_takes(self, owner: ApiClient, body: Any, title: str | None) -> None:
         answer = owner.post("/api/sessions", body)
         session = answer.get_json()
         assert answer.status_code == 201
@@ -110,7 +110,7 @@ class TestCreate:
         "body",
         [{"title": ""}, {"title": None}, {"title": 5}, {"title": ["x"]}, {"title": "x" * 121}, [], "x", 5, False],
     )
-    def test_refuses(self, owner: Caller, body: Any) -> None:
+    def test_refuses(self, owner: ApiClient, body: Any) -> None:
         answer = owner.post("/api/sessions", body)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
         assert answer.get_json()["details"]
@@ -118,25 +118,25 @@ class TestCreate:
 
 
 class TestList:
-    def test_has_the_callers_own_with_their_exact_keys(self, owner: Caller, other: Caller) -> None:
+    def test_has_the_callers_own_with_their_exact_keys(self, owner: ApiClient, other: ApiClient) -> None:
         mine, theirs = owner.session("mine"), other.session("theirs")
         assert owner.get("/api/sessions").get_json() == {"items": [mine]}
         assert other.get("/api/sessions").get_json() == {"items": [theirs]}
         assert [list(item) for item in owner.get("/api/sessions").get_json()["items"]] == [SESSION_KEYS]
 
-    def test_has_the_one_that_moved_last_first(self, owner: Caller) -> None:
+    def test_has_the_one_that_moved_last_first(self, owner: ApiClient) -> None:
         first, second, third = (owner.session(title)["id"] for title in "abc")
         time.sleep(0.002)  # in the same millisecond it would be a tie
         owner.patch(f"/api/sessions/{first}", {"title": "moved"})
         assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [first, third, second]
 
-    def test_breaks_ties_by_the_newest_created(self, owner: Caller) -> None:
-        with frozen("2026-01-31T09:30:00.000Z"):
+    def test_breaks_ties_by_the_newest_created(self, owner: ApiClient) -> None:
+        with frozen_time("2026-01-31T09:30:00.000Z"):
             ids = [owner.session()["id"] for _ in range(5)]
             old = owner.imported(created_at="2020-01-01")["id"]
         assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [*reversed(ids), old]
 
-    def test_ignores_unknown_parameters(self, owner: Caller) -> None:
+    def test_ignores_unknown_parameters(self, owner: ApiClient) -> None:
         assert owner.get("/api/sessions?colour=red&%ff=%00").get_json() == {"items": []}
 
 
@@ -151,7 +151,7 @@ class TestRename:
             (" " + "x" * 120 + " ", "x" * 120),
         ],
     )
-    def test_takes(self, owner: Caller, title: str, kept: str) -> None:
+    def test_takes(self, owner: ApiClient, title: str, kept: str) -> None:
         session = owner.session("before")
         answer = owner.patch(f"/api/sessions/{session['id']}", {"title": title, "id": "other"})
         renamed = answer.get_json()
@@ -161,7 +161,7 @@ class TestRename:
         assert owner.get("/api/sessions").get_json()["items"] == [renamed]
 
     @pytest.mark.parametrize("body", [..., None, {}, {"title": None}, {"title": " \n"}, {"title": "x" * 121}, [], 0])
-    def test_refuses(self, owner: Caller, body: Any) -> None:
+    def test_refuses(self, owner: ApiClient, body: Any) -> None:
         session = owner.session("before")
         answer = owner.patch(f"/api/sessions/{session['id']}", body)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
@@ -178,7 +178,7 @@ class TestSystemPrompt:
             ({"system_prompt": " \n\t\ufeff"}, None),
         ],
     )
-    def test_is_set_or_cleared(self, owner: Caller, body: Any, kept: str | None) -> None:
+    def test_is_set_or_cleared(self, owner: ApiClient, body: Any, kept: str | None) -> None:
         session = owner.session()
         path = f"/api/sessions/{session['id']}/system-prompt"
         before = owner.patch(path, {"system_prompt": "before"}).get_json()
@@ -190,7 +190,7 @@ class TestSystemPrompt:
     @pytest.mark.parametrize(
         "body", [..., None, {}, {"system_prompt": None}, {"prompt": "x"}, {"system_prompt": "kept"}]
     )
-    def test_stays(self, owner: Caller, body: Any) -> None:
+    def test_stays(self, owner: ApiClient, body: Any) -> None:
         path = f"/api/sessions/{owner.session()['id']}/system-prompt"
         before = owner.patch(path, {"system_prompt": "kept"}).get_json()
         answer = owner.patch(path, body)
@@ -199,7 +199,7 @@ class TestSystemPrompt:
     @pytest.mark.parametrize(
         "body", [{"system_prompt": 5}, {"system_prompt": "x" * 8_001}, {"system_prompt": " " * 8_001}, []]
     )
-    def test_refuses(self, owner: Caller, body: Any) -> None:
+    def test_refuses(self, owner: ApiClient, body: Any) -> None:
         path = f"/api/sessions/{owner.session()['id']}/system-prompt"
         before = owner.patch(path, {"system_prompt": "kept"}).get_json()
         assert owner.patch(path, body).status_code == 400
@@ -207,7 +207,7 @@ class TestSystemPrompt:
 
 
 class TestMessages:
-    def test_are_listed_in_the_order_written_with_their_exact_keys(self, owner: Caller) -> None:
+    def test_are_listed_in_the_order_written_with_their_exact_keys(self, owner: ApiClient) -> None:
         times = ["2026-03-01", "2026-01-01", "2026-02-01"]
         session = owner.imported(*(message(f"{n}", created_at=time) for n, time in enumerate(times)))
         messages = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
@@ -217,7 +217,7 @@ class TestMessages:
         assert [item["metadata"] for item in messages] == [{}] * 3
 
     @pytest.mark.parametrize("metadata", [None, {}, {"model": "m", "deep": [{"a": 2**70}]}])
-    def test_are_appended(self, owner: Caller, metadata: Any) -> None:
+    def test_are_appended(self, owner: ApiClient, metadata: Any) -> None:
         session = owner.imported(message("first"))
         body = message("second\n", role="assistant", created_at="2020-01-01", unknown=1)
         path = f"/api/sessions/{session['id']}"
@@ -237,14 +237,14 @@ class TestMessages:
             message(metadata={"a": "\0"}),
         ],
     )  # fmt: skip
-    def test_are_refused(self, owner: Caller, body: Any) -> None:
+    def test_are_refused(self, owner: ApiClient, body: Any) -> None:
         session = owner.imported(message())
         before = owner.get(f"/api/sessions/{session['id']}").get_json()
         answer = owner.post(f"/api/sessions/{session['id']}/messages", body)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "validation_error")
         assert owner.get(f"/api/sessions/{session['id']}").get_json() == before
 
-    def test_reading_moves_nothing(self, owner: Caller) -> None:
+    def test_reading_moves_nothing(self, owner: ApiClient) -> None:
         session = owner.imported(message())
         owner.get(f"/api/sessions/{session['id']}")
         owner.get(f"/api/sessions/{session['id']}/export")
@@ -252,10 +252,10 @@ class TestMessages:
 
 
 class TestDelete:
-    def test_takes_messages_and_runs_with_it_in_the_database_itself(self, owner: Caller) -> None:
+    def test_takes_messages_and_runs_with_it_in_the_database_itself(self, owner: ApiClient) -> None:
         gone, kept = (owner.imported(message(), message())["id"] for _ in range(2))
         for number, session_id in enumerate((gone, kept)):
-            rows(
+            query_db(
                 "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
                 "VALUES (?, ?, 'page', 'running', '{}', '2026-01-01T00:00:00.000Z')",
                 str(number),
@@ -265,10 +265,10 @@ class TestDelete:
         assert (answer.status_code, answer.data) == (204, b"")
         assert owner.get(f"/api/sessions/{gone}").status_code == 404
         assert owner.delete(f"/api/sessions/{gone}").status_code == 404
-        assert rows("SELECT session_id, COUNT(*) FROM messages GROUP BY 1") == [(kept, 2)]
-        assert rows("SELECT session_id, COUNT(*) FROM webhook_runs GROUP BY 1") == [(kept, 1)]
+        assert query_db("SELECT session_id, COUNT(*) FROM messages GROUP BY 1") == [(kept, 2)]
+        assert query_db("SELECT session_id, COUNT(*) FROM webhook_runs GROUP BY 1") == [(kept, 1)]
 
-    def test_all_takes_the_callers_and_nobody_elses(self, owner: Caller, other: Caller) -> None:
+    def test_all_takes_the_callers_and_nobody_elses(self, owner: ApiClient, other: ApiClient) -> None:
         for _ in range(3):
             owner.imported(message())
         theirs = other.imported(message())
@@ -277,22 +277,22 @@ class TestDelete:
         assert owner.delete("/api/sessions").get_json() == {"deleted": 0}
         assert owner.get("/api/sessions").get_json() == {"items": []}
         deletion.erase()
-        assert rows("SELECT DISTINCT session_id FROM messages") == [(theirs["id"],)]
+        assert query_db("SELECT DISTINCT session_id FROM messages") == [(theirs["id"],)]
 
 
 @pytest.mark.parametrize(
     "session_id",
     [UNKNOWN.upper(), "x", "0", "-1", "%00", "%ff", "%F0%9F%92%A9", "..", "a" * 5_000, "%27%20OR%201=1", "{}", "null"],
 )
-def test_odd_ids_are_missing(owner: Caller, session_id: str) -> None:
+def test_odd_ids_are_missing(owner: ApiClient, session_id: str) -> None:
     owner.session()
     for method, body in (("GET", ...), ("PATCH", {"title": "x"}), ("DELETE", ...)):
         answer = owner(method, f"/api/sessions/{session_id}", body)
         assert (answer.status_code, answer.get_json()["error"]) == (404, "session_not_found")
 
 
-def test_updated_at_moves_on_when_the_clock_does_not(app: Flask, owner: Caller) -> None:
+def test_updated_at_moves_on_when_the_clock_does_not(app: Flask, owner: ApiClient) -> None:
     session = owner.session()
-    with frozen("2020-01-01T00:00:00.000Z"):
+    with frozen_time("2020-01-01T00:00:00.000Z"):
         moved = owner.patch(f"/api/sessions/{session['id']}", {"title": "x"}).get_json()
     assert moved["updated_at"] > session["updated_at"]

@@ -21,7 +21,7 @@ import pytest
 
 from database.reserve import Reserve
 from ids import new_id
-from tests.helpers.process import Served, flask, make_user
+from tests.helpers.process import ServerProcess, flask, make_user
 from tests.test_drills import MIB, Client, assert_sound, document, query, small_disk, until
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def large_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
             ((new_id(), each, moment.format(n // 1_000, n % 1_000)) for n, each in enumerate(ids)),
         )
     connection.close()
-    with Served(data):
+    with ServerProcess(data):
         until(lambda: query(data, "SELECT count(*) FROM search_pending") == [(0,)], "all is indexed")
     yield Large(data, alice, bob)
     shutil.rmtree(data)
@@ -75,7 +75,7 @@ def large(large_template: Large, tmp_path: Path) -> Iterator[Large]:
 
 
 @contextmanager
-def others(server: Served, token: str) -> Iterator[list[float]]:
+def others(server: ServerProcess, token: str) -> Iterator[list[float]]:
     """Read and append as another user, all the while; the list gets how long each took."""
     took: list[float] = []
     done = threading.Event()
@@ -118,7 +118,7 @@ def test_a_large_list(large: Large) -> None:
         answer = client._connection.getresponse()
         return iter(partial(answer.read, MIB), b"")
 
-    with Served(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
         process = psutil.Process(server.process.pid)
         for _ in range(50):
             client("GET", "/api/sessions?limit=5")
@@ -139,7 +139,7 @@ def test_a_large_list(large: Large) -> None:
 
 
 def test_a_cursor_after_40_000_sessions(large: Large) -> None:
-    with Served(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
         came, path = [], "/api/sessions?limit=200"
         cursor: str | None = ""
         while cursor is not None:
@@ -162,7 +162,7 @@ def deleted_rows(data: Path) -> int:
 
 
 def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
-    with Served(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
         with others(server, large.bob) as took:
             began = time.monotonic()
             assert client("DELETE", "/api/sessions") == (200, {"deleted": COUNT})
@@ -174,7 +174,7 @@ def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
     assert_hardly_noticed(took)
     assert 0 < deleted_rows(large.data) < COUNT
     began = time.monotonic()
-    with Served(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
         assert time.monotonic() - began < 10
         assert client("GET", "/api/sessions") == (200, {"items": [kept]})
         with others(server, large.bob) as took:
@@ -191,7 +191,7 @@ def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
 
 
 def test_a_user_is_removed_beside_the_server(large: Large) -> None:
-    with Served(large.data) as server, others(server, large.bob) as took:
+    with ServerProcess(large.data) as server, others(server, large.bob) as took:
         removal = threading.Thread(target=flask, args=(large.data, "users", "remove", "alice", "--yes"))
         removal.start()
         with Client(server, large.alice) as client:
@@ -210,7 +210,7 @@ def test_a_user_is_removed_beside_the_server(large: Large) -> None:
 def test_a_very_long_session_goes_while_others_write(tmp_path: Path) -> None:
     data = tmp_path / "data"
     alice, bob = make_user(data, "alice"), make_user(data, "bob")
-    with Served(data) as server, Client(server, alice) as client:
+    with ServerProcess(data) as server, Client(server, alice) as client:
         _, imported = client("POST", "/api/sessions/import", document(100_000, text="message {} " + "word " * 20))
         path = f"/api/sessions/{imported['session']['id']}"
         with others(server, bob) as took:
@@ -231,7 +231,7 @@ def test_twins_hold_nobody(tmp_path: Path) -> None:
     answers: dict[str, set[str]] = {}
     body = b'{"role":"user","content":"x"}'
 
-    def twins(server: Served, path: str, number: int) -> int:
+    def twins(server: ServerProcess, path: str, number: int) -> int:
         sent = 0
         with server.connect() as connection, connection.makefile("rb") as incoming:
             while not done.is_set():
@@ -251,7 +251,7 @@ def test_twins_hold_nobody(tmp_path: Path) -> None:
                     sent += 1
         return sent
 
-    with Served(data) as server, ThreadPoolExecutor(16) as pool:
+    with ServerProcess(data) as server, ThreadPoolExecutor(16) as pool:
         _, session, _ = server.request("POST", "/api/sessions", None, alice)
         path = f"/api/sessions/{session['id']}/messages"
         sending = [pool.submit(twins, server, path, number) for number in range(16)]
@@ -288,7 +288,7 @@ def append_until_full(client: Client, path: str) -> None:
 @pytest.mark.parametrize("what", ["a session", "all sessions"])
 def test_what_frees_room_gets_through_on_a_full_disk(small_disk: Path, what: str) -> None:
     token = make_user(small_disk)
-    with Served(small_disk, MAX_BODY_BYTES=MIB) as server, Client(server, token) as client:
+    with ServerProcess(small_disk, MAX_BODY_BYTES=MIB) as server, Client(server, token) as client:
         assert (small_disk / "parley.reserve").stat().st_size == Reserve.SIZE
         _, large = client("POST", "/api/sessions/import", document(100, text="{} " + "x" * 20_000))
         _, small = client("POST", "/api/sessions", {"title": "small"})

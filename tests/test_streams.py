@@ -17,10 +17,10 @@ import pytest
 
 from app import create_app
 from database import db
-from tests.conftest import SECRET, Upstream, add_user
-from tests.helpers.process import Served
+from tests.conftest import SECRET, FakeLlm, add_user
+from tests.helpers.process import ServerProcess
 from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
-from tests.helpers.webhook_receiver import Receiver
+from tests.helpers.webhook_receiver import WebhookReceiver
 from tests.test_actions import write_actions
 
 USERS = 22  # three chats each make 66
@@ -35,8 +35,8 @@ class Home:
         self.tokens = [str(add_user(app, f"user {number}").token) for number in range(USERS)]
         db.close()
 
-    def served(self, **settings: Any) -> Served:
-        return Served(self.data, JWT_SECRET_KEY=SECRET, **settings)
+    def served(self, **settings: Any) -> ServerProcess:
+        return ServerProcess(self.data, JWT_SECRET_KEY=SECRET, **settings)
 
 
 class Stream:
@@ -44,7 +44,7 @@ class Stream:
 
     def __init__(
         self,
-        server: Served,
+        server: ServerProcess,
         token: str,
         session: str,
         *script: str,
@@ -89,18 +89,18 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[tuple[Served, Home]]:
+def shared(tmp_path_factory: pytest.TempPathFactory, fake_llm: FakeLlm) -> Iterator[tuple[ServerProcess, Home]]:
     home = Home(tmp_path_factory.mktemp("streams") / "data")
-    with home.served(LLM_BASE_URL=upstream.url) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server:
         yield server, home
         assert "Traceback" not in server.log.read_text()
 
 
-def new_session(server: Served, token: str) -> str:
+def new_session(server: ServerProcess, token: str) -> str:
     return str(server.request("POST", "/api/sessions", {}, token)[1]["id"])
 
 
-def messages(server: Served, token: str, session: str) -> list[dict[str, Any]]:
+def messages(server: ServerProcess, token: str, session: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = server.request("GET", f"/api/sessions/{session}", None, token)[1]["messages"]
     return found
 
@@ -113,7 +113,7 @@ def awaited(look: Callable[[], Any], seconds: float = 5) -> Any:
     return found
 
 
-def test_each_event_comes_when_it_happens(shared: tuple[Served, Home]) -> None:
+def test_each_event_comes_when_it_happens(shared: tuple[ServerProcess, Home]) -> None:
     server, home = shared
     session = new_session(server, home.tokens[0])
     with closing(Stream(server, home.tokens[0], session, "say one", "wait 0.3", "say two", "wait 0.3")) as stream:
@@ -133,17 +133,17 @@ def test_each_event_comes_when_it_happens(shared: tuple[Served, Home]) -> None:
     ids=["silent", "stalled", "busy"],
 )
 def test_a_client_that_leaves_ends_the_chat(
-    shared: tuple[Served, Home], upstream: Upstream, script: list[str], accept: str
+    shared: tuple[ServerProcess, Home], fake_llm: FakeLlm, script: list[str], accept: str
 ) -> None:
     server, home = shared
     token = home.tokens[1]
     session = new_session(server, token)
-    asked = len(upstream.calls())
+    asked = len(fake_llm.calls())
     with closing(Stream(server, token, session, *script, accept=accept)):
-        assert awaited(lambda: len(upstream.calls()) > asked)
+        assert awaited(lambda: len(fake_llm.calls()) > asked)
         time.sleep(0.2)
     left = time.time()
-    call = awaited(lambda: next((call for call in upstream.calls()[asked:] if call["left"]), None))
+    call = awaited(lambda: next((call for call in fake_llm.calls()[asked:] if call["left"]), None))
     assert call["left"] - left < 1  # the contract's own second
     if len(script) > 1:
         reply = awaited(lambda: messages(server, token, session)[1:])[0]
@@ -154,7 +154,7 @@ def test_a_client_that_leaves_ends_the_chat(
     assert awaited(lambda: server.request("POST", *chat)[0] == 201)
 
 
-def test_one_chat_at_a_time_in_a_session_and_three_of_a_user(shared: tuple[Served, Home]) -> None:
+def test_one_chat_at_a_time_in_a_session_and_three_of_a_user(shared: tuple[ServerProcess, Home]) -> None:
     server, home = shared
     token = home.tokens[2]
     sessions = [new_session(server, token) for _ in range(4)]
@@ -175,8 +175,8 @@ def test_one_chat_at_a_time_in_a_session_and_three_of_a_user(shared: tuple[Serve
     assert awaited(lambda: server.request("POST", *asked)[0] == 200)
 
 
-def test_when_all_are_busy_the_rest_is_served(home: Home, upstream: Upstream) -> None:
-    with home.served(LLM_BASE_URL=upstream.url) as server, ExitStack() as stack:
+def test_when_all_are_busy_the_rest_is_served(home: Home, fake_llm: FakeLlm) -> None:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server, ExitStack() as stack:
         chats = [(token, new_session(server, token)) for token in home.tokens for _ in range(3)]
         streams = [
             stack.enter_context(closing(Stream(server, token, session, "say x", "wait 30")))
@@ -200,9 +200,9 @@ def test_when_all_are_busy_the_rest_is_served(home: Home, upstream: Upstream) ->
         assert awaited(lambda: server.request("POST", *asked)[0] == 200)
 
 
-def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream: Upstream) -> None:
+def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, fake_llm: FakeLlm) -> None:
     token = home.tokens[0]
-    with home.served(LLM_BASE_URL=upstream.url) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server:
         begun, silent = new_session(server, token), new_session(server, token)
         script = ("say a ", "repeat 1000 0.1 b ")
         with (
@@ -214,7 +214,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream:
             for _ in range(30):  # three seconds: past the first time that it is kept
                 stream.event()
             server.stop(signal.SIGKILL)
-    with home.served(LLM_BASE_URL=upstream.url) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server:
         question, reply = messages(server, token, begun)
         assert question["content"].startswith("say a")
         assert re.fullmatch(r"a (b ){10,}", reply["content"])
@@ -235,9 +235,9 @@ def test_a_process_that_is_killed_leaves_nothing_half_said(home: Home, upstream:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_stopped_keeps_what_was_said(home: Home, upstream: Upstream) -> None:
+def test_a_process_that_is_stopped_keeps_what_was_said(home: Home, fake_llm: FakeLlm) -> None:
     token = home.tokens[0]
-    with home.served(LLM_BASE_URL=upstream.url) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server:
         long, short = new_session(server, token), new_session(server, token)
         with (
             closing(Stream(server, token, long, "say half", "wait 60")) as stream,
@@ -248,7 +248,7 @@ def test_a_process_that_is_stopped_keeps_what_was_said(home: Home, upstream: Ups
             other.event()
             assert server.stop() == 0
             assert other.events()[-1][0] == "done"
-    with home.served(LLM_BASE_URL=upstream.url) as server:
+    with home.served(LLM_BASE_URL=fake_llm.url) as server:
         assert [each["content"] for each in messages(server, token, long)[1:]] == ["half"]
         assert messages(server, token, long)[1]["metadata"]["finish_reason"] == "interrupted"
         assert "duration_ms" in messages(server, token, long)[1]["metadata"]  # stored when it ended, not afterwards
@@ -256,13 +256,13 @@ def test_a_process_that_is_stopped_keeps_what_was_said(home: Home, upstream: Ups
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 def test_a_process_that_is_killed_while_a_webhook_runs(
-    home: Home, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, receiver: WebhookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", WEBHOOK_SECRET)
     path = write_actions(tmp_path / "actions.toml", receiver.url)
@@ -286,7 +286,7 @@ def test_a_process_that_is_killed_while_a_webhook_runs(
         assert WEBHOOK_SECRET not in server.log.read_text()
 
 
-def test_a_request_that_waits_behind_a_chat_on_its_connection_is_served(shared: tuple[Served, Home]) -> None:
+def test_a_request_that_waits_behind_a_chat_on_its_connection_is_served(shared: tuple[ServerProcess, Home]) -> None:
     server, home = shared
     token = home.tokens[5]
     with closing(Stream(server, token, new_session(server, token), "say x", accept="application/json")) as stream:
@@ -297,20 +297,22 @@ def test_a_request_that_waits_behind_a_chat_on_its_connection_is_served(shared: 
     assert both.endswith(b'{"status":"ok"}\n')
 
 
-def test_a_client_that_leaves_with_another_request_unread(shared: tuple[Served, Home], upstream: Upstream) -> None:
+def test_a_client_that_leaves_with_another_request_unread(
+    shared: tuple[ServerProcess, Home], fake_llm: FakeLlm
+) -> None:
     server, home = shared
     token = home.tokens[7]
-    asked = len(upstream.calls())
+    asked = len(fake_llm.calls())
     with closing(Stream(server, token, new_session(server, token), "wait 30", accept="application/json")) as stream:
-        assert awaited(lambda: len(upstream.calls()) > asked)
+        assert awaited(lambda: len(fake_llm.calls()) > asked)
         stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         time.sleep(0.2)
     left = time.time()
-    call = awaited(lambda: next((call for call in upstream.calls()[asked:] if call["left"]), None))
+    call = awaited(lambda: next((call for call in fake_llm.calls()[asked:] if call["left"]), None))
     assert call["left"] - left < 1
 
 
-def test_a_session_that_is_deleted_under_a_silent_chat(shared: tuple[Served, Home], upstream: Upstream) -> None:
+def test_a_session_that_is_deleted_under_a_silent_chat(shared: tuple[ServerProcess, Home], fake_llm: FakeLlm) -> None:
     server, home = shared
     token = home.tokens[8]
     session = new_session(server, token)
@@ -321,7 +323,9 @@ def test_a_session_that_is_deleted_under_a_silent_chat(shared: tuple[Served, Hom
 
 
 @pytest.mark.parametrize("before", ["/", "//", "http://parley"])
-def test_however_its_path_is_written_a_chat_keeps_nobody_waiting(shared: tuple[Served, Home], before: str) -> None:
+def test_however_its_path_is_written_a_chat_keeps_nobody_waiting(
+    shared: tuple[ServerProcess, Home], before: str
+) -> None:
     server, home = shared
     token = home.tokens[9]
     path = f"{before}/api/sessions/{new_session(server, token)}/chat"
@@ -332,7 +336,7 @@ def test_however_its_path_is_written_a_chat_keeps_nobody_waiting(shared: tuple[S
 
 
 @pytest.mark.slow
-def test_what_comes_behind_a_request_does_not_end_its_chat(shared: tuple[Served, Home]) -> None:
+def test_what_comes_behind_a_request_does_not_end_its_chat(shared: tuple[ServerProcess, Home]) -> None:
     server, home = shared
     token = home.tokens[10]
     with closing(Stream(server, token, new_session(server, token), "say x", "wait 70", "say y")) as stream:
@@ -342,13 +346,15 @@ def test_what_comes_behind_a_request_does_not_end_its_chat(shared: tuple[Served,
         assert stream.events()[-1][0] == "done"
 
 
-def test_a_client_that_only_stops_sending_is_one_that_has_left(shared: tuple[Served, Home], upstream: Upstream) -> None:
+def test_a_client_that_only_stops_sending_is_one_that_has_left(
+    shared: tuple[ServerProcess, Home], fake_llm: FakeLlm
+) -> None:
     """The two cannot be told apart before something is sent, which may be long after."""
     server, home = shared
     token = home.tokens[6]
-    asked = len(upstream.calls())
+    asked = len(fake_llm.calls())
     with closing(Stream(server, token, new_session(server, token), "wait 30")) as stream:
         stream.begin()
-        assert awaited(lambda: len(upstream.calls()) > asked)  # before that there would be nothing to end
+        assert awaited(lambda: len(fake_llm.calls()) > asked)  # before that there would be nothing to end
         stream.socket.shutdown(socket.SHUT_WR)
-        assert awaited(lambda: [call for call in upstream.calls()[asked:] if call["left"]])
+        assert awaited(lambda: [call for call in fake_llm.calls()[asked:] if call["left"]])

@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 from database import db
 from services import documents, markdown, transfer
 from store import entries, sessions
-from tests.conftest import Caller, message, rows
+from tests.conftest import ApiClient, message, query_db
 from tests.helpers.process import ROOT, environment
 
 LINES = "application/x-ndjson"
 DOCUMENT = {"version": 1, "session": {"id": "elsewhere-1", "title": "t"}, "messages": [message("hello")]}
 
 
-def lines(caller: Caller) -> list[dict[str, Any]]:
+def lines(caller: ApiClient) -> list[dict[str, Any]]:
     answer = caller.get("/api/export")
     assert (answer.status_code, answer.mimetype) == (200, LINES)
     return [json.loads(line) for line in answer.data.splitlines()]
 
 
-def send(caller: Caller, *items: Any, query: str = "", kind: str = LINES) -> dict[str, Any]:
+def send(caller: ApiClient, *items: Any, query: str = "", kind: str = LINES) -> dict[str, Any]:
     body = b"\n".join(item if isinstance(item, bytes) else json.dumps(item).encode() for item in items)
     answer = caller.post(f"/api/import{query}", data=body, content_type=kind)
     assert answer.status_code == 200, answer.data
@@ -53,12 +53,12 @@ def said(document: dict[str, Any]) -> Any:
     return session, [{key: each[key] for key in keys} for each in document["messages"]]
 
 
-def conversation(caller: Caller, report: dict[str, Any]) -> dict[str, Any]:
+def conversation(caller: ApiClient, report: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = caller.get(f"/api/sessions/{report['session_id']}").get_json()
     return found
 
 
-def test_everything_goes_out_and_comes_in_again(owner: Caller, other: Caller, nobody: Caller) -> None:
+def test_everything_goes_out_and_comes_in_again(owner: ApiClient, other: ApiClient, anonymous: ApiClient) -> None:
     assert lines(owner) == []
     for number in range(5):
         owner.imported(*(message(f"{number}\n{at}", metadata={"a": at}) for at in range(number)), title=str(number))
@@ -80,10 +80,10 @@ def test_everything_goes_out_and_comes_in_again(owner: Caller, other: Caller, no
         assert ids == {document["session"]["id"] for document in lines(caller)}
     assert send(owner, *out, query="?duplicate=1")["counts"]["imported"] == 6
     assert len(lines(owner)) == 12
-    assert nobody.get("/api/export").status_code == nobody.post("/api/import").status_code == 401
+    assert anonymous.get("/api/export").status_code == anonymous.post("/api/import").status_code == 401
 
 
-def test_each_line_is_all_or_nothing(owner: Caller) -> None:
+def test_each_line_is_all_or_nothing(owner: ApiClient) -> None:
     bad = {"session": {}, "messages": [message(), message("", role="tool")]}
     report = send(owner, DOCUMENT, b"{", bad, b"", b"5", {"version": 2}, {"a": 1}, DOCUMENT | {"session": {}}, DOCUMENT)
     assert [(each["line"], each["status"], each.get("error")) for each in report["sessions"]] == [
@@ -102,13 +102,13 @@ def test_each_line_is_all_or_nothing(owner: Caller) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"[]", b"\xef\xbb\xbf"])
-def test_nothing_is_nothing(owner: Caller, body: bytes) -> None:
+def test_nothing_is_nothing(owner: ApiClient, body: bytes) -> None:
     assert send(owner, body)["sessions"] in ([], [{"line": 1, "status": "refused", "error": "invalid_json"}])
     assert lines(owner) == []
 
 
 @pytest.mark.parametrize("as_array", [True, False])
-def test_of_junk_not_all_is_told_but_all_is_looked_at(owner: Caller, as_array: bool) -> None:
+def test_of_junk_not_all_is_told_but_all_is_looked_at(owner: ApiClient, as_array: bool) -> None:
     items = [0, {}, {"session": 5}] * 1_000 + [DOCUMENT]
     report = send(owner, items) if as_array else send(owner, *items)
     assert report["counts"] == {"imported": 1, "skipped": 0, "refused": 3_000}
@@ -119,17 +119,17 @@ def test_of_junk_not_all_is_told_but_all_is_looked_at(owner: Caller, as_array: b
 
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("many", [True, False])
-def test_an_array_or_one_document(owner: Caller, many: bool, indent: int | None) -> None:
+def test_an_array_or_one_document(owner: ApiClient, many: bool, indent: int | None) -> None:
     item: Any = [DOCUMENT, DOCUMENT | {"session": {"id": "another"}}] if many else DOCUMENT
     report = send(owner, json.dumps(item, indent=indent).encode(), kind="application/json")
     assert report["counts"]["imported"] == (2 if many else 1)
 
 
-def test_a_broken_line_at_the_beginning_costs_that_line(owner: Caller) -> None:
+def test_a_broken_line_at_the_beginning_costs_that_line(owner: ApiClient) -> None:
     assert [each["status"] for each in send(owner, b'{"session', DOCUMENT)["sessions"]] == ["refused", "imported"]
 
 
-def test_what_is_not_taken(owner: Caller, app: Flask) -> None:
+def test_what_is_not_taken(owner: ApiClient, app: Flask) -> None:
     assert owner.post("/api/import", data=b"{}", content_type="text/html").status_code == 415
     assert owner.post("/api/import?duplicate=maybe", data=b"{}", content_type=LINES).status_code == 400
     app.config["PARLEY_MAX_IMPORT_BYTES"] = 10
@@ -137,7 +137,7 @@ def test_what_is_not_taken(owner: Caller, app: Flask) -> None:
 
 
 @pytest.mark.parametrize("origin", [..., None, 5, "", "x" * 256, "\0", []])
-def test_without_an_id_a_conversation_is_known_by_its_content(owner: Caller, origin: Any) -> None:
+def test_without_an_id_a_conversation_is_known_by_its_content(owner: ApiClient, origin: Any) -> None:
     session = {"title": "t"} if origin is ... else {"id": origin, "title": "t"}
     messages = [message("a", metadata={"x": 1, "y": [2]}, created_at="2026-01-31T09:30:00Z"), message("b")]
     document = {"session": session, "messages": messages}
@@ -154,7 +154,7 @@ def test_without_an_id_a_conversation_is_known_by_its_content(owner: Caller, ori
     assert send(owner, document, query="?duplicate=1")["counts"]["imported"] == 1
 
 
-def test_what_was_imported_alone_is_known_too_until_it_is_deleted(owner: Caller) -> None:
+def test_what_was_imported_alone_is_known_too_until_it_is_deleted(owner: ApiClient) -> None:
     session = owner.post("/api/sessions/import", DOCUMENT).get_json()["session"]
     assert send(owner, DOCUMENT)["sessions"] == [{"line": 1, "status": "skipped", "session_id": session["id"]}]
     assert owner.post("/api/sessions/import", DOCUMENT).status_code == 201  # which always imports
@@ -162,15 +162,15 @@ def test_what_was_imported_alone_is_known_too_until_it_is_deleted(owner: Caller)
     assert send(owner, DOCUMENT)["counts"]["imported"] == 1
 
 
-def test_long_ones_are_given_whole_or_not_at_all(owner: Caller) -> None:
+def test_long_ones_are_given_whole_or_not_at_all(owner: ApiClient) -> None:
     long = DOCUMENT | {"messages": [message(str(number)) for number in range(6_000)]}
     assert send(owner, long, long)["counts"] == {"imported": 1, "skipped": 1, "refused": 0}
-    assert rows("SELECT count(*) FROM messages") == [(6_000,)]
-    assert rows("SELECT count(*) FROM sessions") == [(1,)]
+    assert query_db("SELECT count(*) FROM messages") == [(6_000,)]
+    assert query_db("SELECT count(*) FROM sessions") == [(1,)]
 
 
 @pytest.mark.parametrize("query", ["", "&duplicate=1"])
-def test_a_rehearsal_reports_what_the_import_will(owner: Caller, query: str) -> None:
+def test_a_rehearsal_reports_what_the_import_will(owner: ApiClient, query: str) -> None:
     long = DOCUMENT | {"session": {"id": "long"}, "messages": [message(str(number)) for number in range(3_000)]}
     own = json.loads(owner.get(f"/api/sessions/{owner.imported(message())['id']}/export").data)
     gpt = {"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": ["x", {"image": 1}]}}}}}
@@ -189,7 +189,7 @@ def test_a_rehearsal_reports_what_the_import_will(owner: Caller, query: str) -> 
         assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["dry_run"])
 
 
-def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_deleted_meanwhile_is_left_out(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = owner.session("first"), owner.session("second")
     pieces = transfer.export_all(str(owner.user_id))
     assert second["id"] in next(pieces).decode()
@@ -201,7 +201,7 @@ def test_one_that_is_deleted_meanwhile_is_left_out(owner: Caller, monkeypatch: p
 
 @pytest.mark.parametrize("pages", [0, 1, 2])
 def test_one_that_is_deleted_while_it_is_sent_is_no_document(
-    owner: Caller, monkeypatch: pytest.MonkeyPatch, pages: int
+    owner: ApiClient, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
     monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 10)
     ids = [
@@ -244,7 +244,7 @@ MESSAGES = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(title=TEXT | st.none(), messages=MESSAGES)
 def test_whatever_can_be_imported_comes_back_the_same(
-    owner: Caller, other: Caller, title: str | None, messages: list[dict[str, Any]]
+    owner: ApiClient, other: ApiClient, title: str | None, messages: list[dict[str, Any]]
 ) -> None:
     owner.delete("/api/sessions"), other.delete("/api/sessions")
     document = {"version": 1, "session": {"title": title}, "messages": messages}
@@ -263,7 +263,7 @@ def test_whatever_can_be_imported_comes_back_the_same(
 
 
 class TestCommands:
-    def test_out_and_in(self, app: Flask, owner: Caller, other: Caller, tmp_path: Path) -> None:
+    def test_out_and_in(self, app: Flask, owner: ApiClient, other: ApiClient, tmp_path: Path) -> None:
         for number in range(3):
             owner.imported(message(str(number)))
         file = tmp_path / "all.ndjson"
@@ -280,7 +280,7 @@ class TestCommands:
         assert len(lines(other)) == 6
 
     @pytest.mark.slow
-    def test_pipes_devices_and_links(self, owner: Caller, tmp_path: Path) -> None:
+    def test_pipes_devices_and_links(self, owner: ApiClient, tmp_path: Path) -> None:
         owner.imported(message("piped"))
         db.close()
         target, link, fifo = tmp_path / "target", tmp_path / "link", tmp_path / "fifo"
@@ -323,21 +323,21 @@ class TestCommands:
         assert {path.name for path in tmp_path.iterdir()} >= {"target", "link", "fifo", "parley.db"}
         assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "tmp"))]
 
-    def test_of_what_goes_wrong_not_all_is_said(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+    def test_of_what_goes_wrong_not_all_is_said(self, app: Flask, owner: ApiClient, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"{}\n" * 3_000)
         done = app.test_cli_runner().invoke(args=["import", "owner", str(tmp_path / "a")])
         assert "0 imported, 0 skipped, 3,000 refused." in done.output
         assert "And 2,000 more." in done.output
         assert done.output.count("Line ") == 1_000
 
-    def test_an_archive_is_to_be_unpacked_first(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+    def test_an_archive_is_to_be_unpacked_first(self, app: Flask, owner: ApiClient, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
             archive.writestr("conversations.json", "[]")
         done = app.test_cli_runner().invoke(args=["import", "owner", str(tmp_path / "export.zip")])
         assert (done.exit_code, done.output.count("\n")) == (1, 1)
         assert "unpack it" in done.output
 
-    def test_what_goes_wrong_is_said(self, app: Flask, owner: Caller, tmp_path: Path) -> None:
+    def test_what_goes_wrong_is_said(self, app: Flask, owner: ApiClient, tmp_path: Path) -> None:
         run = app.test_cli_runner().invoke
         (tmp_path / "a").write_text('{"session": {}}\n')
         done = run(args=["import", "owner", str(tmp_path / "a")])
@@ -365,7 +365,7 @@ def step_by_step(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def test_an_answer_goes_on_in_whichever_thread_is_free(owner: Caller) -> None:
+def test_an_answer_goes_on_in_whichever_thread_is_free(owner: ApiClient) -> None:
     """A client that takes its time lets its thread go, and the next one may not have used the database yet."""
     large = [owner.imported(*(message("x" * 50_000) for _ in range(60))) for _ in range(2)]
     owner.session()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from precis_i18n import get_profile
 
-from tests.conftest import PASSWORD, Caller, add_user, rows
+from tests.conftest import PASSWORD, ApiClient, add_user, query_db
 from tests.test_cli import can_log_in, run
 from text import printable
 from usernames import name_key, normalize_name
@@ -117,15 +117,15 @@ def accepted(name: str) -> str | None:
 def test_a_name_is_stored_in_its_normal_form(app: Flask, name: str, stored: str | None) -> None:
     result = run(app, "users", "add", name, "--password", PASSWORD)
     assert (result.exit_code == 0) is (stored is not None), result.output
-    assert rows("SELECT username FROM users") == ([(stored,)] if stored else [])
+    assert query_db("SELECT username FROM users") == ([(stored,)] if stored else [])
     for spelling in (name, name.upper(), unicodedata.normalize("NFD", name)) if stored else ():
-        assert rows("SELECT username FROM users WHERE name_key = ?", name_key(spelling)) == [(stored,)]
+        assert query_db("SELECT username FROM users WHERE name_key = ?", name_key(spelling)) == [(stored,)]
 
 
 @pytest.mark.parametrize("name", BAD.values(), ids=BAD)
 def test_a_name_that_could_be_taken_for_another_is_refused(app: Flask, name: str) -> None:
     result = run(app, "users", "add", name, "--password", PASSWORD)
-    assert (result.exit_code, rows("SELECT * FROM users")) == (1, [])
+    assert (result.exit_code, query_db("SELECT * FROM users")) == (1, [])
     message = result.output.removesuffix("\n")
     assert message.startswith("Error: username: ")
     assert printable(message) == message
@@ -192,11 +192,11 @@ class TestOlderNames:
     ]
 
     @pytest.mark.parametrize("name", ODD)
-    def test_stay_usable(self, app: Flask, nobody: Caller, name: str) -> None:
+    def test_stay_usable(self, app: Flask, anonymous: ApiClient, name: str) -> None:
         add_user(app, "alice")
         add_user(app, "bob")
         add_user(app, name)
-        assert can_log_in(nobody, name, PASSWORD)
+        assert can_log_in(anonymous, name, PASSWORD)
         listed = run(app, "users", "list").output
         assert len(listed.splitlines()) == 3
         shown = {line.split("  ", 1)[1] for line in listed.splitlines()}
@@ -207,9 +207,9 @@ class TestOlderNames:
             outputs.append(run(app, "users", "remove", spelling, input="n\n").output)
             assert all(printable(line) == line for output in outputs for line in output.split("\n"))
         assert spelled in run(app, "users", "passwd", spelling, "--password", "another one").output
-        assert can_log_in(nobody, name, "another one")
+        assert can_log_in(anonymous, name, "another one")
         assert run(app, "users", "remove", spelling, "--yes").output == f"Removed the user {spelled}.\n"
-        assert rows("SELECT username FROM users ORDER BY username") == [("alice",), ("bob",)]
+        assert query_db("SELECT username FROM users ORDER BY username") == [("alice",), ("bob",)]
 
     def test_are_not_shown_like_any_other(self, app: Flask) -> None:
         add_user(app, "alice\u200b")
@@ -223,7 +223,7 @@ class TestOlderNames:
         for command in (("passwd", "--password", PASSWORD), ("remove", "--yes"), ("token",)):
             result = run(app, "users", command[0], name, *command[1:])
             assert (result.exit_code, f"Error: There is no user '{printable(name)}'" in result.output) == (1, True)
-        assert rows("SELECT username FROM users") == [("alice",)]
+        assert query_db("SELECT username FROM users") == [("alice",)]
 
 
 @settings(derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,12 +17,12 @@ from database import db, sqlite
 from database.sqlite import SqliteEngine
 from server.batching import Writer
 from server.task import Response
-from tests.conftest import Caller, rows
-from tests.helpers.process import Served, make_user
+from tests.conftest import ApiClient, query_db
+from tests.helpers.process import ServerProcess, make_user
 
 
 def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as server, ExitStack() as stack:
+    with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
         token = make_user(server.data)
         _, session, _ = server.request("POST", "/api/sessions", None, token)
         path = f"/api/sessions/{session['id']}/messages"
@@ -93,7 +93,11 @@ def failing(name: str) -> Callable[..., None]:
     ],
 )
 def test_without_its_commit_nothing_is_answered(
-    owner: Caller, app: Flask, monkeypatch: pytest.MonkeyPatch, trouble: tuple[str, str] | None, group_error: str | None
+    owner: ApiClient,
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: tuple[str, str] | None,
+    group_error: str | None,
 ) -> None:
     writer = Writer(app, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
@@ -107,16 +111,18 @@ def test_without_its_commit_nothing_is_answered(
     requests = [channel.requests[0] for channel in channels]
     if trouble is None:
         assert [request.response.status for request in requests] == ["201 CREATED"] * 2
-        assert len(rows("SELECT * FROM sessions")) == 2
+        assert len(query_db("SELECT * FROM sessions")) == 2
     else:
         assert [request.response for request in requests] == [None] * 2
         assert [request.group_error and request.group_error.code for request in requests] == [group_error] * 2
         assert [request.rewound for request in requests] == [1] * 2
-        assert rows("SELECT * FROM sessions") == []
+        assert query_db("SELECT * FROM sessions") == []
     writer.close()
 
 
-def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller, app: Flask, monkeypatch: Any) -> None:
+def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(
+    owner: ApiClient, app: Flask, monkeypatch: Any
+) -> None:
     def answer(app: Any, environ: Any) -> str:
         db.rollback()
         return "never sent"
@@ -127,11 +133,11 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(owner: Caller,
 
     def write() -> None:
         with db.write_transaction():
-            rows("UPDATE users SET username = 'changed'")
+            query_db("UPDATE users SET username = 'changed'")
             writer._answer(task)
 
     with pytest.raises(peewee.OperationalError) as raised:
         write()
     assert "the transaction is gone" in {str(error) for error in sqlite._exception_chain(raised.value)}
-    assert rows("SELECT username FROM users") == [("owner",)]
+    assert query_db("SELECT username FROM users") == [("owner",)]
     writer.close()

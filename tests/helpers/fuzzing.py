@@ -18,7 +18,7 @@ from schemathesis.engine import events
 from schemathesis.generation.meta import StatefulPhaseData
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from tests.helpers.process import Served
+from tests.helpers.process import ServerProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 # What these have done, the token that they were called with does not survive.
@@ -37,7 +37,7 @@ class Fuzzer:
     would take away the sessions that are needed.
     """
 
-    def __init__(self, server: Served, log_in: Callable[[], dict[str, str]], other: str):
+    def __init__(self, server: ServerProcess, log_in: Callable[[], dict[str, str]], other: str):
         self.server, self.log_in, self.other = server, log_in, other
         self.token = log_in()["access_token"]
         self.session_id = self.new_session()

@@ -39,7 +39,7 @@ def flask(data: Path, *arguments: str, stdin: str | None = None, **settings: Any
     )
 
 
-class Served:
+class ServerProcess:
     """``python app.py``, started, awaited, and stopped at the end of the block."""
 
     def __init__(self, data: Path, **settings: Any):
@@ -87,7 +87,7 @@ class Served:
             self.process.send_signal(number)
         return self.process.wait(timeout=25)
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(

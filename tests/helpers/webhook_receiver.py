@@ -14,7 +14,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Receiver
+    server: WebhookReceiver
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class Receiver(ThreadingHTTPServer):
+class WebhookReceiver(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
