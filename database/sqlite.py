@@ -145,11 +145,15 @@ class SqliteEngine(peewee.SqliteDatabase):
             ApiError: ``database_busy`` after WRITE_LOCK_TIMEOUT seconds in the queue.
 
         """
+        if self.in_transaction():
+            with self.savepoint():
+                yield
+            return
         started_at = time.monotonic()
         if not self._write_lock.acquire(timeout=WRITE_LOCK_TIMEOUT):
             raise ApiError("database_busy")
         waited = time.monotonic() - started_at
-        is_full = not self.in_transaction() and self.reserve.is_needed()
+        is_full = self.reserve.is_needed()
         try:
             if is_full and frees_space:
                 self.reserve.give_up()

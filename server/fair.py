@@ -24,7 +24,8 @@ class FairQueue(Generic[Item]):
         self._closed = False
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
-        self._waiting = 0  # telling nobody takes as long as all the rest
+        self._waiting = 0  # notifying nobody takes as long as all the rest
+        self._wanted = 1  # do not wake those who wait before there are so many
 
     def __len__(self) -> int:
         return self._length
@@ -37,7 +38,7 @@ class FairQueue(Generic[Item]):
                 line = self._lines[key] = deque()
             line.append(item)
             self._length += 1
-            if self._waiting:
+            if self._waiting and self._length >= self._wanted:
                 self._condition.notify()
 
     def get(self) -> tuple[str, Item] | None:
@@ -48,6 +49,14 @@ class FairQueue(Generic[Item]):
                 self._condition.wait()
                 self._waiting -= 1
             return found
+
+    def wait_for_length(self, length: int, timeout: float) -> None:
+        """Wait until there are ``length`` items, for ``timeout`` seconds at most; for a queue with one reader."""
+        with self._lock:
+            if self._length < length and not self._closed:
+                self._waiting, self._wanted = self._waiting + 1, length
+                self._condition.wait(timeout)
+                self._waiting, self._wanted = self._waiting - 1, 1
 
     def get_nowait(self) -> tuple[str, Item] | None:
         """Return an item with its line, None where there is none."""

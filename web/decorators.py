@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import chain
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import orjson
 from flask import Response, current_app, g, request
@@ -15,6 +15,7 @@ from marshmallow import Schema, ValidationError
 
 import jsonstream
 from errors import STATUS_BY_CODE, ApiError
+from json_values import parse_json
 from web.spec import LOOP, POOLS, WRITER, annotate
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -93,26 +94,36 @@ def read_json(limit: int, compact: jsonstream.Compact | None = None) -> Any:
             if it has too many values.
 
     """
-    if (request.content_length or 0) > limit:
+    length = request.content_length or 0
+    if length > limit:
         raise ApiError("payload_too_large")
-    large = (request.content_length or 0) > jsonstream.LARGE_BYTES
-    with jsonstream.seekable(request.stream if large else io.BytesIO(request.get_data(cache=False))) as raw:
-        if "Idempotency-Key" in request.headers:
-            g.body_digest = hashlib.file_digest(raw, "sha256").digest()  # type: ignore[arg-type]  # has what it needs
-        size = raw.seek(0, io.SEEK_END)
-        if not size:
-            return None
-        if size > limit:
-            raise ApiError("payload_too_large")
-        if not request.is_json:
-            raise ApiError("unsupported_media_type")
-        if size > MAX_VALUES and not large and compact is None:
-            raw.seek(0)
-            jsonstream.check_values(raw.read(), MAX_VALUES)
-        try:
-            return jsonstream.load(raw, compact)
-        except ValueError:
-            raise ApiError("invalid_json") from None
+    if length > jsonstream.LARGE_BYTES:
+        with jsonstream.seekable(request.stream) as file:
+            return _parse(file, file.seek(0, io.SEEK_END), limit, lambda: jsonstream.load(file, compact))
+    raw = request.get_data(cache=False)
+    return _parse(raw, len(raw), limit, lambda: _parse_small(raw, compact is None))
+
+
+def _parse_small(raw: bytes, has_limit: bool) -> Any:
+    if has_limit and len(raw) > MAX_VALUES:
+        jsonstream.check_values(raw, MAX_VALUES)
+    return parse_json(raw)
+
+
+def _parse(body: bytes | IO[bytes], size: int, limit: int, parse: Callable[[], Any]) -> Any:
+    if "Idempotency-Key" in request.headers:
+        file = io.BytesIO(body) if isinstance(body, bytes) else body
+        g.body_digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # has what it needs
+    if not size:
+        return None
+    if size > limit:
+        raise ApiError("payload_too_large")
+    if not request.is_json:
+        raise ApiError("unsupported_media_type")
+    try:
+        return parse()
+    except ValueError:
+        raise ApiError("invalid_json") from None
 
 
 def response(schema: type[Schema] | None, status: int = 200, *other_types: str) -> Callable[..., Any]:
