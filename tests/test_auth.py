@@ -13,7 +13,8 @@ from auth import passwords, throttle, tokens
 from auth.tokens import TokenVerifier
 from models import User
 from store import logins as stored_logins
-from tests.conftest import PASSWORD, SECRET, ApiClient, add_user, query_db
+from tests.helpers.client import PASSWORD, SECRET, ApiClient, add_user
+from tests.helpers.database import query_db
 
 USER_ID = "01a20000-0000-7000-8000-000000000000"
 

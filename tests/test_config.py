@@ -16,7 +16,7 @@ import cli
 import config
 import limits
 from app import create_app
-from tests.conftest import ApiClient
+from tests.helpers.client import ApiClient
 from tests.helpers.process import ROOT, ServerProcess, environment, flask
 from tests.helpers.webhook_receiver import SECRET
 from version import VERSION

@@ -21,9 +21,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
 import errors
-from tests.conftest import FakeLlm
 from tests.helpers import openapi_checker
-from tests.helpers.process import ROOT, ServerProcess, environment, make_user
+from tests.helpers.process import ROOT, FakeLlm, ServerProcess, environment, make_user
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
 README = (ROOT / "README.md").read_text()

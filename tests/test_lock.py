@@ -17,8 +17,7 @@ import pytest
 
 from config import StartupError
 from server.lock import log, take_lock
-from tests.conftest import FakeLlm
-from tests.helpers.process import ROOT, ServerProcess, environment, flask, make_user
+from tests.helpers.process import ROOT, FakeLlm, ServerProcess, environment, flask, make_user
 
 
 def start_in_vain(data: Path, **settings: Any) -> str:

@@ -24,7 +24,8 @@ from database.sqlite import SqliteEngine, sqlite_url
 from search import index
 from search.terms import phrases, terms
 from store import imports
-from tests.conftest import ApiClient, message, query_db
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
 from tests.helpers.process import ServerProcess, make_user
 
 

@@ -17,7 +17,8 @@ from database import db, sqlite
 from database.sqlite import SqliteEngine
 from server.batching import Writer
 from server.task import Response
-from tests.conftest import ApiClient, query_db
+from tests.helpers.client import ApiClient
+from tests.helpers.database import query_db
 from tests.helpers.process import ServerProcess, make_user
 
 

@@ -98,6 +98,29 @@ class ServerProcess:
             self.process.wait()
 
 
+class FakeLlm:
+    """The stand-in for a model's API, as a process; see fake_llm.py."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.helpers.fake_llm"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._address = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.url = f"{self._address}/v1"
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return the requests so far, and when each client disconnected, if it did."""
+        with urlopen(f"{self._address}/calls", timeout=10) as response:
+            calls: list[dict[str, Any]] = json.load(response)
+        return calls
+
+    def __enter__(self) -> FakeLlm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=10)  # closes its input, on which it exits
+
+
 def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
