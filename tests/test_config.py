@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import config
 import limits
 from app import create_app
 from tests.helpers.client import ApiClient
+from tests.helpers.image import copy_image_files
 from tests.helpers.process import ROOT, ServerProcess, environment, flask
 from tests.helpers.webhook_receiver import SECRET
 from version import VERSION
@@ -27,13 +27,7 @@ KEY = "a key that is long enough for those who sign with it"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the code, where a ``.env`` can be put beside ``app.py``."""
-    folder = tmp_path / "parley"
-    folder.mkdir()
-    for path in [*ROOT.glob("*.py"), ROOT / "openapi.json"]:
-        shutil.copy(path, folder)
-    for name in ("auth", "database", "migrations", "routes", "search", "server", "services", "store", "web"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    return copy_image_files(tmp_path / "parley")
 
 
 TELL = "import flask; c = flask.current_app.config; print(c['PARLEY_DATA_DIR'], c['JWT_SECRET_KEY'])"
