@@ -1,4 +1,4 @@
-"""Parley: a small service that keeps chat sessions. ``python app.py`` serves it."""
+"""Parley: a small service that stores chat sessions. ``python app.py`` serves it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import auth
 import cli
-import config as settings
+import config
 import database
 import errors
 import logs
@@ -22,38 +22,40 @@ import server
 import services
 
 
-def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+def create_app(overrides: Mapping[str, Any] | None = None) -> Flask:
     """Build the app: settings, logs, database, tokens, errors, routes, commands, steps before a request, services.
 
-    ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may hold Flask's own.
+    ``overrides`` replaces settings by their names (``PARLEY_DATA_DIR``…) and may have Flask's own.
 
     Raises:
         config.StartupError: a setting is wrong or the database cannot be used.
 
     """
     app = Flask(__name__, static_folder=None)
-    app.config.update(settings.load(config))
+    app.config.update(config.load(overrides))
     app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
     if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     for module in (logs, database, auth, errors, routes, cli):
         module.init_app(app)
+    # The id comes first, for all errors. A token is verified without the database, so that a bad one is a 401
+    # whatever state that is in; then a request whose group failed gets its group's error before it reads anything.
     for step in (logs.start_request, auth.verify_token, server.raise_group_error, auth.check_login):
         app.before_request(step)
-    if not settings.is_command():  # which needs no actions, docs or model, and works where they are wrong
+    if not config.is_command():  # a command needs no actions, docs or model, and works if they are wrong
         services.init_app(app)
-        settings.warn_of_unknown(action.secret_env for action in app.extensions["services"].actions.values())
+        config.warn_of_unknown(action.secret_env for action in app.extensions["services"].actions.values())
     return app
 
 
 def main() -> None:
-    """Serve until told to stop; or run a command, from whatever folder."""
+    """Serve until a signal ends the process, or run a command, from any folder."""
     if sys.argv[1:]:
         cli.group(create_app).main()
     try:
         server.serve(create_app())
     except ClickException as error:
-        logs.announce(f"Error: {error.format_message()}", settings.log_format(), logging.ERROR)
+        logs.announce(f"Error: {error.format_message()}", config.log_format(), logging.ERROR)
         sys.exit(error.exit_code)
 
 
