@@ -75,6 +75,25 @@ def add_user(app: Flask, name: str) -> ApiClient:
         return ApiClient(app.test_client(), create_api_token(user_id, days=1), user_id)
 
 
+def log_in(anonymous: ApiClient, username: str = "owner", password: str = PASSWORD, **options: Any) -> TestResponse:
+    """Send a name and a password, and return the response."""
+    return anonymous.post("/api/auth/login", {"username": username, "password": password}, **options)
+
+
+def new_login(anonymous: ApiClient, owner: ApiClient) -> tuple[ApiClient, ApiClient]:
+    """Log in as ``owner``; return a client with the access token and one with the refresh token."""
+    pair = log_in(anonymous).get_json()
+    access, refresh = (
+        ApiClient(anonymous.client, pair[f"{kind}_token"], owner.user_id) for kind in ("access", "refresh")
+    )
+    return access, refresh
+
+
+def can_log_in(anonymous: ApiClient, username: str, password: str) -> bool:
+    """Return whether this name and this password are accepted."""
+    return log_in(anonymous, username, password).status_code == 200
+
+
 def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:
     """Return a message as a client sends it."""
     return {"role": role, "content": content, **more}
