@@ -22,7 +22,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 import config
 import errors
 from tests.helpers import openapi_checker
-from tests.helpers.process import ROOT, FakeLlm, ServerProcess, environment, make_user
+from tests.helpers.process import ROOT, FakeLlm, ServerProcess, create_user, environment
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
 README = (ROOT / "README.md").read_text()
@@ -162,7 +162,7 @@ def test_the_example_model_streams_through_parley(tmp_path: Path) -> None:
                 whole = client.post(f"{url}/chat/completions", json=asked).json()
                 assert whole["choices"][0]["message"]["content"] == f"You said: {question}"
             with ServerProcess(tmp_path / "data", LLM_BASE_URL=url) as server:
-                token = make_user(server.data)
+                token = create_user(server.data)
                 session_id = server.request("POST", "/api/sessions", token=token)[1]["id"]
                 headers = {"Authorization": f"Bearer {token}"}
                 chat = f"{server.url}/api/sessions/{session_id}/chat"
