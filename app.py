@@ -1,4 +1,4 @@
-"""Parley: a small service that keeps chat sessions. ``python app.py`` serves it."""
+"""Parley: a small service that stores chat sessions. ``python app.py`` serves it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class App(Flask):
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Build the app: settings, logs, database, tokens, errors, routes, commands, steps before a request, services.
 
-    ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may hold Flask's own.
+    ``config`` overrides settings by their names (``PARLEY_DATA_DIR``…) and may have Flask's own.
 
     Raises:
         config.StartupError: a setting is wrong or the database cannot be used.
@@ -46,16 +46,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     for module in (logs, database, auth, errors, routes, cli):
         module.init_app(app)
+    # The id comes first, for all errors. A token is verified without the database, so that a bad one is a 401
+    # whatever state that is in; then a request whose group failed gets its group's error before it reads anything.
     for step in (logs.start_request, auth.verify_token, server.raise_group_error, auth.check_login):
         app.before_request(step)
-    if not settings.is_command():  # which needs no actions, docs or model, and works where they are wrong
+    if not settings.is_command():  # a command needs no actions, docs or model, and works if they are wrong
         services.init_app(app)
         settings.warn_of_unknown(action.secret_env for action in app.extensions["services"].actions.values())
     return app
 
 
 def main() -> None:
-    """Serve until told to stop; or run a command, from whatever folder."""
+    """Serve until a signal ends the process, or run a command, from any folder."""
     if sys.argv[1:]:
         cli.group(create_app).main()
     try:

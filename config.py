@@ -1,8 +1,8 @@
 """Every setting once: its name, type, default, limits and meaning.
 
-Settings come from the environment, and from the file ``.env`` beside ``app.py`` where the environment
-does not have them. Any of them may come from a file instead, named by the same variable with ``_FILE``
-behind it (a Docker secret, say).
+Settings come from the environment, and from the file ``.env`` beside ``app.py`` if the environment
+does not have them. The value of any of them may be in a file of its own (e.g. a Docker secret), which
+the same variable with the suffix ``_FILE`` names.
 """
 
 from __future__ import annotations
@@ -18,65 +18,70 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from dotenv import dotenv_values, find_dotenv
 from environs import EnvError, FileAwareEnv
-from flask.cli import FlaskGroup, ScriptInfo
-from flask.helpers import get_load_dotenv
+from flask.cli import FlaskGroup
 from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from env_file import FILE_SUFFIX, load_env_file
+
 ENV_FILE = Path(__file__).parent / ".env"
-PREFIX, FILE_SUFFIX = "PARLEY_", "_FILE"
+PREFIX = "PARLEY_"
 
 log = logging.getLogger("parley")
 
 
 class StartupError(click.ClickException):
-    """What keeps the service from starting, in words for its operator."""
+    """An error that prevents the service from starting, in words for its operator."""
 
 
 def listening_host(value: str) -> None:
-    """Check the host that is listened on: an address, a name that has one, or ``*`` for all.
+    """Check the host to listen on: an address, a name that has one, or ``*`` for all addresses.
 
     Raises:
-        ValidationError: where no address is found for it.
+        ValidationError: it has no address.
 
     """
     try:
         socket.getaddrinfo(None if value == "*" else value.strip("[]"), 0)
-    except (OSError, UnicodeError):  # the second for a name that no resolver would take
+    except (OSError, UnicodeError):  # the second for a name that cannot be one
         raise ValidationError("Neither an address nor a name that has one.") from None
 
 
 def http_url(value: str) -> str:
-    """Check a URL that requests are sent to; an empty one is none.
+    """Check a URL that requests are sent to, and return it; it may be empty.
 
     Raises:
-        ValidationError: for anything but http or https to a host, or with a query or a fragment.
+        ValidationError: it is not http or https to a host, or has a query or a fragment.
 
     """
     try:
         parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_http = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        good = False
+        is_http = False
     if not value:
         return value
-    if not good or parts.query or parts.fragment or not value.isascii() or not value.isprintable() or " " in value:
+    if not is_http or parts.query or parts.fragment or not value.isascii() or not value.isprintable() or " " in value:
         raise ValidationError("Not of the form http://HOST:PORT/PATH.")
     return value
 
 
 def api_url(value: str) -> str:
-    """Check the URL of an API whose paths are put behind it."""
+    """Check the base URL of an API, to which paths are appended, and return it.
+
+    Raises:
+        ValidationError: it is no such URL, or already has the path.
+
+    """
     if value.rstrip("/").endswith("/chat/completions"):
-        raise ValidationError("Without /chat/completions: that is put behind it.")
+        raise ValidationError("Leave out /chat/completions: it is appended.")
     return http_url(value)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: ``parser`` is the name of the one of environs that reads it."""
+    """One setting. ``parser`` names the method of ``environs.Env`` that reads it."""
 
     name: str
     parser: str
@@ -99,40 +104,40 @@ SETTINGS = (
         "PARLEY_JWT_SECRET_KEY",
         "str",
         None,
-        "Signs the tokens, at least 32 characters; unset: made once, kept in the data folder.",
+        "Signs the tokens; at least 32 characters. Unset: generated once and stored in the data folder.",
         Length(32),
     ),
-    Setting("PARLEY_ACCESS_TOKEN_MINUTES", "int", 15, "Life of an access token.", Range(1, 525_600)),
-    Setting("PARLEY_REFRESH_TOKEN_DAYS", "int", 30, "Life of a refresh token.", Range(1, 3_650)),
+    Setting("PARLEY_ACCESS_TOKEN_MINUTES", "int", 15, "Lifetime of an access token.", Range(1, 525_600)),
+    Setting("PARLEY_REFRESH_TOKEN_DAYS", "int", 30, "Lifetime of a refresh token.", Range(1, 3_650)),
     Setting("PARLEY_MAX_BODY_BYTES", "int", 1_048_576, "Largest request body.", Range(1_024, 1_073_741_824)),
     Setting("PARLEY_MAX_IMPORT_BYTES", "int", 67_108_864, "Largest import.", Range(1_024, 1_073_741_824)),
     Setting(
         "PARLEY_THREADS",
         "int",
         8,
-        "Threads for what takes its time: imports, searches, long exports. Most else needs none.",
+        "Threads for slow requests: imports, searches, long exports. Most others need none.",
         Range(1, 256),
     ),
-    Setting("PARLEY_SYSTEM_PROMPT", "str", None, "The base identity prompt: the first that a model is sent."),
+    Setting("PARLEY_SYSTEM_PROMPT", "str", None, "The base identity prompt, which a model is sent first."),
     Setting(
         "PARLEY_DOCS_DIR",
         "str",
         None,
-        "Folder of Markdown (runbooks, say); the sections that fit a question best go into the prompt.",
+        "Folder of Markdown files, e.g. runbooks; the sections that match a message best go into the prompt.",
     ),
     Setting(
         "PARLEY_DOCS_CHARS",
         "int",
         8_000,
-        "Most characters of those sections in a prompt, with all that is put round them.",
+        "Maximum characters of those sections in a prompt, with the text around them.",
         Range(100, 1_000_000),
     ),
-    Setting("PARLEY_ACTIONS_FILE", "str", None, "TOML file of the webhook actions that users may fire."),
+    Setting("PARLEY_ACTIONS_FILE", "str", None, "TOML file of the webhook actions that users may run."),
     Setting(
         "PARLEY_LLM_BASE_URL",
         "str",
         None,
-        "An OpenAI-compatible API, `http://127.0.0.1:11434/v1` say; unset: no chat.",
+        "An OpenAI-compatible API, e.g. `http://127.0.0.1:11434/v1`; unset: no chat.",
         api_url,
     ),
     Setting(
@@ -140,37 +145,43 @@ SETTINGS = (
         "str",
         None,
         "Its key, sent as a bearer token.",
-        Regexp(r"[\x21-\x7e]*\Z", error="Not a key: letters, digits and signs only."),
+        Regexp(r"[\x21-\x7e]*\Z", error="Only printable ASCII characters without spaces are allowed."),
     ),
-    Setting("PARLEY_LLM_MODEL", "str", None, "The model asked for; unset: whichever the API takes by itself."),
+    Setting("PARLEY_LLM_MODEL", "str", None, "The model to request; unset: the API's default."),
     Setting(
         "PARLEY_LLM_CONTEXT_CHARS",
         "int",
         32_000,
-        "Most characters of the conversation in a prompt; its oldest messages are left out first.",
+        "Maximum characters of the conversation in a prompt; its oldest messages are left out first.",
         Range(1, 100_000_000),
     ),
-    Setting("PARLEY_LLM_TIMEOUT_SECONDS", "int", 300, "Longest that an answer may take in all.", Range(1, 86_400)),
-    Setting("PARLEY_MAX_STREAMS", "int", 64, "Most chats at once, each a thread; three of one user.", Range(1, 1_024)),
+    Setting("PARLEY_LLM_TIMEOUT_SECONDS", "int", 300, "Maximum duration of a completion.", Range(1, 86_400)),
+    Setting(
+        "PARLEY_MAX_STREAMS",
+        "int",
+        64,
+        "Maximum concurrent chats, one thread each; at most three per user.",
+        Range(1, 1_024),
+    ),
     Setting(
         "PARLEY_TRUSTED_PROXIES",
         "int",
         0,
-        "How many proxies in front may name the client's address (`X-Forwarded-For`).",
+        "Number of proxies in front that are trusted to name the client's address (`X-Forwarded-For`).",
         Range(0, 16),
     ),
     Setting(
         "PARLEY_SQLITE_SYNCHRONOUS",
         "str",
         "FULL",
-        "`FULL` keeps every acknowledged write through a power cut; `NORMAL` only through a crash.",
+        "`FULL`: acknowledged writes survive a power failure; `NORMAL`: only a crash of the process.",
         OneOf(("FULL", "NORMAL", "EXTRA")),
     ),
     Setting(
         "PARLEY_LOG_LEVEL",
         "str",
         "INFO",
-        "`INFO` logs a line a request; `WARNING` and `ERROR` only what goes wrong.",
+        "`INFO` logs one line per request; `WARNING` and `ERROR` only what goes wrong.",
         OneOf(("DEBUG", "INFO", "WARNING", "ERROR")),
     ),
     Setting("PARLEY_LOG_FORMAT", "str", "text", "`text` or `json`.", OneOf(("text", "json"))),
@@ -188,14 +199,14 @@ COMMAND_SETTINGS = frozenset(
         "PARLEY_LOG_FORMAT",
     )
 )
-"""What a command reads. The rest may be wrong: a user can be made where a model's URL is mistyped."""
+"""The settings that commands read. Others may be wrong: a user can be created while a model's URL is mistyped."""
 
 
 def is_command() -> bool:
     """Return whether the app is loaded for a command, which does not serve.
 
     Raises:
-        StartupError: for ``flask run``: it would serve without all that ``server`` has, beside another server even.
+        StartupError: the command is ``flask run``, which would serve without ``server``, even beside another server.
 
     """
     context = click.get_current_context(silent=True)
@@ -204,91 +215,47 @@ def is_command() -> bool:
         return False
     if root.invoked_subcommand == "run":
         raise StartupError(
-            "flask run is Flask's own development server. What serves Parley: make run, or python app.py."
+            "flask run is Flask's own development server. Serve Parley with: make run, or python app.py."
         )
     return True
 
 
-def load(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return all settings by name, those in ``config`` taken as they are, the rest read.
+def load(overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all settings by name: those in ``overrides`` unchecked, the others from the environment.
 
     Raises:
-        StartupError: names each setting whose value is not of its kind or out of its limits.
+        StartupError: names each setting whose value is not of its type or not within its limits.
 
     """
-    given = dict(config or {})
-    read_env_file()
-    env = FileAwareEnv(eager=False, strip_whitespace=True)
+    values = dict(overrides or {})
+    env = FileAwareEnv(file_suffix=FILE_SUFFIX, eager=False, strip_whitespace=True)
     command = is_command()
     try:
+        load_env_file(ENV_FILE, PREFIX, (setting.name for setting in SETTINGS))
         for setting in SETTINGS:
-            if setting.name in given:
+            if setting.name in values:
                 continue
             if command and setting.name not in COMMAND_SETTINGS:
-                given[setting.name] = setting.default
+                values[setting.name] = setting.default
             else:
                 parse = getattr(env, setting.parser)
-                given[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
+                values[setting.name] = parse(setting.name, setting.default, validate=setting.validate)
         env.seal()
     except EnvError as error:
         raise StartupError(_format_errors(error)) from None
-    except ValueError as error:  # a file that a ..._FILE variable names cannot be read
-        raise StartupError(f"{error} {error.__cause__}") from None
-    return given
-
-
-def read_env_file() -> None:
-    """Add what ``.env`` has to the environment; what the environment has already wins.
-
-    Flask does the same for its own command, but with the nearest ``.env`` and ``.flaskenv`` at or above
-    the working directory, before any of our code runs. Only Parley's own file may name its settings, or
-    ``flask`` and ``python app.py`` would use two databases. FLASK_SKIP_DOTENV=1 keeps both from reading any.
-
-    Raises:
-        StartupError: where the file cannot be read, or Flask has read settings of Parley from another one.
-
-    """
-    if not get_load_dotenv():
-        return
-    try:
-        _refuse_other_files()
-        given = dotenv_values(ENV_FILE)
-    except OSError as error:
-        raise StartupError(f"{error.filename} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise StartupError(f"{ENV_FILE} cannot be read: it is not UTF-8.") from None
-    for name, value in given.items():
-        if value is not None:
-            os.environ.setdefault(name, value)
-    for setting in SETTINGS:  # of the two forms of one, that of the environment wins too
-        forms = {setting.name, setting.name + FILE_SUFFIX}
-        ours = forms & given.keys()
-        if len(ours) == 1 and forms <= os.environ.keys():
-            (name,) = ours
-            if os.environ[name] == given[name]:
-                del os.environ[name]
-
-
-def _refuse_other_files() -> None:
-    context = click.get_current_context(silent=True)
-    info = context and context.find_root().obj
-    if not (isinstance(info, ScriptInfo) and info.load_dotenv_defaults):
-        return
-    for default_name in (".env", ".flaskenv"):
-        path = find_dotenv(default_name, usecwd=True)
-        if path and not (ENV_FILE.exists() and ENV_FILE.samefile(path)):
-            for name in dotenv_values(path):
-                if name.startswith(PREFIX):
-                    raise StartupError(
-                        f"{path} has {name!r}, which python app.py would not see: put it into {ENV_FILE}."
-                    )
+    except ValueError as error:  # the cause: why a file that a ..._FILE variable names cannot be read
+        raise StartupError(f"{error} {error.__cause__ or ''}".rstrip()) from None
+    return values
 
 
 def warn_of_unknown(secrets: Iterable[str] = ()) -> None:
-    """Log each ``PARLEY_`` variable that nothing reads, without its value; ``secrets`` are those of actions."""
+    """Log a warning of each ``PARLEY_`` variable that nothing reads, without its value.
+
+    ``secrets`` are the variables that the webhook actions read.
+    """
     settings = [setting.name for setting in SETTINGS]
     known = {*settings, *(name + FILE_SUFFIX for name in settings)}
-    choices = {name.removeprefix(PREFIX): name for name in sorted(known)}  # what all have says nothing
+    choices = {name.removeprefix(PREFIX): name for name in sorted(known)}  # which all have in common
     for name in sorted(os.environ.keys() - known - {*secrets, "PARLEY_PASSWORD"}):
         if name.startswith(PREFIX):
             (nearest,) = difflib.get_close_matches(name.removeprefix(PREFIX), choices, n=1, cutoff=0)
@@ -296,7 +263,7 @@ def warn_of_unknown(secrets: Iterable[str] = ()) -> None:
 
 
 def log_format() -> str:
-    """Return the format of the logs, for telling what is wrong with other settings."""
+    """Return the format of the logs, for reporting what is wrong with other settings."""
     try:
         return str(FileAwareEnv(strip_whitespace=True).str("PARLEY_LOG_FORMAT", "text"))
     except ValueError:
@@ -304,6 +271,6 @@ def log_format() -> str:
 
 
 def _format_errors(error: EnvError) -> str:
-    """Lay out what is wrong, a line a setting, without the values: one may be a secret."""
+    """Return what is wrong, one line per setting, without the values: one may be a secret."""
     problems: Mapping[str, list[str]] = getattr(error, "error_messages", {})
     return "\n".join(f"{name}: {' '.join(messages)}" for name, messages in problems.items())

@@ -1,6 +1,6 @@
-"""One line a request on stdout, as text or JSON, and whatever else is worth a line.
+"""Logs on stdout, as text or JSON: one line per request, and warnings and errors.
 
-No tokens, no passwords, no text of users: of a request, the path is all that is logged.
+They have no tokens, no passwords and no text of users: of a request's content, only the path is logged.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ import timestamps
 from ids import new_id
 from text import printable
 
-access = logging.getLogger("parley.access")
+access_log = logging.getLogger("parley.access")
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class TextFormatter(logging.Formatter):
-    """``time LEVEL request-id message key=value …``."""
+    """Formats a record as ``time LEVEL request-id message key=value …``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record as a line, a traceback below it and indented: nothing logged can forge a line."""
+        """Return a record as one line, and its traceback indented below: nothing that is logged can forge a line."""
         entry = _entry(record, self)
         traceback = entry.pop("traceback", None)
-        head = f"{entry.pop('time')} {entry.pop('level')} {entry.pop('request_id')} {entry.pop('message')}"
-        line = " ".join([head, *(f"{key}={value}" for key, value in entry.items())])
-        below = (f"    {each}" for each in (traceback or "").splitlines())
-        return "\n".join(map(printable, (line, *below)))
+        start = f"{entry.pop('time')} {entry.pop('level')} {entry.pop('request_id')} {entry.pop('message')}"
+        line = " ".join([start, *(f"{key}={value}" for key, value in entry.items())])
+        indented = (f"    {each}" for each in (traceback or "").splitlines())
+        return "\n".join(map(printable, (line, *indented)))
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line."""
+    """Formats a record as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record as a line."""
+        """Return a record as one line."""
         return orjson.dumps(_entry(record, self)).decode()
 
 
@@ -60,21 +60,21 @@ def _entry(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str,
     return entry
 
 
-def request_id(given: str | None) -> str:
-    """Return the client's own id of a request where it is a sane one, else a fresh one."""
-    return given if given and _SANE_REQUEST_ID.fullmatch(given) else new_id()
+def request_id(header: str | None) -> str:
+    """Return the client's own id of a request if it is valid, else a new one."""
+    return header if header and _VALID_REQUEST_ID.fullmatch(header) else new_id()
 
 
 def start_request() -> None:
-    """Before a request: start its clock and give it its id."""
-    g.started = time.perf_counter()
+    """Before a request: start its timer and assign its id."""
+    g.started_at = time.perf_counter()
     g.request_id = request_id(request.headers.get("X-Request-Id"))
 
 
 def finish_request(response: Response) -> Response:
-    """After a request: tell the client the id, and log the line (of a stream, when it is over)."""
+    """After a request: send its id, and log it; a streamed response is logged when it is closed."""
     response.headers["X-Request-Id"] = g.request_id
-    if access.isEnabledFor(logging.INFO):
+    if access_log.isEnabledFor(logging.INFO):
         fields = {
             "request_id": g.request_id,
             "method": request.method,
@@ -84,27 +84,27 @@ def finish_request(response: Response) -> Response:
             "user_id": g.get("user_id", "-"),
         }
         if response.is_streamed:
-            response.call_on_close(partial(write_access_log, fields, g.started))
+            response.call_on_close(partial(write_access_log, fields, g.started_at))
         else:
-            write_access_log(fields, g.started)
+            write_access_log(fields, g.started_at)
     return response
 
 
-def write_access_log(fields: dict[str, Any], started: float) -> None:
-    """Log the line of a request that began when the clock of start_request() said ``started``."""
-    fields["ms"] = round((time.perf_counter() - started) * 1000, 1)
-    access.info("request", extra={"fields": fields})
+def write_access_log(fields: dict[str, Any], started_at: float) -> None:
+    """Log a request that started at ``started_at`` of ``time.perf_counter()``."""
+    fields["ms"] = round((time.perf_counter() - started_at) * 1000, 1)
+    access_log.info("request", extra={"fields": fields})
 
 
 def announce(message: str, log_format: str, level: int = logging.INFO) -> None:
-    """Write what the operator must see, whatever the log level: as it stands, or as a line of JSON."""
+    """Print a message that the operator must see, whatever the log level: plain, or as a line of JSON."""
     if log_format == "json":
-        message = JsonFormatter().format(access.makeRecord("parley", level, "", 0, message, (), None))
+        message = JsonFormatter().format(access_log.makeRecord("parley", level, "", 0, message, (), None))
     click.echo(message, err=level >= logging.ERROR)
 
 
 def init_app(app: Flask) -> None:
-    """Send the logs where they belong, and log every request when it is over."""
+    """Set up the loggers, and the log line of each request."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if app.config["PARLEY_LOG_FORMAT"] == "json" else TextFormatter())
     for name, level in (("parley", app.config["PARLEY_LOG_LEVEL"]), ("waitress", "ERROR")):

@@ -1,4 +1,4 @@
-"""Names of users (RFC 8265): how a new one is stored, and when two are the same."""
+"""Usernames (RFC 8265): how a new one is stored, and when two are the same."""
 
 from __future__ import annotations
 
@@ -8,38 +8,41 @@ from precis_i18n import get_profile
 
 from text import printable
 
-MAX_MARKS = 4  # in a row: more are taken for fewer, and cover the lines around them
+MAX_MARKS = 4  # in a row: more look like fewer, and cover the lines around them
 
 _PROFILE = get_profile("UsernameCasePreserved")
 
 
 def name_key(username: str) -> str:
-    """Return what all spellings of one name have in common.
+    """Return the key that all spellings of a name share.
 
-    No two names that RFC 8265 takes for the same have different keys: folding is what its case
-    mapping does, and more. Names from before that profile have keys, too.
+    Two names that RFC 8265 compares as equal have the same key: folding includes its case mapping.
+    Names from before that profile have keys, too.
     """
     folded = unicodedata.normalize("NFKC", username).casefold()
     return unicodedata.normalize("NFKC", folded)
 
 
 def normalize_name(name: str) -> str:
-    """Return a new user's name as it is stored (RFC 8265, section 3): in NFC, its case as given.
+    """Return a new user's name as it is stored (RFC 8265, section 3): in NFC, its case preserved.
 
-    It consists of words of letters, digits, marks and ASCII punctuation, with one space between them.
+    It consists of words of letters, digits, marks and ASCII punctuation, separated by single spaces.
 
     Raises:
-        ValueError: it has anything else, or could be taken for another name.
+        ValueError: it has other characters, or could be mistaken for another name.
 
     """
     try:
         name = " ".join(map(_PROFILE.enforce, name.split(" ")))
     except UnicodeEncodeError as error:
         reason = error.reason.removeprefix("DISALLOWED/")
-        explained = {"empty": "A single space may stand between words.", "bidi_rule": "Mixes directions of writing."}
-        raise ValueError(explained.get(reason) or _not_allowed(error.object[error.start : error.end])) from None
+        messages = {
+            "empty": "Only single spaces between words are allowed.",
+            "bidi_rule": "Mixes directions of writing.",
+        }
+        raise ValueError(messages.get(reason) or _not_allowed(error.object[error.start : error.end])) from None
     for char in name:
-        if printable(char) != char:  # a joiner, which the profile takes beside some letters of Indic scripts
+        if printable(char) != char:  # a joiner, which the profile allows after some letters of Indic scripts
             raise ValueError(_not_allowed(char))
     _check_marks(name)
     return name

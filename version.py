@@ -1,3 +1,3 @@
-"""Parley's version, once: the API's description, ``/api/about`` and the commands tell it from here."""
+"""Parley's version: the one source for the API's description, ``/api/about`` and the commands."""
 
 VERSION = "1.1.0"

@@ -1,7 +1,7 @@
-"""Who is calling. A token names a login, and a login is a row: deleting the row revokes its tokens.
+"""Authentication. A token names a login, and a login is a row: deleting the row revokes its tokens.
 
-``tokens`` verifies, ``logins`` creates and revokes, ``passwords`` checks, ``throttle`` protects that
-from brute force, ``secret`` keeps what signs.
+``tokens`` verifies tokens; ``logins`` creates, rotates and revokes them; ``passwords`` hashes and checks passwords;
+``throttle`` protects logins from brute force; ``secret`` stores the key that signs.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ __all__ = ["ACCESS", "REFRESH", "accepts_tokens", "init_app", "public", "verify"
 
 
 def public(view: View) -> View:
-    """Mark a view that needs no token."""
+    """Mark a view that requires no token."""
     return annotate(view, tokens=())
 
 
 def accepts_tokens(*types: str) -> Callable[[View], View]:
-    """Mark a view that accepts other tokens than access tokens."""
+    """Mark a view that accepts tokens of these types instead of access tokens."""
     return lambda view: annotate(view, tokens=types)
 
 
 def verify(app: Flask, path: str, spec: RouteSpec, authorization: str) -> Claims | None:
-    """Return the claims of a request's token, None if it needs none; whether its login exists is not looked up.
+    """Return the claims of a request's token, None if it requires none; its login is not checked.
 
-    Every path under ``/api`` needs one, whether it exists or not.
+    Every path under ``/api`` requires one, whether it exists or not.
 
     Raises:
-        ApiError: with a status of 401.
+        ApiError: ``missing_token``, ``invalid_token`` or ``token_expired``.
 
     """
     if not spec.tokens or not path.startswith("/api/"):
@@ -53,16 +53,21 @@ def verify(app: Flask, path: str, spec: RouteSpec, authorization: str) -> Claims
 
 
 def verify_token() -> None:
-    """Before each request: verify its token."""
+    """Before each request: verify its token, without the database.
+
+    Raises:
+        ApiError: ``missing_token``, ``invalid_token`` or ``token_expired``.
+
+    """
     view = current_app.view_functions.get(request.endpoint or "")
     g.claims = verify(current_app, request.path, spec_of(view), request.headers.get("Authorization", ""))
 
 
 def check_login() -> None:
-    """Before each request: find out whose it is.
+    """Before each request: check that the login of its token exists, and note the user.
 
     Raises:
-        ApiError: ``token_revoked``.
+        ApiError: ``token_revoked``, or ``database_unavailable``.
 
     """
     if not request.path.startswith("/api/"):
@@ -76,7 +81,12 @@ def check_login() -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Set tokens and passwords up."""
+    """Set up the tokens and the login throttle.
+
+    Raises:
+        StartupError: the secret cannot be read or created.
+
+    """
     config = app.config
     secret = config["PARLEY_JWT_SECRET_KEY"] or load_or_create_secret(Path(config["PARLEY_DATA_DIR"]))
     config.update(

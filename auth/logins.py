@@ -8,19 +8,41 @@ from typing import Any
 from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
+from addresses import client_network
+from auth import passwords
+from auth.throttle import LoginThrottle
 from auth.tokens import Claims
 from database import db
 from errors import ApiError
 from ids import new_id
-from store import logins
+from store import logins, users
 from timestamps import timestamp
+from usernames import name_key
+
+
+def check_credentials(username: str, password: str, address: str | None) -> tuple[str, str]:
+    """Return the user's id and the password hash that the password matches. ``address`` is the client's.
+
+    An unknown name takes as long as a wrong password.
+
+    Raises:
+        ApiError: ``invalid_credentials``; ``rate_limited`` after too many of those.
+
+    """
+    client = client_network(address)
+    throttle: LoginThrottle = current_app.extensions["throttle"]
+    with throttle.attempt((client, name_key(username)), (client,)):
+        user = users.get_password_hash(username)
+        if not passwords.matches(password, user[1] if user else None) or user is None:
+            raise ApiError("invalid_credentials")
+    return user
 
 
 def create_login(user_id: str, password_hash: str) -> dict[str, Any]:
     """Create a login and return its pair of tokens.
 
-    ``password_hash`` is the one that the password was checked against: if it has been changed
-    since, so has the password, and there is no login.
+    ``password_hash`` is the one that the password was checked against: if it has changed since,
+    so has the password, and there is no login.
 
     Raises:
         ApiError: ``invalid_credentials``.
@@ -47,15 +69,30 @@ def rotate_refresh_token(claims: Claims) -> dict[str, Any]:
         rotated = logins.rotate(claims.login_id, claims.jti, refresh_id, expires_at)
         if not rotated:
             logins.delete(claims.login_id)
-    if not rotated:  # raised outside: inside, it would take the revocation back
+    if not rotated:  # raised after the transaction, which an error would roll back, and the revocation with it
         raise ApiError("token_revoked")
     return pair
 
 
 def revoke_login(login_id: str) -> None:
-    """End a login: both its tokens are revoked."""
+    """Revoke a login, and with it both its tokens."""
     with db.write_transaction(frees_space=True):
         logins.delete(login_id)
+
+
+def change_password(claims: Claims, current: str, new: str, address: str | None) -> None:
+    """Change the caller's password and revoke their other logins. ``address`` is the client's.
+
+    Raises:
+        ApiError: ``invalid_credentials`` if ``current`` is not the password; ``rate_limited``.
+
+    """
+    user_id, password_hash = check_credentials(users.get(claims.user_id)["username"], current, address)
+    new_hash = passwords.hash_password(new)
+    with db.write_transaction():
+        if not users.set_password(user_id, password_hash, new_hash):
+            raise ApiError("invalid_credentials")  # the password has changed since the check
+        logins.delete_all(user_id, keep=claims.login_id)
 
 
 def create_api_token(user_id: str, days: int) -> str:

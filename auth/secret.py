@@ -1,4 +1,4 @@
-"""The secret that signs tokens, if the settings have none: created at the first start."""
+"""The secret that signs tokens, if the settings have none: generated at the first start."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MIN_SECRET_LENGTH = 32
 
 
 def load_or_create_secret(folder: Path) -> str:
-    """Return the secret kept in the data folder, created at the first start.
+    """Return the secret stored in the data folder; at the first start, generate it.
 
-    It is written whole under a name of its own and then linked, so that of two processes that
-    start at once both get the same one, and a crash leaves none half written.
+    It is written to a draft that is then linked, so that two processes that start at once
+    get the same one, and a crash leaves none half written.
 
     Raises:
         StartupError: it cannot be read or created, or is too short.
@@ -42,5 +42,7 @@ def load_or_create_secret(folder: Path) -> str:
     except OSError as error:
         raise StartupError(f"The secret {path} cannot be read or created: {error.strerror}.") from None
     if len(secret) < MIN_SECRET_LENGTH:
-        raise StartupError(f"The secret in {path} is shorter than {MIN_SECRET_LENGTH} characters.")
+        raise StartupError(
+            f"The secret in {path} is shorter than {MIN_SECRET_LENGTH} characters. Delete it to have one generated."
+        )
     return secret

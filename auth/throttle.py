@@ -16,9 +16,9 @@ Key = tuple[Any, ...]
 
 
 class LoginThrottle:
-    """Counts failures by key over the last minutes, in memory.
+    """Counts failed attempts by key over the last ``WINDOW_SECONDS``, in memory.
 
-    An attempt in progress counts as failed, so that many at once gain nothing.
+    An attempt in progress counts as failed, so that many concurrent ones gain nothing.
     """
 
     WINDOW_SECONDS = 300.0
@@ -32,7 +32,7 @@ class LoginThrottle:
 
     @contextmanager
     def attempt(self, username: Key, address: Key) -> Iterator[None]:
-        """Run the block as an attempt from an address to log in with a name; an ApiError in it is a failure.
+        """Run the block as an attempt to log in with a username from an address; an ApiError is a failure.
 
         Raises:
             ApiError: ``rate_limited``, with the seconds to wait in ``Retry-After``.
@@ -51,7 +51,7 @@ class LoginThrottle:
         except ApiError:
             raise
         except BaseException:
-            self._discard(username, address, started_at)  # e.g. the database was busy: no one guessed wrong
+            self._discard(username, address, started_at)  # e.g. the database failed: no wrong password
             raise
         self._discard(username, address, started_at)
 

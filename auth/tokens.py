@@ -35,7 +35,7 @@ class TokenVerifier:
         self._cache: dict[str, Claims] = {}
 
     def verify(self, token: str) -> Claims:
-        """Return the claims of a token that is ours and has not expired.
+        """Return the claims of a token that this service has issued and that has not expired.
 
         Raises:
             ApiError: ``invalid_token`` or ``token_expired``.
@@ -74,7 +74,7 @@ class TokenVerifier:
 
 
 def bearer_token(authorization: str) -> str:
-    """Return the token of an ``Authorization: Bearer`` header (RFC 6750, section 2.1).
+    """Return the token of an ``Authorization: Bearer`` header's value (RFC 6750, section 2.1).
 
     Raises:
         ApiError: ``missing_token``.

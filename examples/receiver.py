@@ -1,6 +1,6 @@
-"""A webhook to try the example action with: verifies what Parley sends, and prints it.
+"""A webhook receiver to try the example action with: it verifies what Parley sends, and prints it.
 
-Run it where RESTART_SECRET is the same as Parley's: ``.venv/bin/python examples/receiver.py``
+Start it with ``.venv/bin/python examples/receiver.py``, with the same RESTART_SECRET as Parley.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 if "RESTART_SECRET" not in os.environ:
-    sys.exit("RESTART_SECRET is not set here: export the one that Parley has.")
+    sys.exit("RESTART_SECRET is not set. Export the same one as for Parley.")
 webhook = Webhook(os.environ["RESTART_SECRET"])
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers 204 to what comes from Parley, and 401 to all else."""
+    """Responds with 204 to requests that Parley has signed, with 401 to others."""
 
     def do_POST(self) -> None:
-        """Take one event."""
+        """Verify and print an event."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             print(webhook.verify(body, dict(self.headers)), flush=True)  # noqa: T201

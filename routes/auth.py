@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, g
+from flask import Blueprint, g, request
 
 import schemas
-from auth import ACCESS, REFRESH, accepts_tokens, logins, passwords, public
+from auth import ACCESS, REFRESH, accepts_tokens, logins, public
 from store import users
 from web.decorators import batched, body, errors, inline, response, runs_in
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 @body(schemas.Credentials)
 def create_login(data: dict[str, Any]) -> dict[str, Any]:
     """Log in with a name and a password."""
-    return logins.create_login(*passwords.check_credentials(data["username"], data["password"]))
+    return logins.create_login(*logins.check_credentials(data["username"], data["password"], request.remote_addr))
 
 
 @blueprint.post("/refresh")
@@ -58,4 +58,4 @@ def get_me() -> dict[str, Any]:
 @body(schemas.ChangePassword)
 def change_password(data: dict[str, Any]) -> None:
     """Change the caller's password and revoke their other logins."""
-    passwords.change_password(g.claims, data["current_password"], data["new_password"])
+    logins.change_password(g.claims, data["current_password"], data["new_password"], request.remote_addr)

@@ -1,8 +1,8 @@
-"""Build the Dockerfile as it is, with buildah, and try the image: ``make image-check``, as root.
+"""Build the Dockerfile with buildah and test the image: ``make image-check``, as root.
 
-The checkout is one made under ``umask 077``. Where no registry has the Dockerfile's base, Debian's own
-Python (from debootstrap) takes its name. The image runs without an engine, but as an operator would have
-it: as its own user, on a read-only file system, without capabilities.
+The build context has the modes of a checkout under ``umask 077``. If the Dockerfile's base cannot be pulled,
+Debian's own Python (from debootstrap) replaces it. The image runs without a container engine, but as an operator
+would run it: as its own user, on a read-only file system, without capabilities.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).parent.parent
 BASE = next(line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM "))
 DEBIAN_PACKAGES = "python3,python3-pip,python-is-python3,ca-certificates"
-# How pip reaches the index from here, for the build alone.
-MACHINE = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
+# This machine's access to a package index, mounted for the build alone.
+PIP_SETUP = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
 PASSWORD = "correct horse battery"
-ENTER = """
+RUN_IN_IMAGE = """
 set -e
 mount --bind "$0" "$0"
 mount -o remount,bind,ro "$0"
@@ -40,6 +40,7 @@ exec chroot "$0" "$@"
 
 
 def run(*command: str | Path, **options: Any) -> str:
+    """Run a command and return its output."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, **options
     )
@@ -47,7 +48,7 @@ def run(*command: str | Path, **options: Any) -> str:
 
 
 class Buildah:
-    """Buildah with a storage of its own, so that nothing is left on the machine."""
+    """Buildah with its own storage, so that nothing remains on the machine."""
 
     def __init__(self, folder: Path):
         self._options = ["--storage-driver", "vfs", "--root", f"{folder}/storage", "--runroot", f"{folder}/run"]
@@ -56,20 +57,21 @@ class Buildah:
         return run("buildah", *self._options, *arguments, **options)
 
     def provide_base(self, folder: Path) -> None:
+        """Pull the base image, or build one of Debian in a folder."""
         with suppress(subprocess.SubprocessError):
             self("pull", "--quiet", BASE, timeout=120, stderr=subprocess.DEVNULL)
             print(f"The base is {BASE}, from its registry.")
             return
-        print(f"{BASE} cannot be had here: Debian's Python takes its place.")
+        print(f"{BASE} cannot be pulled: Debian's Python replaces it.")
         run("debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", "stable", folder, stderr=sys.stderr)
         container = self("from", "scratch")
         self("add", "--quiet", container, folder, "/")
-        self("config", "--env", "PIP_BREAK_SYSTEM_PACKAGES=1", container)  # Debian's pip would refuse
+        self("config", "--env", "PIP_BREAK_SYSTEM_PACKAGES=1", container)  # else Debian's pip rejects it
         self("commit", "--quiet", "--rm", container, f"localhost/{BASE}")
 
     def build(self, context: Path) -> tuple[Path, dict[str, Any]]:
-        """Return where the image is mounted, and its configuration."""
-        volumes = [option for path in MACHINE for option in ("--volume", f"{path}:{path}:ro")]
+        """Build the image; return the folder where it is mounted, and its configuration."""
+        volumes = [option for path in PIP_SETUP for option in ("--volume", f"{path}:{path}:ro")]
         self(
             "build",
             "--quiet",
@@ -88,7 +90,7 @@ class Buildah:
 
 
 def check_out(context: Path) -> None:
-    """Copy what git would, with the modes of a strict umask."""
+    """Copy the files that git knows, with the modes of a strict umask."""
     os.umask(0o077)
     context.mkdir()
     names = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
@@ -99,25 +101,27 @@ def check_out(context: Path) -> None:
 
 
 def inside(image: Path, data: Path, config: dict[str, Any], *command: str) -> list[str]:
-    """Return what runs a command in the image, as its engine would."""
+    """Return the command line that runs a command in the image as a container engine would."""
     user, _, group = config["User"].partition(":")
     limits = f"--reuid {user} --regid {group} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
     settings = [*config["Env"], "PARLEY_PORT=0", "PARLEY_HOST=127.0.0.1", "PARLEY_LOG_FORMAT=json"]
-    begun = ["unshare", "--mount", "sh", "-c", ENTER, str(image), str(data), "setpriv", *limits.split()]
-    return [*begun, "env", "-i", "--chdir", config["WorkingDir"], *settings, *command]
+    container = ["unshare", "--mount", "sh", "-c", RUN_IN_IMAGE, str(image), str(data), "setpriv", *limits.split()]
+    return [*container, "env", "-i", "--chdir", config["WorkingDir"], *settings, *command]
 
 
 def first_line(log: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Wait for the first line of the server's log and return it."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(ValueError, IndexError):
             line: dict[str, Any] = json.loads(log.read_text().splitlines()[0])
             return line
         time.sleep(0.1)
-    raise SystemExit(f"The image does not start:\n{log.read_text()}")
+    raise SystemExit(f"The server in the image did not start:\n{log.read_text()}")
 
 
-def try_image(image: Path, config: dict[str, Any], folder: Path) -> None:
+def check_image(image: Path, config: dict[str, Any], folder: Path) -> None:
+    """Check the image's content and user, and serve from it, with ``folder`` for its data and its log."""
     assert config["User"] == "10001:10001"
     assert (image / "app/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
@@ -126,32 +130,32 @@ def try_image(image: Path, config: dict[str, Any], folder: Path) -> None:
     data, log = folder / "data", folder / "log"
     data.mkdir(mode=0o700)
     os.chown(data, 10001, 10001)
-    with log.open("wb") as out:
-        process = subprocess.Popen(inside(image, data, config, *config["Cmd"]), stdout=out, stderr=out)
+    with log.open("wb") as output:
+        process = subprocess.Popen(inside(image, data, config, *config["Cmd"]), stdout=output, stderr=output)
     try:
-        said = first_line(log, process)["message"]
-        print(said)
+        message = first_line(log, process)["message"]
+        print(message)
         state = dict(line.split(":\t") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
         assert {*state["Uid"].split(), *state["Gid"].split()} == {"10001"}
         assert {int(state[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapBnd")} == {0}
-        refused = subprocess.run(inside(image, data, config, "touch", "/app/x"), capture_output=True, text=True)
-        assert "Read-only file system" in refused.stderr
+        failed = subprocess.run(inside(image, data, config, "touch", "/app/x"), capture_output=True, text=True)
+        assert "Read-only file system" in failed.stderr
 
-        url = said.split()[3].rstrip(",")
-        with urlopen(f"{url}/readyz", timeout=10) as answer:
-            assert answer.status == 200
+        url = message.split()[3].rstrip(",")
+        with urlopen(f"{url}/readyz", timeout=10) as response:
+            assert response.status == 200
         health = inside(image, data, config, *config["Healthcheck"]["Test"][1:])
         port = url.rpartition(":")[2]
         subprocess.run(["PARLEY_PORT=" + port if part == "PARLEY_PORT=0" else part for part in health], check=True)
-        hint = shlex.split(said.partition("make one with: ")[2].replace("NAME", "alice"))
+        hint = shlex.split(message.rpartition(" with: ")[2].replace("NAME", "alice"))
         print(run(*inside(image, data, config, *hint, "--password", PASSWORD)))
         body = json.dumps({"username": "alice", "password": PASSWORD}).encode()
         login = Request(f"{url}/api/auth/login", body, {"Content-Type": "application/json"})
-        with urlopen(login, timeout=10) as answer:
-            token = json.load(answer)["access_token"]
-        mine = Request(f"{url}/api/auth/me", headers={"Authorization": f"Bearer {token}"})
-        with urlopen(mine, timeout=10) as answer:
-            assert json.load(answer)["username"] == "alice"
+        with urlopen(login, timeout=10) as response:
+            token = json.load(response)["access_token"]
+        me = Request(f"{url}/api/auth/me", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(me, timeout=10) as response:
+            assert json.load(response)["username"] == "alice"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:
@@ -162,15 +166,15 @@ def try_image(image: Path, config: dict[str, Any], folder: Path) -> None:
 
 def main() -> None:
     if os.geteuid():
-        sys.exit("The image is run without an engine, so this has to be root.")
+        sys.exit("Run this as root: it starts the image without a container engine.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the image's user goes through it
+        folder.chmod(0o755)  # the image's user must be able to enter it
         buildah = Buildah(folder)
         buildah.provide_base(folder / "base")
         check_out(folder / "checkout")
         try:
-            try_image(*buildah.build(folder / "checkout"), folder)
+            check_image(*buildah.build(folder / "checkout"), folder)
         finally:
             buildah("umount", "--all")
     print("The image works.")

@@ -20,7 +20,9 @@ from config import StartupError
 from errors import ApiError
 from services import actions, webhooks
 from store import webhook_runs
-from tests.conftest import ApiClient, frozen_time, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, message
+from tests.helpers.clock import frozen_time
+from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.process import ROOT
 from tests.helpers.webhook_receiver import SECRET, Handler, WebhookReceiver
 

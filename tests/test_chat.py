@@ -17,8 +17,10 @@ import models
 from services import chat as chats
 from services import drafts
 from store import drafts as stored_drafts
-from tests.conftest import ApiClient, FakeLlm, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.fake_llm import MODEL, USAGE
+from tests.helpers.process import FakeLlm
 
 KEY = "sk-only-for-tests"
 JSON = {"Accept": "application/json"}

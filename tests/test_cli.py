@@ -9,7 +9,8 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from tests.conftest import PASSWORD, ApiClient, message, query_db
+from tests.helpers.client import PASSWORD, ApiClient, message
+from tests.helpers.database import query_db
 
 
 def run(app: Flask, *arguments: str, **options: str) -> Result:

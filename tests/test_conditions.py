@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from database import db
-from tests.conftest import ApiClient, frozen_time, message
+from tests.helpers.client import ApiClient, message
+from tests.helpers.clock import frozen_time
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,9 @@ import cli
 import config
 import limits
 from app import create_app
-from tests.conftest import ApiClient
-from tests.helpers.process import ROOT, ServerProcess, environment, flask
+from tests.helpers.client import ApiClient
+from tests.helpers.image import copy_image_files
+from tests.helpers.process import ROOT, ServerProcess, environment, run_flask
 from tests.helpers.webhook_receiver import SECRET
 from version import VERSION
 
@@ -27,13 +27,7 @@ KEY = "a key that is long enough for those who sign with it"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the code, where a ``.env`` can be put beside ``app.py``."""
-    folder = tmp_path / "parley"
-    folder.mkdir()
-    for path in [*ROOT.glob("*.py"), ROOT / "openapi.json"]:
-        shutil.copy(path, folder)
-    for name in ("auth", "database", "migrations", "routes", "search", "server", "services", "store", "web"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    return copy_image_files(tmp_path / "parley")
 
 
 TELL = "import flask; c = flask.current_app.config; print(c['PARLEY_DATA_DIR'], c['JWT_SECRET_KEY'])"
@@ -128,7 +122,7 @@ class TestCommands:
     def test_they_work_where_what_they_do_not_need_is_wrong(self, tmp_path: Path) -> None:
         actions: dict[str, Any] = {"ACTIONS_FILE": ROOT / "examples/actions.toml"}
         wrong = {"DOCS_DIR": "missing", "LLM_BASE_URL": "ftp://model", "THREADS": "many", "TRUSTED_PROXIES": "-1"}
-        made = flask(tmp_path, "users", "add", "alice", "--password", "correct horse", **actions, **wrong)
+        made = run_flask(tmp_path, "users", "add", "alice", "--password", "correct horse", **actions, **wrong)
         assert made.returncode == 0, made.stderr
         refused = start(tmp_path, **actions, **wrong)
         assert refused.returncode == 1
@@ -139,16 +133,16 @@ class TestCommands:
         assert "PARLEY_DOCS_DIR: missing is not a folder" in start(tmp_path, DOCS_DIR="missing").stderr
 
     def test_what_they_do_need_is_checked(self, tmp_path: Path) -> None:
-        refused = flask(tmp_path, "users", "list", DATABASE_URL="mysql://x")
+        refused = run_flask(tmp_path, "users", "list", DATABASE_URL="mysql://x")
         assert (refused.returncode, "PARLEY_DATABASE_URL" in refused.stderr) == (1, True)
 
     @pytest.mark.parametrize("arguments", [(), ("users",)])
     def test_without_a_command_they_say_which_there_are(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-        said = flask(tmp_path, *arguments)
+        said = run_flask(tmp_path, *arguments)
         assert "add " in said.stdout + said.stderr if arguments else "users add NAME" in said.stdout + said.stderr
 
     def test_the_development_server_is_refused(self, tmp_path: Path) -> None:
-        refused = flask(tmp_path, "run", "--port", "0")
+        refused = run_flask(tmp_path, "run", "--port", "0")
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith("Error: flask run is Flask's own development server.")
         assert "make run" in refused.stderr
@@ -168,7 +162,7 @@ class TestCommands:
         assert run("nonsense").returncode == 2  # and is not served
 
     def test_the_version(self, tmp_path: Path) -> None:
-        assert flask(tmp_path, "version").stdout == f"Parley {VERSION}\n"
+        assert run_flask(tmp_path, "version").stdout == f"Parley {VERSION}\n"
         assert (ROOT / "CHANGELOG.md").read_text().startswith(f"# Changelog\n\n## {VERSION}\n")
         assert json.loads((ROOT / "openapi.json").read_text())["info"]["version"] == VERSION
 

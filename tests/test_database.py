@@ -23,7 +23,8 @@ from database import Statement, db, sqlite
 from database.sqlite import SqliteEngine, sqlite_url
 from errors import ApiError
 from models import Message, WebhookRun
-from tests.conftest import ApiClient, message, query_db
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
 
 
 def schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:

@@ -16,7 +16,8 @@ from errors import ApiError
 from search import index
 from services import documents
 from store import deletion, drafts, entries, imports, messages, sessions
-from tests.conftest import ApiClient, add_user, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, add_user, message
+from tests.helpers.database import query_db, run_in_transaction
 
 TABLES = ("sessions", "messages", "webhook_runs", "titles", "search_pending", "retries", "moves", "logins", "drafts")
 

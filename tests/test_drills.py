@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def assert_whole(client: Client, acknowledged: dict[str, int]) -> None:
 
 @pytest.fixture
 def token(tmp_path: Path) -> str:
-    return make_user(tmp_path / "data")
+    return create_user(tmp_path / "data")
 
 
 def test_killed_under_writers(tmp_path: Path, token: str) -> None:
@@ -212,7 +212,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("count", [200, 5_000])
 def test_a_full_disk(small_disk: Path, count: int) -> None:
-    token = make_user(small_disk)
+    token = create_user(small_disk)
     full = (507, {"error": "disk_full"})
     ballast = small_disk / "ballast"
     body = document(count, str(count))
@@ -249,7 +249,7 @@ def test_a_full_disk(small_disk: Path, count: int) -> None:
 
 def test_a_disk_that_fills_up_under_writers(small_disk: Path) -> None:
     """What many writers commit together is acknowledged together or refused together, never half."""
-    token = make_user(small_disk)
+    token = create_user(small_disk)
 
     def append(server: ServerProcess, session: str, writer: int) -> list[str]:
         acknowledged: list[str] = []
@@ -288,7 +288,7 @@ class Long(NamedTuple):
 @pytest.fixture(scope="module")
 def long_template(tmp_path_factory: pytest.TempPathFactory) -> Long:
     data = tmp_path_factory.mktemp("long") / "data"
-    token = make_user(data)
+    token = create_user(data)
     body = document(100_000, text="message {} " + "é" * 200)
     for number, message in enumerate(body["messages"]):
         message["metadata"] = {"number": number}

@@ -15,7 +15,8 @@ from flask import Flask
 import errors
 from database import sqlite
 from store import session_pages
-from tests.conftest import ApiClient, message, query_db
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
 
 JSON = {"Content-Type": "application/json"}
 

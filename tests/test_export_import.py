@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from services import documents
 from store import deletion, entries, imports, messages, sessions
-from tests.conftest import ApiClient, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db, run_in_transaction
 
 AWKWARD = [
     "plain",

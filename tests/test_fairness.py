@@ -16,7 +16,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 
 MIB = 1_048_576
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ class Home:
 
     def __init__(self, server: ServerProcess):
         self.server = server
-        self.greedy, self.other = make_user(server.data, "greedy"), make_user(server.data, "other")
+        self.greedy, self.other = create_user(server.data, "greedy"), create_user(server.data, "other")
         messages = [{"role": "user", "content": f"word{number} " + "x" * 8_000} for number in range(1_024)]
         document = {"session": {}, "messages": messages}
         imported = server.request("POST", "/api/sessions/import", document, self.greedy)[1]
@@ -246,7 +246,7 @@ def test_a_crowd_that_never_reads_takes_little_memory_and_gives_it_back(home: Ho
 
 def test_half_sent_bodies_of_many_leave_room_for_others(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
-        token = make_user(server.data)
+        token = create_user(server.data)
         upload = head("POST", "/api/import", token, Content_Length=8 * MIB, Content_Type="application/x-ndjson")
         for _ in range(700):
             connection = stack.enter_context(server.connect())

@@ -12,10 +12,10 @@ from flask import Flask
 
 from auth import logins
 from database import db
-from tests.conftest import PASSWORD_HASH, SECRET, ApiClient, FakeLlm
 from tests.helpers import openapi_checker
+from tests.helpers.client import PASSWORD_HASH, SECRET, ApiClient
 from tests.helpers.fuzzing import Fuzzer
-from tests.helpers.process import ServerProcess
+from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
 from tests.helpers.webhook_receiver import WebhookReceiver
 

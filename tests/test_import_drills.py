@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +100,7 @@ def watch(server: ServerProcess, path: str, body: bytes, token: str, other: str)
 @pytest.mark.parametrize("what", BODIES)
 def test_a_large_import_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
     path, body, most = BODIES[what]
-    token, other = make_user(tmp_path / "data"), make_user(tmp_path / "data", "bob")
+    token, other = create_user(tmp_path / "data"), create_user(tmp_path / "data", "bob")
     with ServerProcess(tmp_path / "data", LOG_LEVEL="WARNING") as server:
         server.request("POST", "/api/sessions", {}, other)
         seen = watch(server, path, body(), token, other)
@@ -112,7 +112,7 @@ def test_a_large_import_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
 
 
 def test_a_large_import_is_made_once_a_key(tmp_path: Path) -> None:
-    token = make_user(tmp_path / "data")
+    token = create_user(tmp_path / "data")
     body = conversation(20_000)
     key = {"Idempotency-Key": "once"}
     with ServerProcess(tmp_path / "data", LOG_LEVEL="WARNING") as server:

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 
 from services import importers
-from tests.conftest import ApiClient
 from tests.helpers import openapi_checker
+from tests.helpers.client import ApiClient
 from tests.helpers.process import ROOT as REPOSITORY
 from tests.test_transfer import conversation, send
 

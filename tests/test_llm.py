@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from config import StartupError
 from services.llm import Completion, Utf16Joiner, _delta, _parse
 from services.outgoing import environment_proxy, is_loopback
-from tests.conftest import ApiClient, FakeLlm
+from tests.helpers.client import ApiClient
 from tests.helpers.fake_llm import MODEL
-from tests.helpers.process import ROOT, environment
+from tests.helpers.process import ROOT, FakeLlm, environment
 from tests.test_chat import ask, events, stored
 
 JSON = {"Accept": "application/json"}

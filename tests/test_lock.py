@@ -17,8 +17,7 @@ import pytest
 
 from config import StartupError
 from server.lock import log, take_lock
-from tests.conftest import FakeLlm
-from tests.helpers.process import ROOT, ServerProcess, environment, flask, make_user
+from tests.helpers.process import ROOT, FakeLlm, ServerProcess, create_user, environment, run_flask
 
 
 def start_in_vain(data: Path, **settings: Any) -> str:
@@ -40,7 +39,7 @@ def start_in_vain(data: Path, **settings: Any) -> str:
 def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
     data, database = tmp_path / "data", tmp_path / "data" / "parley.db"
     with ServerProcess(data) as server:
-        token = make_user(data)
+        token = create_user(data)
         settings: dict[str, Any] = {}
         folder = data
         if way == "another data folder":
@@ -65,7 +64,7 @@ def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
 @pytest.mark.parametrize("name", ["parley.db", "other.db"])
 def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
-    make_user(data)
+    create_user(data)
     os.link(data / "parley.db", data / "other.db")
     (line,) = start_in_vain(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
     assert "hard link" in line
@@ -76,7 +75,7 @@ def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name:
 
 def test_what_runs_in_the_first_is_let_run(tmp_path: Path, fake_llm: FakeLlm) -> None:
     data = tmp_path / "data"
-    token = make_user(data)
+    token = create_user(data)
     with ServerProcess(data, LLM_BASE_URL=fake_llm.url) as server, closing(server.connect()) as connection:
         _, session, _ = server.request("POST", "/api/sessions", None, token)
         path = f"/api/sessions/{session['id']}"
@@ -109,9 +108,9 @@ def test_after_a_kill_the_next_one_starts_at_once(tmp_path: Path) -> None:
 def test_commands_go_on_beside_a_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(data) as server:
-        token = make_user(data)
-        assert flask(data, "users", "list").returncode == 0
-        assert flask(data, "backup", str(tmp_path / "backup.db")).returncode == 0
+        token = create_user(data)
+        assert run_flask(data, "users", "list").returncode == 0
+        assert run_flask(data, "backup", str(tmp_path / "backup.db")).returncode == 0
         assert server.request("GET", "/api/auth/me", token=token)[0] == 200
 
 

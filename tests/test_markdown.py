@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.markdown import sanitize, write
-from tests.conftest import ApiClient, message
+from tests.helpers.client import ApiClient, message
 from tests.helpers.renderers import HEADINGS, RENDERERS, AsWritten, Part, normalized, parts, text_of
 
 MOMENT = "2026-01-31T09:30:00.000Z"

@@ -14,8 +14,9 @@ from openapi_spec_validator import validate
 
 import openapi
 from errors import STATUS_BY_CODE
-from tests.conftest import PASSWORD, ApiClient, FakeLlm, message
 from tests.helpers import openapi_checker
+from tests.helpers.client import PASSWORD, ApiClient, message
+from tests.helpers.process import FakeLlm
 from tests.helpers.webhook_receiver import SECRET
 
 OPERATIONS = [

@@ -23,7 +23,9 @@ from models import User
 from services import documents
 from store import deletion, messages, moves, session_pages, sessions
 from store.session_pages import SessionCursor
-from tests.conftest import ApiClient, frozen_time, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, message
+from tests.helpers.clock import frozen_time
+from tests.helpers.database import query_db, run_in_transaction
 from timestamps import timestamp
 from web import pagination
 

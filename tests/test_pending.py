@@ -21,8 +21,8 @@ from flask import Flask
 from database import db, sqlite
 from services import chat as chats
 from services import pending, webhooks
-from tests.conftest import ApiClient, FakeLlm
-from tests.helpers.process import ServerProcess
+from tests.helpers.client import ApiClient
+from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 from tests.test_chat import events
 from tests.test_streams import Home, Stream, awaited, messages, new_session

@@ -20,7 +20,7 @@ from services import docs_index
 from services.actions import Actions
 from services.docs_index import DocsIndex, Section, sections
 from services.prompt import PromptBuilder
-from tests.conftest import ApiClient, message
+from tests.helpers.client import ApiClient, message
 from tests.helpers.process import ROOT
 from tests.helpers.webhook_receiver import SECRET
 

@@ -11,7 +11,7 @@ from flask import Flask
 
 from database import db
 from database.reserve import Reserve
-from tests.conftest import ApiClient
+from tests.helpers.client import ApiClient
 
 
 def blocks(path: Path) -> int:

@@ -14,7 +14,9 @@ from flask import Flask
 
 from database import db
 from store import drafts
-from tests.conftest import ApiClient, FakeLlm, message, query_db, run_in_transaction
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.process import FakeLlm
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 from tests.test_actions import write_actions
 

@@ -19,7 +19,7 @@ from waitress.adjustments import Adjustments
 from waitress.buffers import OverflowableBuffer
 
 from server.parser import ChunkedBody, RequestParser
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 
 BEHIND = b"GET /healthz?smuggled HTTP/1.1\r\nHost: parley\r\nX-Request-Id: smuggled\r\n\r\n"
 LOGIN = b'{"username":"nobody","password":"x"}'
@@ -251,7 +251,7 @@ def test_a_head_of_too_many_fields(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
 def test_answers_without_content_keep_the_connection(server: ServerProcess, tmp_path: Path, method: str) -> None:
-    token = make_user(server.data, f"user-{method}").encode()
+    token = create_user(server.data, f"user-{method}").encode()
     _, session, headers = server.request("POST", "/api/sessions", None, token.decode())
     target = f"/api/sessions/{session['id']}".encode()
     fields = [b"Authorization: Bearer " + token]

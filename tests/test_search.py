@@ -24,8 +24,9 @@ from database.sqlite import SqliteEngine, sqlite_url
 from search import index
 from search.terms import phrases, terms
 from store import imports
-from tests.conftest import ApiClient, message, query_db
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
+from tests.helpers.process import ServerProcess, create_user
 
 
 def find(caller: ApiClient, question: str, more: str = "") -> list[dict[str, Any]]:
@@ -441,7 +442,7 @@ def test_any_text_is_found_by_itself(owner: ApiClient, text: str) -> None:
 def test_one_users_long_texts_hold_nobody_and_survive_a_kill(tmp_path: Path) -> None:
     """A user imports and searches what is dear to split, another goes on; the process is killed meanwhile."""
     data = tmp_path / "data"
-    mine, theirs = (make_user(data, name) for name in ("alice", "bob"))
+    mine, theirs = (create_user(data, name) for name in ("alice", "bob"))
     chance = random.Random(1)
     han = "".join(chr(0x4E00 + chance.randrange(5_000)) for _ in range(25_000)) + " zebra 北京 " + "word " * 4_000
 

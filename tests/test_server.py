@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.helpers.process import ROOT, ServerProcess, environment, make_user
+from tests.helpers.process import ROOT, ServerProcess, create_user, environment
 
 PASSWORD = "correct horse"
 BODY_LIMIT, IMPORT_LIMIT = 20_000, 100_000
@@ -60,7 +60,7 @@ class Received(io.BytesIO):
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
     data = tmp_path_factory.mktemp("template") / "data"
-    return Home(data, make_user(data))
+    return Home(data, create_user(data))
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 
 from store import deletion
-from tests.conftest import ApiClient, frozen_time, message, query_db
+from tests.helpers.client import ApiClient, message
+from tests.helpers.clock import frozen_time
+from tests.helpers.database import query_db
 
 UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

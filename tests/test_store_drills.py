@@ -21,7 +21,7 @@ import pytest
 
 from database.reserve import Reserve
 from ids import new_id
-from tests.helpers.process import ServerProcess, flask, make_user
+from tests.helpers.process import ServerProcess, create_user, run_flask
 from tests.test_drills import MIB, Client, assert_sound, document, query, small_disk, until
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ class Large(NamedTuple):
 @pytest.fixture(scope="module")
 def large_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
     data = tmp_path_factory.mktemp("large") / "data"
-    alice, bob = make_user(data, "alice"), make_user(data, "bob")
+    alice, bob = create_user(data, "alice"), create_user(data, "bob")
     connection = sqlite3.connect(data / "parley.db")
     with connection:
         (user_id,) = connection.execute("SELECT id FROM users WHERE username = 'alice'").fetchone()
@@ -192,12 +192,12 @@ def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
 
 def test_a_user_is_removed_beside_the_server(large: Large) -> None:
     with ServerProcess(large.data) as server, others(server, large.bob) as took:
-        removal = threading.Thread(target=flask, args=(large.data, "users", "remove", "alice", "--yes"))
+        removal = threading.Thread(target=run_flask, args=(large.data, "users", "remove", "alice", "--yes"))
         removal.start()
         with Client(server, large.alice) as client:
             until(lambda: client("GET", "/api/sessions")[0] == 401, "alice is gone")
-        assert "alice" not in flask(large.data, "users", "list").stdout
-        again = make_user(large.data, "alice")
+        assert "alice" not in run_flask(large.data, "users", "list").stdout
+        again = create_user(large.data, "alice")
         with Client(server, again) as client:
             assert client("GET", "/api/sessions") == (200, {"items": []})
         removal.join(timeout=60)
@@ -209,7 +209,7 @@ def test_a_user_is_removed_beside_the_server(large: Large) -> None:
 
 def test_a_very_long_session_goes_while_others_write(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    alice, bob = make_user(data, "alice"), make_user(data, "bob")
+    alice, bob = create_user(data, "alice"), create_user(data, "bob")
     with ServerProcess(data) as server, Client(server, alice) as client:
         _, imported = client("POST", "/api/sessions/import", document(100_000, text="message {} " + "word " * 20))
         path = f"/api/sessions/{imported['session']['id']}"
@@ -226,7 +226,7 @@ def test_a_very_long_session_goes_while_others_write(tmp_path: Path) -> None:
 def test_twins_hold_nobody(tmp_path: Path) -> None:
     """Connections of one user that send each request several times at once, one behind the other, all with one key."""
     data = tmp_path / "data"
-    alice, bob = make_user(data, "alice"), make_user(data, "bob")
+    alice, bob = create_user(data, "alice"), create_user(data, "bob")
     done = threading.Event()
     answers: dict[str, set[str]] = {}
     body = b'{"role":"user","content":"x"}'
@@ -287,7 +287,7 @@ def append_until_full(client: Client, path: str) -> None:
 
 @pytest.mark.parametrize("what", ["a session", "all sessions"])
 def test_what_frees_room_gets_through_on_a_full_disk(small_disk: Path, what: str) -> None:
-    token = make_user(small_disk)
+    token = create_user(small_disk)
     with ServerProcess(small_disk, MAX_BODY_BYTES=MIB) as server, Client(server, token) as client:
         assert (small_disk / "parley.reserve").stat().st_size == Reserve.SIZE
         _, large = client("POST", "/api/sessions/import", document(100, text="{} " + "x" * 20_000))

@@ -17,8 +17,8 @@ import pytest
 
 from app import create_app
 from database import db
-from tests.conftest import SECRET, FakeLlm, add_user
-from tests.helpers.process import ServerProcess
+from tests.helpers.client import SECRET, add_user
+from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import SECRET as WEBHOOK_SECRET
 from tests.helpers.webhook_receiver import WebhookReceiver
 from tests.test_actions import write_actions

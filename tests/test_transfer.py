@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from database import db
 from services import documents, markdown, transfer
 from store import entries, sessions
-from tests.conftest import ApiClient, message, query_db
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
 from tests.helpers.process import ROOT, environment
 
 LINES = "application/x-ndjson"

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from precis_i18n import get_profile
 
-from tests.conftest import PASSWORD, ApiClient, add_user, query_db
+from tests.helpers.client import PASSWORD, ApiClient, add_user
+from tests.helpers.database import query_db
 from tests.test_cli import can_log_in, run
 from text import printable
 from usernames import name_key, normalize_name

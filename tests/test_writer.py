@@ -17,13 +17,14 @@ from database import db, sqlite
 from database.sqlite import SqliteEngine
 from server.batching import Writer
 from server.task import Response
-from tests.conftest import ApiClient, query_db
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.client import ApiClient
+from tests.helpers.database import query_db
+from tests.helpers.process import ServerProcess, create_user
 
 
 def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
-        token = make_user(server.data)
+        token = create_user(server.data)
         _, session, _ = server.request("POST", "/api/sessions", None, token)
         path = f"/api/sessions/{session['id']}/messages"
         kinds = [

@@ -1,4 +1,4 @@
-"""A real Parley process on loopback, for what only a real server shows."""
+"""Processes on loopback: a Parley server, its commands, and the stand-in for a model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def environment(data: Path, **settings: Any) -> dict[str, str]:
-    """The machine's environment without its own PARLEY_ settings, and with the test's."""
+    """Return this process's environment with the test's settings instead of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-    given = {f"PARLEY_{name}": str(value) for name, value in settings.items()}
-    return inherited | {"PARLEY_DATA_DIR": str(data), "PARLEY_PORT": "0", "PYTHONUNBUFFERED": "1"} | given
+    own = {f"PARLEY_{name}": str(value) for name, value in settings.items()}
+    return inherited | {"PARLEY_DATA_DIR": str(data), "PARLEY_PORT": "0", "PYTHONUNBUFFERED": "1"} | own
 
 
-def flask(data: Path, *arguments: str, stdin: str | None = None, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command of the service."""
+def run_flask(
+    data: Path, *arguments: str, stdin: str | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of ``flask``."""
     return subprocess.run(
         [sys.executable, "-m", "flask", *arguments],
         cwd=ROOT,
@@ -40,7 +42,7 @@ def flask(data: Path, *arguments: str, stdin: str | None = None, **settings: Any
 
 
 class ServerProcess:
-    """``python app.py``, started, awaited, and stopped at the end of the block."""
+    """``python app.py``, which listens when the constructor returns, and is killed at the end of the block."""
 
     def __init__(self, data: Path, **settings: Any):
         self.data = data
@@ -56,7 +58,7 @@ class ServerProcess:
     def _await_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            if found := re.search(r"Parley listens on ([^,]+),", self.log.read_text()):  # in a line, or in one of JSON
+            if found := re.search(r"Parley listens on ([^,]+),", self.log.read_text()):  # as text, or as JSON
                 return found[1]
             if self.process.poll() is not None:
                 break
@@ -66,17 +68,17 @@ class ServerProcess:
     def request(
         self, method: str, path: str, body: Any = None, token: str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, dict[str, str]]:
-        """Send a request and return its status, its body (parsed where it is JSON) and its headers."""
-        sent = {"Content-Type": "application/json"} | (headers or {})
+        """Send a request and return the status, the body (parsed if it is JSON) and the headers of its response."""
+        fields = {"Content-Type": "application/json"} | (headers or {})
         if token:
-            sent["Authorization"] = f"Bearer {token}"
+            fields["Authorization"] = f"Bearer {token}"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
-            with urlopen(Request(self.url + path, data, sent, method=method), timeout=30) as answer:
-                return answer.status, _parsed(answer.read()), dict(answer.headers)
+            with urlopen(Request(self.url + path, data, fields, method=method), timeout=30) as response:
+                return response.status, _parse(response.read()), dict(response.headers)
         except HTTPError as error:
             with error:
-                return error.code, _parsed(error.read()), dict(error.headers)
+                return error.code, _parse(error.read()), dict(error.headers)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=30)
@@ -98,17 +100,40 @@ class ServerProcess:
             self.process.wait()
 
 
-def _parsed(content: bytes) -> Any:
+class FakeLlm:
+    """The stand-in for a model's API, as a process: see fake_llm.py."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.helpers.fake_llm"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._address = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.url = f"{self._address}/v1"
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return the requests so far, and when each client disconnected, if it did."""
+        with urlopen(f"{self._address}/calls", timeout=10) as response:
+            calls: list[dict[str, Any]] = json.load(response)
+        return calls
+
+    def __enter__(self) -> FakeLlm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=10)  # closes its input, on which it exits
+
+
+def _parse(content: bytes) -> Any:
     try:
         return json.loads(content)
     except ValueError:
         return content
 
 
-def make_user(data: Path, name: str = "alice", password: str = "correct horse") -> str:
-    """Make a user from the command line and return a token of theirs."""
-    made = flask(data, "users", "add", name, "--password", password)
-    assert made.returncode == 0, made.stderr
-    token = flask(data, "users", "token", name, "--days", "1")
+def create_user(data: Path, name: str = "alice", password: str = "correct horse") -> str:
+    """Create a user from the command line and return a token of theirs."""
+    created = run_flask(data, "users", "add", name, "--password", password)
+    assert created.returncode == 0, created.stderr
+    token = run_flask(data, "users", "token", name, "--days", "1")
     assert token.returncode == 0, token.stderr
     return token.stdout.strip()

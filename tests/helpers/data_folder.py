@@ -1,0 +1,33 @@
+"""A data folder that server processes run on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from app import create_app
+from database import db
+from tests.helpers.client import add_user
+from tests.helpers.process import ServerProcess
+
+
+class DataFolder:
+    """A data folder with users in it, and a token of each. Its secret is in it, as after a first start."""
+
+    def __init__(self, path: Path, users: int = 1):
+        self.path = path
+        app = create_app({"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"})
+        self.tokens = [str(add_user(app, f"user {number}").token) for number in range(users)]
+        app.extensions["services"].close()
+        db.checkpoint_and_close()
+
+    def copy(self, path: Path) -> DataFolder:
+        """Copy the folder to ``path``: in a millisecond, where a new one takes 150."""
+        copy = object.__new__(DataFolder)
+        copy.path, copy.tokens = shutil.copytree(self.path, path), self.tokens
+        return copy
+
+    def serve(self, **settings: Any) -> ServerProcess:
+        """Start a server on this folder."""
+        return ServerProcess(self.path, **settings)

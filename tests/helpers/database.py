@@ -1,0 +1,19 @@
+"""Access to the database of the app within the test's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from database import db
+
+
+def query_db(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    return list(db.execute_sql(sql, values))
+
+
+def run_in_transaction(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a function of the store that writes, in a transaction of its own."""
+    with db.write_transaction(frees_space=True):
+        return function(*arguments, **named)
