@@ -226,6 +226,7 @@ def test_only_the_needed_files_go_into_the_image() -> None:
         for folder in (
             "auth",
             "database",
+            "jsonstream",
             "migrations",
             "routes",
             "search",
