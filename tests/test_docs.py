@@ -233,6 +233,7 @@ def test_only_the_needed_files_go_into_the_image() -> None:
             "server",
             "services",
             "services/importers",
+            "services/markdown",
             "store",
             "web",
         )
