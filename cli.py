@@ -252,7 +252,7 @@ def export_all(name: str, file: str) -> None:
 def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> None:
     """Import a file's conversations and say what became of them."""
     user_id = _get_user(name)["id"]
-    summary = transfer.Summary()
+    summary = transfer.ImportSummary()
     problems = []
     with jsonstream.seekable(file) as lines:
         if zipfile.is_zipfile(lines):  # which is how these exports come

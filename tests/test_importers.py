@@ -289,7 +289,7 @@ def test_the_programs_are_named_wherever_one_looks(owner: ApiClient, app: Flask)
         readme.partition("**From elsewhere.**")[2].partition("\n\n")[0],
     ]
     texts.append(" ".join(app.test_cli_runner().invoke(args=["import", "--help"]).output.split()))
-    for name in importers.KINDS:
+    for name in importers.PROGRAMS:
         assert all(name in text for text in texts), name
 
 
