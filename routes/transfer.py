@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import orjson
@@ -67,11 +67,18 @@ def export_all() -> Response:
     return Response(transfer.export_all(g.user_id), mimetype=NDJSON)
 
 
+def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Put the importers' programs into a view's docstring, which is its summary."""
+    view.__doc__ = str(view.__doc__).format(programs=importers.NAMES)
+    return view
+
+
 @blueprint.post("/import")
 @runs_in("transfer")
 @response(schemas.ImportReport)
 @query(schemas.BulkImportOptions)
 @raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
+@names_programs
 def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
     """Import documents, a line or an array item each, exported by {programs}."""
     summary = transfer.ImportSummary()
@@ -84,9 +91,6 @@ def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
         listed.close()
         raise
     return Response(_report(listed, summary), mimetype="application/json")
-
-
-import_all.__doc__ = str(import_all.__doc__).format(programs=importers.NAMES)
 
 
 def _report(listed: IO[bytes], summary: transfer.ImportSummary) -> Iterator[bytes]:
