@@ -26,8 +26,8 @@ from store.entries import DeletedDuringRead
 from store.imports import AlreadyImported
 from store.session_pages import SessionCursor
 
-MAX_LISTED_REFUSED = 1_000  # items whose reports are listed; the rest is counted
-REFUSED = {"status": "refused", "error": "validation_error"}
+MAX_LISTED_REFUSED = 1_000  # refused items whose reports are listed; the others are only counted
+UNLISTED_REPORT = {"status": "refused", "error": "validation_error"}
 DOCUMENT = ImportDocument()
 SYSTEM_PROMPT = SetSystemPrompt()
 
@@ -68,7 +68,7 @@ def _document_line(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 @dataclass
 class ImportSummary:
-    """The numbers of imported, skipped and refused items, and of what was left out of them."""
+    """Counts the items of an import by their status, and what was left out of them."""
 
     counts: Counter[str] = field(default_factory=lambda: Counter({"imported": 0, "skipped": 0, "refused": 0}))
     left_out: Counter[str] = field(default_factory=Counter)
@@ -86,18 +86,18 @@ class ImportSummary:
 
 
 def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
-    """Import the items of a file, and yield a report of each: its line, its status and what belongs to that.
+    """Import the items of a file, and yield a report of each: its line, its status and what became of it.
 
     Unless ``duplicate``, what the user has already is skipped: a session with the document's own id,
     or one that was imported from it, or from one with the same content if it has no id. A
     ``dry_run`` writes nothing, and its reports are the same but for the ids of new sessions.
     """
-    create: Create = DryRun(user_id, duplicate).create if dry_run else partial(_create, user_id, duplicate)
+    create: Create = _DryRun(user_id, duplicate).create if dry_run else partial(_create, user_id, duplicate)
     refused = 0
     with jsonstream.seekable(file) as lines:
         for number, item in jsonstream.items(lines, DOCUMENT.compact):
             if refused >= MAX_LISTED_REFUSED and not isinstance(item, dict):
-                yield REFUSED  # there may be millions of these
+                yield UNLISTED_REPORT  # there may be millions of these
                 continue
             report = _import_item(item, create)
             refused += report["status"] == "refused"
@@ -151,8 +151,8 @@ def _create(user_id: str, duplicate: bool, session: dict[str, Any], messages: Se
     return session_id
 
 
-class DryRun:
-    """Checks what an import would create, and records it: the same conversation may come twice in a file."""
+class _DryRun:
+    """Determines what an import would create; records it, since a file may have a conversation twice."""
 
     def __init__(self, user_id: str, duplicate: bool):
         self._user_id = user_id

@@ -50,18 +50,18 @@ class ConvertedConversation:
 
 
 def convert(item: Any) -> ConvertedConversation:
-    """Return a conversation of any of PROGRAMS.
+    """Return a conversation that one of PROGRAMS has exported.
 
     Raises:
         ApiError: ``validation_error``, if it has no known shape, or not all that its shape promises.
 
     """
-    importers = IMPORTERS.items() if isinstance(item, dict) else ()
-    for name, importer in importers:
-        if importer.matches(item):
-            return _convert(name, importer, item)
-    if isinstance(item, dict) and "session" in item:
-        return ConvertedConversation(item)
+    if isinstance(item, dict):
+        for name, importer in IMPORTERS.items():
+            if importer.matches(item):
+                return _convert(name, importer, item)
+        if "session" in item:
+            return ConvertedConversation(item)
     raise ApiError("validation_error", {"_schema": [f"Not a conversation of a known kind: {NAMES}."]})
 
 

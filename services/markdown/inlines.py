@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
@@ -12,48 +13,66 @@ from services.markdown.parser import UnsafeMarkdownError
 MAX_BACKTICKS = 80  # that open a code span
 
 
+@dataclass
+class _Output:
+    """Rendered pieces, and the text after them: it is escaped as a whole, since that depends on what is beside it."""
+
+    pieces: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    link: Token | None = None
+    link_start: int = 0
+    """Where the pieces of the open link start."""
+
+    def flush(self) -> None:
+        if text := "".join(self.text):
+            self.pieces.append(escape(text) if self.link else escape_and_link(text))
+        self.text.clear()
+
+    def write(self, piece: str) -> None:
+        self.flush()
+        self.pieces.append(piece)
+
+    def open_link(self, token: Token) -> None:
+        self.flush()
+        self.link, self.link_start = token, len(self.pieces)
+
+    def close_link(self, link: Token) -> None:
+        self.flush()
+        self.pieces[self.link_start :] = [format_link("".join(self.pieces[self.link_start :]), *_destination(link))]
+        self.link, self.link_start = None, 0
+
+    def last_piece(self) -> str:
+        """Return what was rendered last, but nothing from before an open link."""
+        self.flush()
+        return "".join(self.pieces[self.link_start :][-1:])
+
+
 def render_inline(token: Token, parent: Token) -> str:
     """Return the content of a paragraph, of a heading (in one line, without bold in it) or of a table's cell."""
     is_heading, is_cell = parent.type == "heading_open", parent.type in ("th_open", "td_open")
-    rendered: list[str] = []
-    text: list[str] = []  # not escaped yet: what is special depends on what is beside it
-    link: Token | None = None
-    link_start = 0
-
-    def flush() -> None:
-        if run := "".join(text):
-            rendered.append(escape(run) if link else escape_and_link(run))
-        text.clear()
-
+    output = _Output()
     for child in token.children or ():
         kind = child.type
         if kind == "text" or (kind == "text_special" and not child.content.isspace()):
-            text.append(child.content)
-        elif kind == "image" and link:
-            text.append(_description(child))
-        elif kind.startswith("strong") and is_heading:
-            continue
+            output.text.append(child.content)
+        elif kind == "text_special":  # a space that was written as a character reference
+            output.write("".join(f"&#{ord(char)};" for char in child.content))
+        elif kind == "image" and output.link:
+            output.text.append(_description(child))
+        elif kind == "image":
+            output.write(format_link(escape(_description(child)), *_destination(child)))
         elif kind == "link_open":
-            flush()
-            link, link_start = child, len(rendered)
-        elif kind == "link_close" and link:
-            flush()
-            rendered[link_start:] = [format_link("".join(rendered[link_start:]), *_destination(link))]
-            link, link_start = None, 0
-        else:
-            flush()
-            if kind == "text_special":  # a space that was written as a character reference
-                rendered += (f"&#{ord(char)};" for char in child.content)
-            elif kind == "code_inline":
-                rendered.append(_code_span(child.content, "".join(rendered[link_start:][-1:]), is_cell))
-            elif kind in ("softbreak", "hardbreak"):
-                rendered.append(" " if is_heading else "\n" if kind == "softbreak" else "\\\n")
-            elif kind == "image":
-                rendered.append(format_link(escape(_description(child)), *_destination(child)))
-            else:  # em, strong, s
-                rendered.append(child.markup)
-    flush()
-    return "".join(rendered)
+            output.open_link(child)
+        elif kind == "link_close" and output.link:
+            output.close_link(output.link)
+        elif kind == "code_inline":
+            output.write(_code_span(child.content, output.last_piece(), is_cell))
+        elif kind in ("softbreak", "hardbreak"):
+            output.write(" " if is_heading else "\n" if kind == "softbreak" else "\\\n")
+        elif not (kind.startswith("strong") and is_heading):  # em, strong, s
+            output.write(child.markup)
+    output.flush()
+    return "".join(output.pieces)
 
 
 def _description(token: Token) -> str:
