@@ -73,7 +73,7 @@ def export_all(name: str, file: str) -> None:
 def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> None:
     """Import a file's conversations and print a summary."""
     user_id = get_user(name)["id"]
-    summary = transfer.Summary()
+    summary = transfer.ImportSummary()
     problems = []
     with jsonstream.seekable(file) as lines:
         if zipfile.is_zipfile(lines):  # the form in which other programs hand out their exports

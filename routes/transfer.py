@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import orjson
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g
 
 import schemas
 from database import db
-from services import documents, markdown, transfer
+from services import documents, importers, markdown, transfer
 from store import imports, sessions
 from web.decorators import body, conditional, inline, other_response, query, raw_body, response, runs_in
 from web.etags import check_if_none_match
@@ -67,14 +67,21 @@ def export_all() -> Response:
     return Response(transfer.export_all(g.user_id), mimetype=NDJSON)
 
 
+def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Put the importers' programs into a view's docstring, which is its summary."""
+    view.__doc__ = str(view.__doc__).format(programs=importers.NAMES)
+    return view
+
+
 @blueprint.post("/import")
 @runs_in("transfer")
 @response(schemas.ImportReport)
 @query(schemas.BulkImportOptions)
 @raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
+@names_programs
 def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
-    """Import documents, a line or an array item each: Parley's, ChatGPT's, Claude's, LibreChat's or Open WebUI's."""
-    summary = transfer.Summary()
+    """Import documents, a line or an array item each, exported by {programs}."""
+    summary = transfer.ImportSummary()
     listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # closed when it is sent
     try:
         for report in transfer.import_lines(g.user_id, lines, query["duplicate"], query["dry_run"]):
@@ -86,7 +93,7 @@ def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
     return Response(_report(listed, summary), mimetype="application/json")
 
 
-def _report(listed: IO[bytes], summary: transfer.Summary) -> Iterator[bytes]:
+def _report(listed: IO[bytes], summary: transfer.ImportSummary) -> Iterator[bytes]:
     """Yield the report: millions of items fit into an import, and none of them need be in memory."""
     with listed:
         yield b'{"sessions":['

@@ -1,4 +1,4 @@
-"""JSON documents of any size: whole if they are short, a stream of pages if they are not."""
+"""JSON documents of any size: short ones as bytes, long ones as a stream of their pieces."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from store.entries import DeletedDuringRead
 
 # A document of up to about this size is sent whole.
 MAX_WHOLE_BYTES = 1_048_576
-# So is a list of sessions of up to about this size: 3 ms, since Python makes an object of each value.
+# A list of sessions of up to about this size is sent whole: 3 ms, since Python creates an object for each value.
 MAX_WHOLE_LIST_BYTES = 262_144
-# It is read in pages of so many sessions, and characters.
+# A list is read in pages of at most this many sessions and about this many characters.
 LIST_PAGE_SIZE, LIST_PAGE_CHARACTERS = 500, 250_000
 
 Document = bytes | Iterator[bytes]
-"""A whole JSON document, or its pieces in their order."""
+"""A JSON document as a whole, or its pieces in their order."""
 
 
 def session_list(user_id: str) -> Document:
-    """Return all sessions of the user's, the most recently updated first.
+    """Return all sessions of a user, most recently updated first.
 
-    Of a stream, each that exists from its beginning to its end comes once; what is updated in
-    between comes among the next, and what is new does not.
+    A stream has each session that exists from its start to its end exactly once, also one that is
+    updated in between; one that is created in between is not in it.
     """
     return _whole_or_pieces(_list_pieces(user_id), MAX_WHOLE_LIST_BYTES)
 
@@ -53,17 +53,17 @@ def session_with_messages(session: dict[str, Any]) -> Document:
 def export_document(session: dict[str, Any]) -> Document:
     """Return the export, version 1, of a session that was read in this transaction."""
     session = {name: value for name, value in session.items() if name != "system_prompt"}  # no part of the conversation
-    head = {"version": 1, "exported_at": timestamps.now(), "session": session}
-    return _whole_or_pieces(_entry_pieces(head, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
+    fields = {"version": 1, "exported_at": timestamps.now(), "session": session}
+    return _whole_or_pieces(_entry_pieces(fields, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
 
 
 def message_page(user_id: str, session_id: str, limit: int, after: int) -> tuple[bytes, int | None]:
-    """Return some of a session's messages after a ``seq`` as JSON objects with commas between them.
+    """Return at most ``limit`` messages of a session after the ``seq`` of ``after``: JSON objects joined by commas.
 
-    And the ``seq`` of the last of them, None if there is nothing after it.
+    The second value is the ``seq`` of the last of them, None if there are no more.
 
     Raises:
-        NotFound: there is no such session of the user's.
+        NotFound: if the user has no such session.
 
     """
     with db.read_transaction():
@@ -74,10 +74,10 @@ def message_page(user_id: str, session_id: str, limit: int, after: int) -> tuple
 
 
 def webhook_run_list(user_id: str, session_id: str) -> Document:
-    """Return the runs that were fired from a session.
+    """Return the webhook runs of a session.
 
     Raises:
-        NotFound: there is no such session of the user's.
+        NotFound: if the user has no such session.
 
     """
     with db.read_transaction():
@@ -86,7 +86,7 @@ def webhook_run_list(user_id: str, session_id: str) -> Document:
 
 
 def _whole_or_pieces(pieces: Iterator[bytes], max_bytes: int) -> Document:
-    """Return the pieces as a whole, or as they are if they come to more than ``max_bytes``."""
+    """Return the pieces joined, or as an iterator if they have more than ``max_bytes``."""
     read, size = [], 0
     for piece in pieces:
         read.append(piece)
@@ -96,14 +96,18 @@ def _whole_or_pieces(pieces: Iterator[bytes], max_bytes: int) -> Document:
     return b"".join(read)
 
 
-def _entry_pieces(head: dict[str, Any], name: str, model: type[SessionEntry], session_id: str) -> Iterator[bytes]:
-    """Yield ``head`` with the session's entries as its last key, up to the one that is the last at the start.
+def _entry_pieces(fields: dict[str, Any], name: str, model: type[SessionEntry], session_id: str) -> Iterator[bytes]:
+    """Yield an object of ``fields`` and, as its last member, a session's entries up to the last one at the start.
 
-    Between two pages of a stream no transaction is open: it would keep the write-ahead log from
-    being emptied for as long as the slowest client reads.
+    No transaction is open between two pages of a stream: it would prevent the checkpoints of the
+    write-ahead log for as long as the slowest client reads.
+
+    Raises:
+        DeletedDuringRead: if the session is deleted before its last entry is read.
+
     """
     last, end = entries.last_seq(model, session_id), 0
-    yield orjson.dumps(head | {name: []})[:-2]
+    yield orjson.dumps(fields | {name: []})[:-2]
     while end < last:
         db.ensure_connection()
         start = end

@@ -1,12 +1,13 @@
-"""All of a user's sessions out, and in again: one document a line, and each line a transaction of its own."""
+"""Bulk export and import of a user's sessions: one document a line, and each line a transaction of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 import orjson
@@ -25,10 +26,13 @@ from store.entries import DeletedDuringRead
 from store.imports import AlreadyImported
 from store.session_pages import SessionCursor
 
-MAX_LISTED_REFUSED = 1_000  # that are told of one by one
-REFUSED = {"status": "refused", "error": "validation_error"}
+MAX_LISTED_REFUSED = 1_000  # refused items whose reports are listed; the others are only counted
+UNLISTED_REPORT = {"status": "refused", "error": "validation_error"}
 DOCUMENT = ImportDocument()
 SYSTEM_PROMPT = SetSystemPrompt()
+
+Create = Callable[[dict[str, Any], Sequence[MessageRow]], str | None]
+"""Creates a session with messages and returns its id, if it has one; raises AlreadyImported."""
 
 
 def export_all(user_id: str) -> Iterator[bytes]:
@@ -42,18 +46,18 @@ def export_all(user_id: str) -> Iterator[bytes]:
             try:
                 with db.read_transaction():
                     document = documents.export_document(sessions.get(user_id, item["id"]))
-            except NotFound:  # deleted meanwhile
+            except NotFound:  # deleted since the page was read
                 continue
-            yield from [document + b"\n"] if isinstance(document, bytes) else _line(document)
+            yield from [document + b"\n"] if isinstance(document, bytes) else _document_line(document)
         if cursor is None:
             return
 
 
-def _line(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _document_line(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Yield a long document and the end of its line.
 
-    If its session is deleted meanwhile, what was sent cannot be taken back: it is closed with an
-    ``error``, which the import refuses, so that the lines after it are still to be had.
+    If its session is deleted while it is sent, the pieces already sent cannot be taken back: the document
+    ends with an ``error``, which the import rejects, so that the lines after it can still be read.
     """
     try:
         yield from pieces
@@ -63,15 +67,15 @@ def _line(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 @dataclass
-class Summary:
-    """What became of the items of an import, in numbers."""
+class ImportSummary:
+    """Counts the items of an import by their status, and what was left out of them."""
 
     counts: Counter[str] = field(default_factory=lambda: Counter({"imported": 0, "skipped": 0, "refused": 0}))
     left_out: Counter[str] = field(default_factory=Counter)
     not_listed: int = 0
 
     def add(self, report: dict[str, Any]) -> bool:
-        """Count an item, and return whether its report is to be listed: of those refused, only the first are."""
+        """Count an item, and return whether to list its report: of refused items, only the first are listed."""
         status = report["status"]
         self.counts[status] += 1
         if status == "refused" and self.counts[status] > MAX_LISTED_REFUSED:
@@ -82,80 +86,109 @@ class Summary:
 
 
 def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
-    """Import what a file has, and yield a report of each of its items.
+    """Import the items of a file, and yield a report of each: its line, its status and what became of it.
 
     Unless ``duplicate``, what the user has already is skipped: a session with the document's own id,
     or one that was imported from it, or from one with the same content if it has no id. A
     ``dry_run`` writes nothing, and its reports are the same but for the ids of new sessions.
     """
+    create: Create = _DryRun(user_id, duplicate).create if dry_run else partial(_create, user_id, duplicate)
     refused = 0
-    rehearsed: set[str] | None = set() if dry_run else None
     with jsonstream.seekable(file) as lines:
         for number, item in jsonstream.items(lines, DOCUMENT.compact):
             if refused >= MAX_LISTED_REFUSED and not isinstance(item, dict):
-                yield REFUSED  # there may be millions of these
+                yield UNLISTED_REPORT  # there may be millions of these
                 continue
-            report = _import_item(user_id, item, duplicate, rehearsed)
+            report = _import_item(item, create)
             refused += report["status"] == "refused"
             yield {"line": number} | report
 
 
-def _import_item(user_id: str, item: Any, duplicate: bool, rehearsed: set[str] | None) -> dict[str, Any]:
-    left_out: dict[str, Any] = {}
+def _import_item(item: Any, create: Create) -> dict[str, Any]:
+    """Import an item, an ApiError if it is not JSON, and return its report."""
+    left_out: Counter[str] = Counter()
     try:
         if isinstance(item, ApiError):
             raise item
         conversation = importers.convert(item)
-        left_out = {"left_out": dict(conversation.left_out)} if conversation.left_out else {}
-        made = _import_conversation(user_id, conversation, duplicate, rehearsed)
+        left_out = conversation.left_out
+        session_id = create(*_load(conversation))
     except AlreadyImported as known:
-        return {"status": "skipped"} | ({"session_id": known.session_id} if known.session_id else {})
+        return _report("skipped", session_id=known.session_id or None)
     except ApiError as error:
-        details = {} if error.details is None else {"details": error.details}
-        return {"status": "refused", "error": error.code} | details | left_out
+        return _report("refused", error=error.code, details=error.details, left_out=dict(left_out) or None)
     except peewee.PeeweeException as error:
         code = database.error_code(error)
         if code == "internal_error":
             raise
-        return {"status": "refused", "error": code}
-    return {"status": "imported"} | made | left_out
+        return _report("refused", error=code)
+    return _report("imported", session_id=session_id, left_out=dict(left_out) or None)
 
 
-def _import_conversation(
-    user_id: str, conversation: importers.ConvertedConversation, duplicate: bool, rehearsed: set[str] | None
-) -> dict[str, Any]:
-    """Import a conversation, or rehearse that, and return the id of the session if there is one."""
+def _report(status: str, **fields: Any) -> dict[str, Any]:
+    return {"status": status} | {name: value for name, value in fields.items() if value is not None}
+
+
+def _load(conversation: importers.ConvertedConversation) -> tuple[dict[str, Any], Sequence[MessageRow]]:
+    """Return the fields of a conversation's session, and its messages.
+
+    Raises:
+        ApiError: ``validation_error`` or ``unsupported_version``.
+
+    """
     try:
-        data = DOCUMENT.load(conversation.document)
-        data["session"] |= SYSTEM_PROMPT.load({"system_prompt": conversation.system_prompt})
+        document = DOCUMENT.load(conversation.document)
+        document["session"] |= SYSTEM_PROMPT.load({"system_prompt": conversation.system_prompt})
     except ValidationError as error:
         raise ApiError("validation_error", _with_source_paths(error.messages_dict, conversation.paths)) from None
-    session, messages = data["session"], data["messages"]
-    session["external_id"] = external_id = session["external_id"] or digest(session["title"], messages)
-    if rehearsed is not None:
-        known = None if duplicate else imports.find_imported(user_id, external_id)
-        if known or (external_id in rehearsed and not duplicate):
-            raise AlreadyImported(known or "")
-        rehearsed.add(external_id)
-        return {}
-    return {"session_id": imports.import_session(user_id, session, messages, skip_known=not duplicate)["id"]}
+    session, messages = document["session"], document["messages"]
+    session["external_id"] = session["external_id"] or _content_digest(session["title"], messages)
+    return session, messages
 
 
-def digest(title: str | None, messages: Sequence[MessageRow]) -> str:
-    """Return what a conversation without an id is known by: a digest of its content."""
-    hashed = hashlib.sha256(orjson.dumps(title))
-    for role, content, metadata, moment in messages:
+def _create(user_id: str, duplicate: bool, session: dict[str, Any], messages: Sequence[MessageRow]) -> str:
+    session_id: str = imports.import_session(user_id, session, messages, skip_known=not duplicate)["id"]
+    return session_id
+
+
+class _DryRun:
+    """Determines what an import would create; records it, since a file may have a conversation twice."""
+
+    def __init__(self, user_id: str, duplicate: bool):
+        self._user_id = user_id
+        self._duplicate = duplicate
+        self._external_ids: set[str] = set()
+
+    def create(self, session: dict[str, Any], messages: Sequence[MessageRow]) -> None:
+        """Record a session instead of creating it.
+
+        Raises:
+            AlreadyImported: if the import would skip it.
+
+        """
+        external_id = session["external_id"]
+        if not self._duplicate:
+            known = imports.find_imported(self._user_id, external_id)
+            if known or external_id in self._external_ids:
+                raise AlreadyImported(known or "")
+        self._external_ids.add(external_id)
+
+
+def _content_digest(title: str | None, messages: Sequence[MessageRow]) -> str:
+    """Return the external id of a conversation that has none: a digest of its content."""
+    digest = hashlib.sha256(orjson.dumps(title))
+    for role, content, metadata, created_at in messages:
         if metadata != "{}":
             metadata = json.dumps(json.loads(metadata), sort_keys=True)
-        hashed.update(orjson.dumps([role, content, metadata, moment]))
-    return f"sha256:{hashed.hexdigest()}"
+        digest.update(orjson.dumps([role, content, metadata, created_at]))
+    return f"sha256:{digest.hexdigest()}"
 
 
-def _with_source_paths(problems: dict[str, Any], paths: list[str]) -> dict[str, Any]:
-    """Name the messages by where they stand in what was given."""
-    found = problems.get("messages")
-    if not isinstance(found, dict):
-        return problems
-    located = {paths[index] if paths else str(index): value for index, value in found.items()}
-    rest = {key: value for key, value in problems.items() if key != "messages"}
-    return rest | (located if paths else {"messages": located})
+def _with_source_paths(errors: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+    """Return validation errors with the messages' paths in the imported item instead of their indexes."""
+    by_index = errors.get("messages")
+    if not isinstance(by_index, dict):
+        return errors
+    by_path = {paths[index] if paths else str(index): value for index, value in by_index.items()}
+    rest = {key: value for key, value in errors.items() if key != "messages"}
+    return rest | (by_path if paths else {"messages": by_path})

@@ -1,4 +1,4 @@
-"""What one user's import costs the others, and in memory."""
+"""Large imports on a real server: how long other users wait, and how much memory they take."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LONG_NUMBER = b"[" + b"9" * 30 + b","
 MESSAGE = {"role": "user", "content": "The payment queue was full. " * 14, "metadata": {"model": "llama"}}
 
 
-def repeated(begin: bytes, item: bytes, end: bytes, most: int = 10**9) -> bytes:
-    count = min(SIZE // (len(item) + 1), most)
-    return begin + b",".join([item] * count) + end
+def repeat(start: bytes, item: bytes, end: bytes, max_count: int = 10**9) -> bytes:
+    count = min(SIZE // (len(item) + 1), max_count)
+    return start + b",".join([item] * count) + end
 
 
-def conversation(messages: int) -> bytes:
-    return json.dumps({"version": 1, "session": {}, "messages": [MESSAGE] * messages}).encode()
+def conversation(message_count: int) -> bytes:
+    return json.dumps({"version": 1, "session": {}, "messages": [MESSAGE] * message_count}).encode()
 
 
 NODES = {
@@ -37,81 +37,82 @@ NODES = {
     for n in range(20_000)
 }
 BODIES: dict[str, tuple[str, Callable[[], bytes], int]] = {
-    # what it is: the path, the body, and the most MiB that the process may grow
-    "an array of conversations": ("/api/import", lambda: repeated(b"[", conversation(2_000), b"]"), 64),
-    "an array of empty lists": ("/api/import", lambda: repeated(b"[", b"[]", b"]", 4_000_000), 64),
-    "an array with a long number": ("/api/import", lambda: repeated(LONG_NUMBER, b"[]", b"]", 1_000_000), 64),
+    # name: the path, the body, and the maximum of MiB that the process may grow
+    "an array of conversations": ("/api/import", lambda: repeat(b"[", conversation(2_000), b"]"), 64),
+    "an array of empty lists": ("/api/import", lambda: repeat(b"[", b"[]", b"]", 4_000_000), 64),
+    "an array with a long number": ("/api/import", lambda: repeat(LONG_NUMBER, b"[]", b"]", 1_000_000), 64),
     "lines, the first one broken": ("/api/import", lambda: b'{"a":\n' + (conversation(20) + b"\n") * 6_500, 64),
     "one long conversation": ("/api/sessions/import", lambda: conversation(100_000), 192),
     "tiny messages": (
         "/api/sessions/import",
-        lambda: repeated(b'{"session":{},"messages":[', b'{"role":"user","content":"x"}', b"]}", 500_000),
+        lambda: repeat(b'{"session":{},"messages":[', b'{"role":"user","content":"x"}', b"]}", 500_000),
         192,
     ),
-    "too many values": ("/api/sessions/import", lambda: repeated(b'{"session":{},"messages":[', b"[]", b"]}"), 192),
+    "too many values": ("/api/sessions/import", lambda: repeat(b'{"session":{},"messages":[', b"[]", b"]}"), 192),
     "one long foreign conversation": ("/api/import", lambda: json.dumps({"mapping": NODES}).encode(), 256),
 }
 
 
-class Seen(NamedTuple):
-    """What was seen of an import."""
+class Measurement(NamedTuple):
+    """The response to an import, its duration, the slowest other request, and the growth of memory in MiB."""
 
     status: int
-    answer: bytes
+    body: bytes
     seconds: float
     slowest: float
-    grown: int
-    kept: int
+    peak_growth: int
+    final_growth: int
 
 
-def watch(server: ServerProcess, path: str, body: bytes, token: str, other: str) -> Seen:
-    """Import, and ask as another user all the while."""
+def measure_import(server: ServerProcess, path: str, body: bytes, token: str, other: str) -> Measurement:
+    """Import as one user, and send requests as another until it is done."""
     process = psutil.Process(server.process.pid)
     before = peak = process.memory_info().rss
     slowest = 0.0
     done: list[Any] = []
 
     def send() -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         connection = http.client.HTTPConnection(*server.address, timeout=300)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        done.extend((answer.status, answer.read(), time.monotonic() - began))
+        response = connection.getresponse()
+        done.extend((response.status, response.read(), time.monotonic() - start))
         connection.close()
 
     connection = http.client.HTTPConnection(*server.address, timeout=60)
     sender = threading.Thread(target=send)
     sender.start()
     while sender.is_alive():
-        for asked in ("/healthz", "/api/sessions?limit=5"):
-            began = time.monotonic()
-            connection.request("GET", asked, headers={"Authorization": f"Bearer {other}"})
+        for read_path in ("/healthz", "/api/sessions?limit=5"):
+            start = time.monotonic()
+            connection.request("GET", read_path, headers={"Authorization": f"Bearer {other}"})
             assert connection.getresponse().read()
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.monotonic() - start)
             time.sleep(0.002)
         peak = max(peak, process.memory_info().rss)
     connection.close()
     time.sleep(1)
-    status, answer, seconds = done
-    return Seen(status, answer, seconds, slowest, (peak - before) // MIB, (process.memory_info().rss - before) // MIB)
+    status, content, seconds = done
+    final = process.memory_info().rss
+    return Measurement(status, content, seconds, slowest, (peak - before) // MIB, (final - before) // MIB)
 
 
-@pytest.mark.parametrize("what", BODIES)
-def test_a_large_import_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
-    path, body, most = BODIES[what]
+@pytest.mark.parametrize("name", BODIES)
+def test_large_import_delays_no_other_request(tmp_path: Path, name: str) -> None:
+    path, body, max_growth = BODIES[name]
     token, other = create_user(tmp_path / "data"), create_user(tmp_path / "data", "bob")
     with ServerProcess(tmp_path / "data", LOG_LEVEL="WARNING") as server:
         server.request("POST", "/api/sessions", {}, other)
-        seen = watch(server, path, body(), token, other)
-    print(f"\n{what}: {seen._replace(answer=seen.answer[:100])}")  # noqa: T201  # figures, with pytest -s
-    assert seen.status in (200, 201, 400)
-    assert seen.slowest < 0.25
-    assert seen.grown < most
-    assert seen.kept < 128
+        measured = measure_import(server, path, body(), token, other)
+    print(f"\n{name}: {measured._replace(body=measured.body[:100])}")  # noqa: T201  # figures, with pytest -s
+    assert measured.status in (200, 201, 400)
+    assert measured.slowest < 0.25
+    assert measured.peak_growth < max_growth
+    assert measured.final_growth < 128
 
 
-def test_a_large_import_is_made_once_a_key(tmp_path: Path) -> None:
+def test_large_import_is_created_once_per_key(tmp_path: Path) -> None:
     token = create_user(tmp_path / "data")
     body = conversation(20_000)
     key = {"Idempotency-Key": "once"}
@@ -121,8 +122,8 @@ def test_a_large_import_is_made_once_a_key(tmp_path: Path) -> None:
         assert first[1] == again[1]
         other = server.request("POST", "/api/sessions/import", body.replace(b"full", b"long", 1), token, key)
         assert (other[0], other[1]["error"]) == (409, "conflict")
-        cut_off = server.request("POST", "/api/sessions/import", body[:-1], token)
-        assert (cut_off[0], cut_off[1]) == (400, {"error": "invalid_json"})
+        truncated = server.request("POST", "/api/sessions/import", body[:-1], token)
+        assert (truncated[0], truncated[1]) == (400, {"error": "invalid_json"})
         bad = body[:-2] + b',{"role":"tool","content":"x"}]}'
         refused = server.request("POST", "/api/sessions/import", bad, token)
         assert refused[1]["details"] == {"messages": {"20000": {"role": ["Must be one of: user, assistant, system."]}}}

@@ -1,6 +1,6 @@
-"""Large JSON in slices: what comes out is what the parser makes of the whole.
+"""Large JSON, parsed in slices: the values are those of a parser that reads the whole.
 
-The documents are made by hand, from a seed: a strategy that makes as many of them takes minutes.
+The documents are generated from a seed: a hypothesis strategy that generates as many takes minutes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
+import json_values
 import jsonstream
 from errors import ApiError
 from json_values import parse_json
+from jsonstream import limits
 
-SIZES = (("LARGE_BYTES", 40), ("SLICE_BYTES", 24), ("GUESS_BYTES", 20))
+SMALL_SIZES = (("LARGE_BYTES", 40), ("SLICE_BYTES", 24), ("GUESS_BYTES", 20))
 TRICKY = ["},{", "}, {", '"},{"', "\\", '\\"', "[", "]]", "{}", "\n", "],[", "\x1f", "\u2028", "é", "😀", "", "ab", " "]
 SCALARS = [None, True, False, 0, -1.5, 2**63, -(2**70), 1e300, "", "x"]
-WRITTEN: list[dict[str, Any]] = [
+JSON_STYLES: list[dict[str, Any]] = [
     {},
     {"indent": 2},
     {"indent": 0},
@@ -32,8 +34,8 @@ WRITTEN: list[dict[str, Any]] = [
 SEEDS = range(400)
 
 
-class Maker(random.Random):
-    """Makes values, and writes them as JSON in one way or another."""
+class JsonGenerator(random.Random):
+    """Generates values, and serializes them in one style or another."""
 
     def text(self) -> str:
         return "".join(self.choices(TRICKY, k=self.randrange(5)))
@@ -52,19 +54,19 @@ class Maker(random.Random):
     def list(self) -> list[Any]:
         return [self.value(3) for _ in range(self.randrange(12))]
 
-    def any(self) -> Any:
+    def any_value(self) -> Any:
         return self.value() if self.randrange(2) else self.list() if self.randrange(2) else self.object()
 
-    def written(self, value: Any) -> bytes:
-        return json.dumps(value, **self.choice(WRITTEN)).encode()
+    def dumps(self, value: Any) -> bytes:
+        return json.dumps(value, **self.choice(JSON_STYLES)).encode()
 
 
 @pytest.fixture(autouse=True)
-def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make anything large."""
+def small_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count small documents as large, unless a test is of ``real_sizes``."""
     if "real_sizes" not in request.keywords:
-        for name, size in SIZES:
-            monkeypatch.setattr(jsonstream, name, size)
+        for name, size in SMALL_SIZES:
+            monkeypatch.setattr(limits, name, size)
 
 
 def load(raw: bytes, compact: jsonstream.Compact | None = None) -> Any:
@@ -73,7 +75,7 @@ def load(raw: bytes, compact: jsonstream.Compact | None = None) -> Any:
 
 def outcome(parse: Any, raw: bytes) -> Any:
     try:
-        return repr(parse(raw))  # which tells 1 from 1.0 and True
+        return repr(parse(raw))  # which differs for 1, 1.0 and True
     except ValueError:
         return ValueError
 
@@ -83,34 +85,34 @@ def items(raw: bytes) -> list[tuple[int, Any]]:
     return [(number, item.code if isinstance(item, ApiError) else item) for number, item in found]
 
 
-def test_a_value_is_what_it_is_as_a_whole() -> None:
+def test_load_equals_parsing_the_whole() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        raw = b" " + maker.written(maker.any()) + b"\n"
+        generator = JsonGenerator(seed)
+        raw = b" " + generator.dumps(generator.any_value()) + b"\n"
         assert outcome(load, raw) == outcome(parse_json, raw) == repr(json.loads(raw)), raw
 
 
 JUNK = [b"", b",", b"[", b"]", b"{", b"}", b'"', b"\\", b":", b"1", b" ", b"\n", b"\xff", b"x", b"[],"]
 
 
-def test_what_is_not_json_is_not_json_in_slices() -> None:
-    refused = 0
+def test_load_rejects_what_parsing_the_whole_rejects() -> None:
+    invalid = 0
     for seed in range(2_000):
-        maker = Maker(seed)
-        raw = bytearray(maker.written(maker.any()))
-        for _ in range(maker.randrange(1, 4)):
-            at = maker.randrange(len(raw) + 1)
-            raw[at : at + maker.randrange(3)] = maker.choice(JUNK)
+        generator = JsonGenerator(seed)
+        raw = bytearray(generator.dumps(generator.any_value()))
+        for _ in range(generator.randrange(1, 4)):
+            at = generator.randrange(len(raw) + 1)
+            raw[at : at + generator.randrange(3)] = generator.choice(JUNK)
         expected = outcome(parse_json, bytes(raw))
         assert outcome(load, bytes(raw)) == expected, (seed, bytes(raw))
-        refused += expected is ValueError
-    assert 500 < refused < 1_900
+        invalid += expected is ValueError
+    assert 500 < invalid < 1_900
 
 
-def test_an_array_is_its_elements() -> None:
+def test_items_of_an_array_are_its_elements() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        raw = maker.written(maker.list()) + maker.choice([b"", b"\n", b" \r\n\n"])
+        generator = JsonGenerator(seed)
+        raw = generator.dumps(generator.list()) + generator.choice([b"", b"\n", b" \r\n\n"])
         assert repr(items(raw)) == repr([*enumerate(json.loads(raw), 1)]), raw
 
 
@@ -130,14 +132,17 @@ BROKEN = [
 ]
 
 
-def test_a_broken_line_costs_that_line() -> None:
+def test_invalid_line_is_one_invalid_item() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        lines = [maker.choice(BROKEN) if maker.random() < 0.3 else maker.object() for _ in range(maker.randrange(8))]
+        generator = JsonGenerator(seed)
+        lines = [
+            generator.choice(BROKEN) if generator.random() < 0.3 else generator.object()
+            for _ in range(generator.randrange(8))
+        ]
         written = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         if written and written[0][:1] == b"[":
             continue  # an array, by its beginning
-        blank = maker.randrange(2)
+        blank = generator.randrange(2)
         raw = b"\n\n"[blank:].join(written)
         expected = [
             (at * (2 - blank) + 1, "invalid_json" if isinstance(line, bytes) else line) for at, line in enumerate(lines)
@@ -145,43 +150,45 @@ def test_a_broken_line_costs_that_line() -> None:
         assert repr(items(raw)) == repr(expected), (seed, raw)
 
 
-def test_a_broken_element_costs_that_element() -> None:
+def test_invalid_element_is_one_invalid_item() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
+        generator = JsonGenerator(seed)
         elements: list[Any] = [
-            maker.choice([b"{nul}", b"[1,,2]", b'{"a"}', b"{1:2}", b"[01]"]) if maker.random() < 0.3 else maker.object()
-            for _ in range(maker.randrange(8))
+            generator.choice([b"{nul}", b"[1,,2]", b'{"a"}', b"{1:2}", b"[01]"])
+            if generator.random() < 0.3
+            else generator.object()
+            for _ in range(generator.randrange(8))
         ]
-        raw = b"[%s]" % b",".join(each if isinstance(each, bytes) else maker.written(each) for each in elements)
+        raw = b"[%s]" % b",".join(each if isinstance(each, bytes) else generator.dumps(each) for each in elements)
         expected = ["invalid_json" if isinstance(each, bytes) else each for each in elements]
         assert repr(items(raw)) == repr([*enumerate(expected, 1)]), (seed, raw)
 
 
-def test_of_an_array_that_is_cut_off_the_whole_elements_come() -> None:
+def test_truncated_array_yields_its_whole_elements() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        documents = [maker.object() | {"end": seed} for _ in range(maker.randrange(1, 6))]
+        generator = JsonGenerator(seed)
+        documents = [generator.object() | {"end": seed} for _ in range(generator.randrange(1, 6))]
         raw = json.dumps(documents).encode()
-        cut_off = raw[: -maker.randrange(2, 9)]  # in the last one
+        cut_off = raw[: -generator.randrange(2, 9)]  # in the last one
         expected = [*enumerate(documents[:-1], 1), (len(documents), "invalid_json")]
         assert repr(items(cut_off)) == repr(expected), (seed, cut_off)
         assert repr(items(raw[:-1])) == repr([*enumerate(documents, 1), (len(documents) + 1, "invalid_json")])
 
 
-def test_documents_may_go_over_lines() -> None:
+def test_documents_may_span_lines() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        documents = [maker.object() for _ in range(maker.randrange(1, 5))]
-        raw = maker.choice([b"", b"\xef\xbb\xbf", b"\n "])
+        generator = JsonGenerator(seed)
+        documents = [generator.object() for _ in range(generator.randrange(1, 5))]
+        raw = generator.choice([b"", b"\xef\xbb\xbf", b"\n "])
         raw += b"\n".join(json.dumps(each, indent=1).encode() for each in documents)
         assert repr([item for _, item in items(raw)]) == repr(documents), (seed, raw)
 
 
-def test_elements_of_a_large_list_are_compacted() -> None:
+def test_elements_of_a_large_array_are_compacted() -> None:
     for seed in SEEDS:
-        maker = Maker(seed)
-        values, other = maker.list() + [0] * 20, maker.any()
-        raw = maker.written({"a": other, "messages": values, "b": other})
+        generator = JsonGenerator(seed)
+        values, other = generator.list() + [0] * 20, generator.any_value()
+        raw = generator.dumps({"a": other, "messages": values, "b": other})
         assert repr(load(raw, lambda element: (element,))["messages"]) == repr([(each,) for each in values])
         assert repr(load(raw, lambda element: None)) == repr(json.loads(raw))
 
@@ -196,12 +203,12 @@ def test_elements_of_a_large_list_are_compacted() -> None:
     ],
 )
 @pytest.mark.real_sizes
-def test_more_values_than_memory_is_for_are_refused(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonstream, "MOST_VALUES", 100_000)
-    with pytest.raises(ApiError) as refused:
+def test_rejects_more_values_than_the_limit(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_VALUES", 100_000)
+    with pytest.raises(ApiError) as raised:
         load(raw)
-    assert "100,000 values" in str(refused.value.details)
-    assert load(b'{"a":"%s"}' % (b",[{" * 500_000)) == {"a": ",[{" * 500_000}  # which are none
+    assert "100,000 values" in str(raised.value.details)
+    assert load(b'{"a":"%s"}' % (b",[{" * 500_000)) == {"a": ",[{" * 500_000}  # brackets in a string are no values
 
 
 @pytest.mark.real_sizes
@@ -217,34 +224,34 @@ def test_more_values_than_memory_is_for_are_refused(raw: bytes, monkeypatch: pyt
     ],
     ids=["numbers", "strings", "brackets in strings", "long strings", "members", "between objects"],
 )
-def test_what_has_no_brackets_is_parsed_in_slices_too(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_without_brackets_is_parsed_in_slices(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
 
     def parse(text: bytes) -> Any:
         lengths.append(len(text))
         return parse_json(text)
 
-    monkeypatch.setattr(jsonstream, "parse_json", parse)
+    monkeypatch.setattr(json_values, "parse_json", parse)
     assert load(raw) == json.loads(raw)
-    assert max(lengths) < 4 * jsonstream.SLICE_BYTES
+    assert max(lengths) < 4 * limits.SLICE_BYTES
     value = json.loads(raw)
     assert [item for _, item in items(raw)] == (value if isinstance(value, list) else [value])
-    assert max(lengths) < 4 * jsonstream.SLICE_BYTES
+    assert max(lengths) < 4 * limits.SLICE_BYTES
 
 
 @pytest.mark.real_sizes
 @pytest.mark.parametrize("before", [b"", b"1.", b"-", b"1,2,", b'"a",'])
-def test_a_number_that_has_no_end_is_not_parsed(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_an_endless_number_unparsed(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = b'{"a":[%s%s]}' % (before, b"1" * 5_000_000)
     monkeypatch.setattr(
-        jsonstream, "parse_json", lambda text: parse_json(text) if len(text) < 1_000 else pytest.fail("parsed")
+        json_values, "parse_json", lambda text: parse_json(text) if len(text) < 1_000 else pytest.fail("parsed")
     )
     with pytest.raises(ValueError, match="number"):
         load(raw)
 
 
 @pytest.mark.real_sizes
-def test_a_string_has_a_length_up_to_which_it_is_parsed() -> None:
+def test_rejects_strings_longer_than_the_limit() -> None:
     assert load(b'{"a":["%s"]}' % (b"x" * 10_000_000)) == {"a": ["x" * 10_000_000]}
     long = b'{"a":["%s"]}' % (b"x" * 17_000_000)
     with pytest.raises(ApiError, match="validation_error"):
@@ -275,15 +282,15 @@ def test_a_string_has_a_length_up_to_which_it_is_parsed() -> None:
     ],
 )
 @pytest.mark.parametrize("before", [b"", b"[", b'{"messages":[', b"{\n", b'"'])
-def test_the_time_it_takes_grows_with_the_length(before: bytes, part: bytes) -> None:
-    def took(count: int) -> float:
+def test_parsing_time_is_linear_in_length(before: bytes, part: bytes) -> None:
+    def measure(count: int) -> float:
         raw = io.BytesIO(before + part * (count // len(part)))
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in jsonstream.items(raw):
             pass
         with suppress(ValueError, ApiError):
             jsonstream.load(raw)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
-    short = min(took(100_000) for _ in range(2))
-    assert took(800_000) < 8 * 5 * short + 0.5
+    short = min(measure(100_000) for _ in range(2))
+    assert measure(800_000) < 8 * 5 * short + 0.5

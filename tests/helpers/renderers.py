@@ -1,4 +1,4 @@
-"""The renderers that exported Markdown is read with, raw HTML on in each, and what they make of it, in parts."""
+"""Renderers of Markdown, each with raw HTML enabled, and their HTML in parts that can be compared."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Part(NamedTuple):
     text: str = ""
 
 
-class Reader(HTMLParser):
-    """Takes HTML apart; what is neither a tag nor text is a tag of its own that nothing allows."""
+class PartsParser(HTMLParser):
+    """Splits HTML into parts; what is neither a tag nor text becomes a tag that nothing allows."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -71,46 +71,47 @@ class Reader(HTMLParser):
         self.parts.append(Part("?", text=data))
 
 
-def parts(html: str) -> list[Part]:
-    reader = Reader()
-    reader.feed(html)
-    reader.close()
-    return reader.parts
+def parse_html(html: str) -> list[Part]:
+    parser = PartsParser()
+    parser.feed(html)
+    parser.close()
+    return parser.parts
 
 
-def text_of(some: list[Part]) -> str:
-    return "".join(part.text for part in some)
+def join_text(parts: list[Part]) -> str:
+    return "".join(part.text for part in parts)
 
 
-def normalized(html: str) -> list[Part]:
-    """Return what a rendering says, without what the export changes on purpose.
+def normalize(html: str) -> list[Part]:
+    """Return the parts of a rendering without what the export changes on purpose.
 
-    A heading is a bold paragraph, an image a link, and an address is itself whether it is a link or not.
-    White space counts within code alone.
+    A heading counts as a bold paragraph, an image as a link, and an address is the same whether it is a
+    link or not. White space counts within code alone.
     """
     found: list[Part] = []
     in_heading = in_code = False
-    for part in parts(html):
+    for part in parse_html(html):
         tag = part.tag.removeprefix("/")
         if tag in HEADINGS:
             in_heading = not in_heading
             found += [Part("p"), Part("strong")] if in_heading else [Part("/strong"), Part("/p")]
         elif tag == "img":
-            of = dict(part.attrs)
-            found += [Part("a", (("href", of["src"]),)), Part("", text=of["alt"]), Part("/a")]
+            attrs = dict(part.attrs)
+            found += [Part("a", (("href", attrs["src"]),)), Part("", text=attrs["alt"]), Part("/a")]
         elif not (tag == "strong" and in_heading):
             in_code = part.tag == "pre" or (in_code and part.tag != "/pre")
             text = part.text if in_code else re.sub(r"\s+", " ", part.text)
             merged = not tag and found and not found[-1].tag
             found[-1:] = [Part("", text=found[-1].text + text)] if merged else [*found[-1:], part._replace(text=text)]
-    return without_blank(without_addresses(found))
+    return strip_whitespace(unlink_addresses(found))
 
 
-def without_addresses(some: list[Part]) -> list[Part]:
+def unlink_addresses(parts: list[Part]) -> list[Part]:
+    """Replace links that show their own address by the address."""
     found: list[Part] = []
     at = 0
-    while at < len(some):
-        link = some[at : at + 3]
+    while at < len(parts):
+        link = parts[at : at + 3]
         if [part.tag for part in link] == ["a", "", "/a"] and dict(link[0].attrs)["href"].removeprefix("mailto:") in (
             link[1].text,
             f"http://{link[1].text}",
@@ -123,12 +124,12 @@ def without_addresses(some: list[Part]) -> list[Part]:
     return found
 
 
-def without_blank(some: list[Part]) -> list[Part]:
-    """Leave out white space between blocks."""
+def strip_whitespace(parts: list[Part]) -> list[Part]:
+    """Remove white space between blocks."""
     inline = {"a", "code", "em", "strong", "del", "s", "br"}
     found: list[Part] = []
     in_code = False
-    for before, part, after in zip([Part("p"), *some], some, [*some[1:], Part("/p")], strict=False):
+    for before, part, after in zip([Part("p"), *parts], parts, [*parts[1:], Part("/p")], strict=False):
         in_code = part.tag == "pre" or (in_code and part.tag != "/pre")
         text = part.text
         if not in_code:
