@@ -1,11 +1,16 @@
-"""The tables: their fields, constraints and indexes. The queries on them are in ``store``."""
+"""The tables: their fields, constraints and indexes. The queries on them are in ``store``.
+
+The migrations create them; a test compares the two. A field that is added to a table needs, here, a
+``default`` or ``null=True``, its DEFAULT as in the migration (``constraints=[SQL("DEFAULT 0")]``), and
+its name in ``PUBLIC_FIELDS`` if the API returns it, in ``UPDATABLE_FIELDS`` if the API changes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from peewee import SQL, AutoField, Check, CompositeKey, ForeignKeyField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, Check, CompositeKey, Context, ForeignKeyField, IntegerField, Model, Node, TextField
 
 from database import db
 from limits import (
@@ -18,20 +23,28 @@ from limits import (
 )
 
 DELETED = -1
-"""The generation of a session that was deleted; those of its owner are 0 and more."""
+"""The generation of a deleted session; a user's generations are 0 and more."""
 
 
 def _timestamp_check(column: str) -> Any:
     return Check(f"{column} LIKE '____-__-__T__:__:__.___Z'")
 
 
-def _text_check(column: str, min_length: int, max_length: int) -> Any:
-    # length() stops at U+0000, which no text may hold.
-    return Check(f"length({column}) BETWEEN {min_length} AND {max_length} AND instr({column}, char(0)) = 0")
+class _TextCheck(Node):
+    """The check of a text's length in characters, and that it holds no U+0000, in the engine's SQL."""
+
+    def __init__(self, column: str, min_length: int, max_length: int):
+        self.column = column
+        self.length = f"length({column}) BETWEEN {min_length} AND {max_length}"
+
+    def __sql__(self, ctx: Context) -> Context:
+        conditions = filter(None, (self.length, db.no_nul_condition(self.column)))
+        checked: Context = ctx.sql(Check(" AND ".join(conditions)))
+        return checked
 
 
 def _choice_check(column: str, choices: Sequence[str]) -> Any:
-    # Not IN: SQLite builds a table of its own for that, at every row; a third of an import's time.
+    # Not IN: SQLite builds a temporary table for that, at every row; a third of an import's time.
     return Check(" OR ".join(f"{column} = '{choice}'" for choice in choices))
 
 
@@ -46,7 +59,7 @@ class BaseModel(Model):
 class User(BaseModel):
     """Someone who can log in. ``name_key`` is the name as it is compared: without case, in NFKC.
 
-    The sessions of a user are those of its ``generation``. It is null while a removed user's rows
+    The user's sessions are those of the same ``generation``. It is null while a removed user's rows
     are being deleted.
     """
 
@@ -59,13 +72,13 @@ class User(BaseModel):
 
     class Meta:
         table_name = "users"
-        constraints = (_text_check("username", 1, MAX_USERNAME_LENGTH), _timestamp_check("created_at"))
+        constraints = (_TextCheck("username", 1, MAX_USERNAME_LENGTH), _timestamp_check("created_at"))
 
     PUBLIC_FIELDS = ("id", "username", "created_at")
 
 
 class Login(BaseModel):
-    """One login of a user. While its row exists its tokens are valid; deleting it revokes them.
+    """A login of a user. Its tokens are valid while its row exists; deleting it revokes them.
 
     ``refresh_id`` is the ``jti`` of its one unused refresh token, null if it has none.
     """
@@ -82,10 +95,10 @@ class Login(BaseModel):
 
 
 class Session(BaseModel):
-    """A conversation. It has no owner, and so is visible to nobody, while an import fills it.
+    """A conversation. While an import fills it, it has no owner and so is visible to nobody.
 
-    It is its owner's while it is of the owner's generation, so that one number deletes all of them.
-    ``external_id`` is what an imported session was known by where it came from.
+    It belongs to its owner while both have the same generation, so that changing one number deletes
+    all of a user's sessions. ``external_id`` is the id that an imported session had at its origin.
     """
 
     id = TextField(primary_key=True)
@@ -100,8 +113,8 @@ class Session(BaseModel):
     class Meta:
         table_name = "sessions"
         constraints = (
-            _text_check("title", 0, MAX_TITLE_LENGTH),
-            _text_check("system_prompt", 1, MAX_SYSTEM_PROMPT_LENGTH),
+            _TextCheck("title", 0, MAX_TITLE_LENGTH),
+            _TextCheck("system_prompt", 1, MAX_SYSTEM_PROMPT_LENGTH),
             _timestamp_check("created_at"),
             _timestamp_check("updated_at"),
         )
@@ -111,9 +124,9 @@ class Session(BaseModel):
 
 
 class Move(BaseModel):
-    """A session's move up in its owner's list, kept for a day; a trigger writes it.
+    """A session's move up in its owner's list, stored for a day; a trigger inserts it.
 
-    ``seq`` counts a user's moves. The newest one stays, so that no number is used twice.
+    ``seq`` counts a user's moves. The newest one is never deleted, so that no number is used twice.
     """
 
     user_id = TextField()
@@ -125,7 +138,6 @@ class Move(BaseModel):
     class Meta:
         table_name = "moves"
         primary_key = CompositeKey("user_id", "seq")
-        without_rowid = True
 
 
 class SessionEntry(BaseModel):
@@ -137,7 +149,7 @@ class SessionEntry(BaseModel):
 
 
 class Message(SessionEntry):
-    """One message. ``seq`` is the order in which messages were written; clocks may jump."""
+    """A message. ``seq`` is the order in which messages were written; clocks may jump."""
 
     seq = AutoField()
     id = TextField(unique=True)
@@ -151,7 +163,7 @@ class Message(SessionEntry):
         table_name = "messages"
         constraints = (
             _choice_check("role", ROLES),
-            _text_check("content", 1, MAX_CONTENT_LENGTH),
+            _TextCheck("content", 1, MAX_CONTENT_LENGTH),
             Check("metadata LIKE '{%}'"),
             _timestamp_check("created_at"),
         )
@@ -161,7 +173,7 @@ class Message(SessionEntry):
 
 
 class WebhookRun(SessionEntry):
-    """One call of a webhook action fired from a session, for the audit."""
+    """A call of a webhook action fired from a session, for the audit."""
 
     seq = AutoField()
     id = TextField(unique=True)
@@ -193,7 +205,7 @@ class WebhookRun(SessionEntry):
 
 
 class Draft(BaseModel):
-    """The part of a model's answer that has come so far. When the chat ends it becomes a message.
+    """The part of a model's completion received so far. When the chat ends it becomes a message.
 
     ``question_id`` is the message that is being answered.
     """
@@ -205,11 +217,11 @@ class Draft(BaseModel):
 
     class Meta:
         table_name = "drafts"
-        constraints = (_text_check("content", 0, MAX_CONTENT_LENGTH),)
+        constraints = (_TextCheck("content", 0, MAX_CONTENT_LENGTH),)
 
 
 class IdempotencyRecord(BaseModel):
-    """What a request with an Idempotency-Key has created, as JSON, and a hash of the request; kept for a day."""
+    """The response to a request with an Idempotency-Key, as JSON, and a hash of the request; stored for a day."""
 
     user = ForeignKeyField(User, on_delete="CASCADE", index=False)
     key = TextField()
@@ -223,11 +235,11 @@ class IdempotencyRecord(BaseModel):
         constraints = (_timestamp_check("created_at"),)
 
 
-# The list of a user's sessions comes out of this index in its order, without sorting.
+# The list of a user's sessions is read from this index in its order, without sorting.
 Session.add_index(
     Session.user, Session.generation, Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc()
 )
-# An imported session is found by this one.
+# By this one it is found that a session was imported before.
 Session.add_index(Session.user, Session.external_id)
 
 TABLES = (User, Login, Session, Move, Message, WebhookRun, Draft, IdempotencyRecord)

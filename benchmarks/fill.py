@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 import timestamps
-from database import db, open_database
-from database.sqlite import sqlite_url
+from database import db, default_url, open_database
 from ids import new_id
 from models import User
 from store import messages as stored_messages
@@ -22,7 +21,7 @@ AT_ONCE = 50_000
 
 
 def main(folder: Path, sessions: int, messages: int) -> None:
-    database = open_database(sqlite_url(folder / "parley.db"), "NORMAL")
+    database = open_database(default_url(folder), {"PARLEY_SQLITE_SYNCHRONOUS": "NORMAL"})
     moment = timestamps.now()
     users = [new_id() for _ in range(USERS)]
     ids = [new_id() for _ in range(sessions)]
@@ -33,11 +32,11 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=moment).execute()
         for number, session_id in enumerate(ids):
             values = {"id": session_id, "user_id": users[number % USERS], "title": f"Incident {number}"}
-            values |= {"system_prompt": None, "origin": None, "created_at": moment, "updated_at": moment}
+            values |= {"system_prompt": None, "external_id": None, "created_at": moment, "updated_at": moment}
             stored_sessions.INSERT.execute(**values)
     for start in range(0, messages, AT_ONCE):
         with db.write_transaction():
-            stored_messages.INSERT.execute_many(
+            stored_messages.IMPORT.execute_many(
                 [
                     (new_id(), ids[number % sessions], "user", content, "{}", moment)
                     for number in range(start, min(start + AT_ONCE, messages))
@@ -45,7 +44,7 @@ def main(folder: Path, sessions: int, messages: int) -> None:
             )
         print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
     print()
-    database.checkpoint_and_close()
+    database.close_cleanly()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""The database: opening it, bringing its tables up to date, statements whose SQL is made once.
+"""The database: opening it, migrating its tables, statements whose SQL is built once.
 
-What one engine alone does is in a module of its own (``sqlite``); all else asks ``db``, which has
-what ``engine.Engine`` says.
+What one engine alone does is in a module of its own, such as ``sqlite``; all other code uses ``db``,
+which is an ``engine.Engine``.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import peewee
 from flask import Flask, Response
@@ -16,44 +18,65 @@ from playhouse.migrations import Runner
 
 from config import StartupError
 from database import sqlite
+from database.engine import Engine
 from database.proxy import db
 from database.statements import Statement, param
 from errors import ApiError, error_response, handle_unexpected_error
 
-__all__ = ["Statement", "db", "error_code", "handle_database_error", "init_app", "migrate", "open_database", "param"]
+__all__ = [
+    "Statement",
+    "db",
+    "default_url",
+    "error_code",
+    "handle_database_error",
+    "init_app",
+    "migrate",
+    "open_database",
+    "param",
+]
 
+# By the scheme of the URL: what opens the engine, with the app's settings.
+OPENERS: dict[str, Callable[[str, Mapping[str, Any]], Engine]] = {"sqlite": sqlite.open_engine}
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 log = logging.getLogger("parley")
 
 
-def open_database(url: str, synchronous: str = "FULL") -> sqlite.SqliteEngine:
-    """Open the database, create it if there is none, bring its tables up to date and bind the models.
+def default_url(data_dir: Path) -> str:
+    """Return the URL of the database in a data folder, used if no setting names another one."""
+    return sqlite.sqlite_url(data_dir / "parley.db")
+
+
+def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine:
+    """Open the database, create it if there is none, migrate its tables and bind the models.
 
     Raises:
         StartupError: the database cannot be used, or is newer than this code.
 
     """
+    opener = OPENERS.get(urlsplit(url).scheme)
+    if opener is None:
+        raise StartupError("PARLEY_DATABASE_URL: not of the form sqlite:///FILE.")
     if db.obj is not None and not db.is_closed():
         db.close()
-    engine = sqlite.open_engine(url, synchronous)
+    engine = opener(url, settings or {})
     db.initialize(engine)
     try:
-        engine.connect()
+        db.connect()
         migrate(engine)
     except peewee.PeeweeException as error:
         raise StartupError(f"The database {engine.location} cannot be used: {error}.") from None
     return engine
 
 
-def migrate(engine: sqlite.SqliteEngine, directory: Path = MIGRATIONS) -> None:
-    """Apply what is new in the migrations folder, each migration in a transaction of its own.
+def migrate(engine: Engine, directory: Path = MIGRATIONS) -> None:
+    """Apply the new migrations of a folder, each in a transaction of its own.
 
     Raises:
         StartupError: the database has been through migrations that this code does not know.
 
     """
-    runner = Runner(engine, directory=str(directory))
+    runner = Runner(cast(peewee.Database, engine), directory=str(directory))
     unknown = [migration.name for migration in runner.status() if migration.path is None]
     if unknown:
         raise StartupError(
@@ -67,12 +90,12 @@ def migrate(engine: sqlite.SqliteEngine, directory: Path = MIGRATIONS) -> None:
 
 
 def error_code(error: BaseException) -> str:
-    """Return the API's code for whatever was raised, ``internal_error`` if it is none that can be expected."""
+    """Return the API's code for any exception, ``internal_error`` for an unexpected one."""
     return error.code if isinstance(error, ApiError) else str(db.error_code(error))
 
 
 def handle_database_error(error: Exception) -> Response:
-    """Tell a full disk, a busy database and a missing one apart; anything else is our mistake."""
+    """Return the response to an error of the database: full disk, busy, unavailable, or else a bug."""
     code = error_code(error)
     if code == "internal_error":
         return handle_unexpected_error(error)
@@ -81,8 +104,8 @@ def handle_database_error(error: Exception) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Open the database that the settings name, and turn its errors into ours."""
-    url = app.config["PARLEY_DATABASE_URL"] or sqlite.sqlite_url(Path(app.config["PARLEY_DATA_DIR"]) / "parley.db")
-    open_database(url, app.config["PARLEY_SQLITE_SYNCHRONOUS"])
-    for driver_error in (peewee.PeeweeException, sqlite3.Error):
+    """Open the database that the settings name, and register the handler of its errors."""
+    url = app.config["PARLEY_DATABASE_URL"] or default_url(Path(app.config["PARLEY_DATA_DIR"]))
+    engine = open_database(url, app.config)
+    for driver_error in engine.errors:
         app.register_error_handler(driver_error, handle_database_error)

@@ -1,4 +1,8 @@
-"""What an engine has to do for the rest, which knows nothing of the one it runs on."""
+"""What an engine does for the rest, which knows nothing of the one that it runs on.
+
+A further engine is a module beside ``sqlite``, an entry in ``database.OPENERS`` for the scheme of
+its URLs, and its search index (see ``search.index``).
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,40 @@ import peewee
 
 
 class Engine(Protocol):
-    """A Peewee database that has these besides. Threads have a connection each."""
+    """A Peewee database that has these in addition. Each thread has its own connection.
 
+    Of Peewee's own, others use ``connect``, ``close``, ``is_closed``, ``in_transaction`` and
+    ``execute_sql``.
+    """
+
+    dialect: str
+    """The name of the SQL that it speaks, by which modules with SQL of their own are chosen."""
+    errors: tuple[type[Exception], ...]
+    """The base classes of all that its driver raises, directly or through Peewee."""
     location: str
     """Where the database is, for the operator; without secrets."""
+    lock_path: Path | None
+    """The file that a server locks while it runs, None if several servers may share the database."""
+    files: list[Path]
+    """The database's own files, which nothing else may overwrite."""
+
+    # Connections ----------------------------------------------------------------------------
 
     def ensure_connection(self) -> None:
-        """Give this thread a connection that is known to be good.
+        """Open this thread's connection if it has none, and check that it can be used.
 
         Raises:
             ApiError: ``database_unavailable``.
 
         """
+
+    def is_healthy(self) -> bool:
+        """Return whether the database is in its place and can be read."""
+
+    def close_cleanly(self) -> None:
+        """Finish what is left to be done before the process ends, and close this thread's connection."""
+
+    # Transactions ---------------------------------------------------------------------------
 
     def read_transaction(self) -> AbstractContextManager[None]:
         """Run the block in a read transaction: all reads see one snapshot."""
@@ -30,25 +56,44 @@ class Engine(Protocol):
     def write_transaction(self, durable: bool = True, frees_space: bool = False) -> AbstractContextManager[None]:
         """Run the block in a write transaction: all of it, or nothing; within another one, in a savepoint.
 
-        One that is not ``durable`` is on the disk for certain only with the next one that is; one
-        that ``frees_space`` is let through on a full disk.
+        A transaction that is not ``durable`` may be lost in a crash until the next durable one is
+        committed, and its rows must have been validated. One that ``frees_space`` can be committed
+        on a full disk.
 
         Raises:
             ApiError: ``database_busy`` if it waits too long for its turn.
 
         """
 
+    def has_open_transaction(self) -> bool:
+        """Return whether the database itself still has this thread's transaction: an error may have ended it."""
+
+    # Statements -----------------------------------------------------------------------------
+
     def bulk_insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows with a statement for one; they have been validated."""
+        """Insert validated rows; ``sql`` is a statement that inserts one."""
 
     def json_page(self, rows: Any, fields: Sequence[str], json_fields: Sequence[str]) -> peewee.BaseQuery:
         """Return the query of a page: the last ``seq`` of ``rows``, and their ``fields`` as JSON objects, as bytes."""
 
-    def error_code(self, error: BaseException) -> str:
-        """Return the API's code for an error of the database, ``internal_error`` if it is none that can be expected."""
+    def no_nul_condition(self, column: str) -> str:
+        """Return the SQL condition that a text holds no U+0000, "" if its type sees to that."""
 
-    def is_healthy(self) -> bool:
-        """Return whether the database is in its place and can be read."""
+    def error_code(self, error: BaseException) -> str:
+        """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
+
+    # Operation ------------------------------------------------------------------------------
+
+    def run_maintenance(self) -> None:
+        """Do what the engine needs done beside the requests, forever, in a thread of its own."""
+
+    def reserve_space(self) -> None:
+        """Set room on the disk aside, if there is enough, for transactions that free space once it is full."""
 
     def backup(self, target: Path) -> None:
-        """Write a copy of the database, as it is at this moment, to a file that does not exist yet."""
+        """Write a copy of the database, as it is at this moment, to an empty file, and check it.
+
+        Raises:
+            ValueError: the copy is not sound; its file remains.
+
+        """

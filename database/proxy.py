@@ -1,4 +1,4 @@
-"""The database of the running app, by whatever engine it is opened."""
+"""The database of the running app, whatever its engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for the day when it is full: then what frees room, and a logout, still get through."""
+"""Disk space held in reserve for when the disk is full: deletions, which free space, and logouts then still succeed."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 
 class Reserve:
-    """A file beside the database, of blocks that the file system has really set aside.
+    """A file beside the database whose blocks the file system has really allocated.
 
-    Deleting takes room first: SQLite writes what it changes to the write-ahead log.
+    A deletion needs room before it frees any: what it changes goes to the write-ahead log first.
     """
 
     SIZE = 8_388_608
-    # With less than this the disk is as good as full: the pages of one write may be as many.
+    # With fewer bytes than this the disk counts as full: the pages of one write may be as many.
     LOW = 4_194_304
 
     def __init__(self, database: Path):
         self.path = database.with_suffix(".reserve")
 
     def is_needed(self) -> bool:
-        """Return whether there is hardly any other room."""
+        """Return whether there is hardly any other room on the disk."""
         return self._available() < self.LOW
 
-    def give_up(self) -> None:
-        """Make its room free."""
+    def release(self) -> None:
+        """Free its room by deleting the file."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def set_aside(self, leave: int = 0) -> None:
-        """Make it, or as much of it as there is room for, but ``leave`` so much for others."""
+    def allocate(self, leave: int = 0) -> None:
+        """Create the file, as large as there is room for after ``leave`` bytes for others."""
         with suppress(OSError):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:

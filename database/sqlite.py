@@ -1,4 +1,8 @@
-"""SQLite: a file, one connection a thread, one writer at a time."""
+"""SQLite: one file, one connection per thread, one writer at a time.
+
+Longer than 300 lines so that all that only SQLite has (pragmas, the write-ahead log, the names of
+its errors, its JSON functions) is in one place.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -21,15 +25,15 @@ from config import StartupError
 from database.reserve import Reserve
 from errors import ApiError
 
-# How long a write waits for its turn, in this process and for another one: then 503 database_busy.
+# Seconds that a write waits for its turn, in this process and for another one: then 503 database_busy.
 WRITE_LOCK_TIMEOUT = 5.0
-# A statement of more rows than this is no faster, and others wait for it.
+# Rows per statement. More are no faster, and other threads wait for the whole statement.
 INSERT_BATCH_SIZE = 50
-# On a full disk, what is left for the write-ahead log once this many pages of the file are free.
+# On a full disk, the bytes left for the write-ahead log once this many pages of the file are free.
 WAL_BYTES, FREE_PAGES = 1_048_576, 256
-# The pause between two checkpoints.
+# Seconds between two checkpoints.
 CHECKPOINT_INTERVAL = 0.1
-# How long readers may keep the write-ahead log from being truncated, while a writer waits for that.
+# Seconds that a writer waits for readers that keep the write-ahead log from being truncated.
 TRUNCATE_TIMEOUT = 0.1
 
 # SQLite's own names (https://www.sqlite.org/rescode.html), the extended ones by their beginning.
@@ -53,18 +57,23 @@ log = logging.getLogger("parley")
 
 
 class SqliteEngine(peewee.SqliteDatabase):
-    """SQLite with one connection a thread, checked when it is opened and before each request."""
+    """SQLite with one connection per thread, checked when it is opened and before each request."""
+
+    dialect = "sqlite"
+    errors: tuple[type[Exception], ...] = (peewee.PeeweeException, sqlite3.Error)
 
     def __init__(self, path: Path, synchronous: str = "FULL"):
         self.path = path
+        self.lock_path: Path | None = path
         self.location = str(path.absolute())
+        self.files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         self._inode = _inode(path)
         self._synchronous = synchronous
         self.reserve = Reserve(path)
         self._write_lock = threading.RLock()  # reentrant: the server commits several writes as one
         self._wal_has_grown = threading.Event()
         super().__init__(
-            # rw, not rwc: a file that is gone must not be created again, empty, behind our back.
+            # rw, not rwc: a file that was deleted must not be created again, empty, unnoticed.
             f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
             timeout=WRITE_LOCK_TIMEOUT,
@@ -94,10 +103,10 @@ class SqliteEngine(peewee.SqliteDatabase):
         return connection
 
     def ensure_connection(self) -> None:
-        """Give this thread its connection, known to be to the file that is at the path now.
+        """Open this thread's connection if it has none, and check that it is to the file now at the path.
 
         A deleted file stays writable for those who have it open, so writes would be acknowledged
-        and lost. Comparing inodes costs 2 µs.
+        and lost. Comparing inodes takes 2 µs.
 
         Raises:
             ApiError: ``database_unavailable``.
@@ -139,7 +148,7 @@ class SqliteEngine(peewee.SqliteDatabase):
         already, so that SQLite need not check them again: a sixth of an import's time.
 
         One that ``frees_space``, or is small and must get through, has the reserve if the disk is
-        full. It is set aside again before another may write.
+        full. It is allocated again before another may write.
 
         Raises:
             ApiError: ``database_busy`` after WRITE_LOCK_TIMEOUT seconds in the queue.
@@ -156,7 +165,7 @@ class SqliteEngine(peewee.SqliteDatabase):
         is_full = self.reserve.is_needed()
         try:
             if is_full and frees_space:
-                self.reserve.give_up()
+                self.reserve.release()
             elif is_full:
                 self._truncate_wal()  # its room is all that there may be
             with self._transaction_pragmas(waited, durable), self.atomic():
@@ -164,7 +173,7 @@ class SqliteEngine(peewee.SqliteDatabase):
         finally:
             if is_full and frees_space:
                 self._truncate_wal()
-                self.reserve.set_aside(leave=WAL_BYTES if self._has_free_pages() else 0)
+                self.reserve.allocate(leave=WAL_BYTES if self._has_free_pages() else 0)
             self._write_lock.release()
 
     @contextmanager
@@ -185,10 +194,14 @@ class SqliteEngine(peewee.SqliteDatabase):
                 self.pragma("synchronous", self._synchronous)
                 self._wal_has_grown.set()
 
+    def has_open_transaction(self) -> bool:
+        """Return whether SQLite still has this thread's transaction: it undoes all of it if the disk is full."""
+        return bool(self.connection().in_transaction)
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, many a statement: 10,000 in 40 ms, one by one 53, in a loop of models 700."""
+        """Insert validated rows, many per statement: 10,000 in 40 ms; one by one 53, in a loop of models 700."""
         connection = self.connection()
         more = "," + sql[sql.rindex("(") :]
         for start in range(0, len(rows), INSERT_BATCH_SIZE):
@@ -199,7 +212,7 @@ class SqliteEngine(peewee.SqliteDatabase):
     def json_page(self, rows: Any, fields: Sequence[str], json_fields: Sequence[str]) -> peewee.BaseQuery:
         """Return the query of a page: the last ``seq`` of ``rows``, and their ``fields`` as JSON objects, as bytes.
 
-        SQLite writes the JSON: without a Python object a value, and without the interpreter lock.
+        SQLite writes the JSON: without a Python object per value, and without the interpreter lock.
         """
         values = {name: getattr(rows.c, name) for name in fields}
         values |= {name: fn.json(values[name]) for name in json_fields}  # as it stands, not as a string
@@ -207,8 +220,12 @@ class SqliteEngine(peewee.SqliteDatabase):
         query: peewee.BaseQuery = rows.select_from(fn.MAX(rows.c.seq), items.cast("BLOB"))
         return query
 
+    def no_nul_condition(self, column: str) -> str:
+        """Return the SQL condition that a text holds no U+0000, at which ``length()`` stops."""
+        return f"instr({column}, char(0)) = 0"
+
     def error_code(self, error: BaseException) -> str:
-        """Return the API's code for an error of the database, ``internal_error`` if it is none that can be expected.
+        """Return the API's code for an error of the database, ``internal_error`` for an unexpected one.
 
         A full disk may come as "cannot rollback", with SQLITE_FULL further down the chain of causes:
         so the whole chain is searched.
@@ -221,11 +238,11 @@ class SqliteEngine(peewee.SqliteDatabase):
 
     # The write-ahead log and the file -------------------------------------------------------
 
-    def run_checkpointer(self) -> None:
-        """Bring what imports leave in the write-ahead log into the file, for ever, beside the writers.
+    def run_maintenance(self) -> None:
+        """Checkpoint the write-ahead log after imports, forever, beside the writers.
 
         SQLite does so by itself, in whichever commit finds the log long: an eighth of an import's
-        time. That stays, for all other writes and for when this is too late.
+        time. That remains, for all other writes and for a log that grows faster than this.
         """
         while self._wal_has_grown.wait():
             self._wal_has_grown.clear()
@@ -237,7 +254,7 @@ class SqliteEngine(peewee.SqliteDatabase):
             time.sleep(CHECKPOINT_INTERVAL)
 
     def _truncate_wal(self) -> None:
-        """Bring the write-ahead log into the file and give its room back, unless a reader is in the way."""
+        """Checkpoint the write-ahead log and free its room on the disk, unless a reader still needs it."""
         try:
             self.pragma("busy_timeout", int(TRUNCATE_TIMEOUT * 1_000))
             try:
@@ -255,12 +272,12 @@ class SqliteEngine(peewee.SqliteDatabase):
             return False
         return int(count) > FREE_PAGES
 
-    def set_reserve_aside(self) -> None:
-        """Set the reserve for a full disk aside, if there is room for it."""
-        self.reserve.set_aside(leave=self.reserve.LOW)
+    def reserve_space(self) -> None:
+        """Create the reserve for a full disk, if there is room for it."""
+        self.reserve.allocate(leave=self.reserve.LOW)
 
-    def checkpoint_and_close(self) -> None:
-        """Bring what is in the write-ahead log into the file itself, and close this thread's connection.
+    def close_cleanly(self) -> None:
+        """Checkpoint the write-ahead log into the file itself, and close this thread's connection.
 
         If that fails (a full disk) nothing is lost: the log is read at the next start.
         """
@@ -270,11 +287,6 @@ class SqliteEngine(peewee.SqliteDatabase):
             self.close()
         except (ApiError, peewee.PeeweeException) as error:
             log.warning("the write-ahead log stays as it is: %s", error)
-
-    @property
-    def files(self) -> list[Path]:
-        """The database's own files, which nothing else may overwrite."""
-        return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
     def backup(self, target: Path) -> None:
         """Write a copy of the database, as it is at this moment, to an empty file, and check it.
@@ -291,7 +303,7 @@ class SqliteEngine(peewee.SqliteDatabase):
             raise ValueError(f"The copy is not sound: {broken or verdict}.")
 
 
-def open_engine(url: str, synchronous: str) -> SqliteEngine:
+def open_engine(url: str, settings: Mapping[str, Any]) -> SqliteEngine:
     """Return the engine of a database file, which is created if there is none.
 
     Raises:
@@ -304,7 +316,7 @@ def open_engine(url: str, synchronous: str) -> SqliteEngine:
         path.touch(mode=0o600)
     except OSError as error:
         raise StartupError(f"The database {path} cannot be opened: {error.strerror}.") from None
-    return SqliteEngine(path, synchronous)
+    return SqliteEngine(path, settings.get("PARLEY_SQLITE_SYNCHRONOUS", "FULL"))
 
 
 def sqlite_url(path: Path) -> str:
@@ -316,7 +328,7 @@ def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names.
 
     Raises:
-        StartupError: it is of another kind of database, or of none in a file.
+        StartupError: the URL is of another kind of database, or names no file.
 
     """
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Queries whose SQL is made once."""
+"""Queries whose SQL is built once."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ import peewee
 
 from database.proxy import db
 
-# Their values come from the driver as they are used; others have converters (a boolean is a number to SQLite).
+# The driver returns their values as they are used; other fields have converters (SQLite's booleans are numbers).
 _UNCONVERTED = (peewee.TextField, peewee.IntegerField, peewee.ForeignKeyField)
 
 
 class Param(NamedTuple):
-    """A value that a statement is given at each execution, by name."""
+    """A parameter of a statement: its value is passed at each execution, by name."""
 
     name: str
 
 
 def param(name: str) -> peewee.Value:
-    """Return a placeholder in a query for the value that ``execute`` is given under this name."""
+    """Return the placeholder in a query for the value passed to ``execute`` under this name."""
     return peewee.Value(Param(name), converter=False, unpack=False)
 
 
 class Statement:
-    """A Peewee query whose SQL is made once.
+    """A Peewee query whose SQL is built once, when it is first used.
 
-    Peewee builds the text again at every execution, which takes about 200 µs; running the text
-    takes 5. What a query returns bypasses Peewee's model objects too; ``get`` and ``dicts`` apply
-    the converters of its fields.
+    Peewee builds the SQL again at every execution, which takes about 200 µs; running it takes 5.
+    The rows bypass Peewee's model objects too; ``get`` and ``dicts`` apply the fields' converters.
     """
 
     def __init__(self, query: peewee.BaseQuery | Callable[[], peewee.BaseQuery]):
-        """Take a query, or what builds one if that asks the engine, which is not known at import."""
+        """Accept a query, or a function that builds one from parts of the engine, which is not known at import."""
         self._query = query
         self._sql: str | None = None
         self._params: list[Any] = []
@@ -48,16 +47,16 @@ class Statement:
             query = self._query if isinstance(self._query, peewee.BaseQuery) else self._query()
             self._writes = isinstance(query, peewee._WriteQuery)
             fields = [field for field in getattr(query, "_returning", None) or () if isinstance(field, peewee.Field)]
-            self._names = tuple(field.column_name for field in fields)
+            self._names = tuple(map(_name, fields))
             self._converters = {
-                field.column_name: field.python_value for field in fields if not isinstance(field, _UNCONVERTED)
+                _name(field): field.python_value for field in fields if not isinstance(field, _UNCONVERTED)
             }
             sql, self._params = query.sql()
             self._sql = sql
         return self._sql
 
     def execute(self, **values: Any) -> Any:
-        """Run the query with its values, by name, and return the driver's cursor.
+        """Run the query with the values of its parameters and return the driver's cursor.
 
         Raises:
             RuntimeError: the query writes, and no transaction is open.
@@ -69,21 +68,33 @@ class Statement:
         return db.execute_sql(sql, [values[p.name] if type(p) is Param else p for p in self._params])
 
     def get(self, **values: Any) -> dict[str, Any] | None:
-        """Run the query and return its first row by column names, None if there is none."""
+        """Run the query and return its first row by field names, None if there is none."""
         row = self.execute(**values).fetchone()
         return None if row is None else self.to_dict(row)
 
     def dicts(self, **values: Any) -> Iterator[dict[str, Any]]:
-        """Run the query and yield its rows by column names."""
+        """Run the query and yield its rows by field names."""
         return map(self.to_dict, self.execute(**values))
 
     def to_dict(self, row: tuple[Any, ...]) -> dict[str, Any]:
-        """Return a row that this query has returned by column names."""
+        """Return a row of this query's cursor by field names."""
         named = dict(zip(self._names, row, strict=False))
         for name, convert in self._converters.items():
             named[name] = convert(named[name])
         return named
 
     def execute_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert many rows; the values of each are in the order of the query's own."""
-        db.bulk_insert(self.sql, rows)
+        """Insert many rows; each holds the values of the parameters, in the order of the table's fields."""
+        sql = self.sql
+        if not all(type(value) is Param for value in self._params):  # fields that have only their defaults
+            rows = [self._with_constants(row) for row in rows]
+        db.bulk_insert(sql, rows)
+
+    def _with_constants(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = iter(row)
+        return tuple(next(values) if type(value) is Param else value for value in self._params)
+
+
+def _name(field: peewee.Field) -> str:
+    """Return the name of a field, of a foreign key that of its id: ``session_id``."""
+    return str(field.object_id_name if isinstance(field, peewee.ForeignKeyField) else field.name)

@@ -47,14 +47,15 @@ SWITCH_SECONDS = 0.0005
 def serve(app: Flask) -> None:
     """Serve the app and print one line that says where."""
     memory.limit_arenas()
-    take_lock(db.path)
+    if db.lock_path:
+        take_lock(db.lock_path)
     db.ensure_connection()
-    db.set_reserve_aside()
+    db.reserve_space()
     with db.write_transaction(frees_space=True):
         imports.delete_orphans()
         drafts.finish_interrupted()
         webhook_runs.mark_interrupted()
-    for name, work in (("checkpoint", db.run_checkpointer), ("indexer", search.run_indexer), ("eraser", deletion.run)):
+    for name, work in (("maintenance", db.run_maintenance), ("indexer", search.run_indexer), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     service = Service(app)
@@ -63,7 +64,7 @@ def serve(app: Flask) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
-    logs.announce(f"Parley listens on {service.address}, database {db.path}{hint}", app.config["PARLEY_LOG_FORMAT"])
+    logs.announce(f"Parley listens on {service.address}, database {db.location}{hint}", app.config["PARLEY_LOG_FORMAT"])
     service.run()
     app.extensions["services"].close()
-    db.checkpoint_and_close()
+    db.close_cleanly()

@@ -103,7 +103,7 @@ class Writer:
 
     def _answer(self, task: Task) -> Response:
         answer = Response.of(self._app, task.get_environment())
-        if not db.connection().in_transaction:  # SQLite undoes all of it where the disk is full
+        if not db.has_open_transaction():  # e.g. SQLite undoes all of it if the disk is full
             raise peewee.OperationalError("the transaction is gone")
         return answer
 

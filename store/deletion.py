@@ -142,7 +142,7 @@ def run() -> None:
         rows_to_erase.clear()
         try:
             db.ensure_connection()
-            db.set_reserve_aside()  # if it had to be given up, and there is room again
+            db.reserve_space()  # if it had to be given up, and there is room again
             erase()
             if time.monotonic() > next_moves:
                 next_moves = time.monotonic() + MOVES_INTERVAL

@@ -1,35 +1,37 @@
-"""The rows that belong to a session (messages, webhook runs): one by its id, or pages of JSON."""
+"""The rows that belong to a session (messages, webhook runs): get one by its id, or a page of them as JSON."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-from peewee import fn
+from peewee import BooleanField, Case, fn
 
 from database import Statement, db, param
 from errors import NotFound
 from json_values import stored_json
 from models import SessionEntry
 from store import sessions
+from store.fields import public
 
-# A conversation is read in pages of this many messages, so that a long one takes no more memory.
+# A session is read in pages of this many messages, so that a long one takes no more memory than a short one.
 READ_PAGE_SIZE = 128
 
 
 class DeletedDuringRead(Exception):
-    """A session was deleted while it was being sent: the client's body is cut short, which it can see."""
+    """A session was deleted while it was being sent: the body is cut short, which its client can detect."""
 
 
 @cache
 def _statements(model: Any) -> tuple[Statement, Statement, Statement]:
     """Return the queries of an entry by its id, of the last ``seq``, and of a page."""
     of_session = model.session == param("session_id")
-    fields = [model.seq, *(getattr(model, name) for name in model.PUBLIC_FIELDS)]
+    fields = [model.seq, *public(model)]
     one = model.select(*fields).where(model.id == param("id"), of_session)
     last = model.select(fn.MAX(model.seq)).where(of_session)
+    json_fields = [*model.JSON_FIELDS, *(field.name for field in fields if isinstance(field, BooleanField))]
     page = (
-        model.select(*(field.alias(field.column_name) for field in fields))
+        model.select(*(_as_json(field).alias(field.column_name) for field in fields))
         .where(of_session, (model.seq > param("after")) & (model.seq <= param("last")))
         .order_by(model.seq)
         .limit(param("limit"))
@@ -37,8 +39,13 @@ def _statements(model: Any) -> tuple[Statement, Statement, Statement]:
     return (
         Statement(one),
         Statement(last),
-        Statement(lambda: db.json_page(page, model.PUBLIC_FIELDS, model.JSON_FIELDS)),
+        Statement(lambda: db.json_page(page, model.PUBLIC_FIELDS, json_fields)),
     )
+
+
+def _as_json(field: Any) -> Any:
+    """Return a field; for a boolean, which is a number to some engines, its JSON."""
+    return Case(None, [(field, "true")], "false") if isinstance(field, BooleanField) else field
 
 
 def get_with_seq(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
@@ -77,8 +84,8 @@ def json_page(
 ) -> tuple[bytes, int]:
     """Return some of the entries with ``after < seq <= last`` as JSON, and the ``seq`` of the last of them.
 
-    The JSON is the objects with commas between them. A page that ends before ``last`` is followed by
-    another; one that ends at ``after`` is empty, since its rows have been deleted.
+    The JSON is the objects, separated by commas. A page that ends before ``last`` is followed by
+    another; one that ends at ``after`` is empty, because its rows have been deleted.
     """
     page = _statements(model)[2].execute(session_id=session_id, after=after, last=last, limit=limit)
     end, items = page.fetchone()

@@ -1,4 +1,4 @@
-"""What requests with an Idempotency-Key have created, for as long as they may be sent again."""
+"""Responses to requests with an Idempotency-Key, stored for as long as the requests may be repeated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import timestamps
 from database import Statement, param
 from errors import ApiError
 from models import IdempotencyRecord
+from store.fields import params
 
 IDEMPOTENCY_TTL_HOURS = 24
 
@@ -20,10 +21,7 @@ GET = Statement(
 )
 INSERT = Statement(
     IdempotencyRecord.insert(
-        {
-            getattr(IdempotencyRecord, name): param(name)
-            for name in ("user_id", "key", "fingerprint", "response", "created_at")
-        }
+        params(IdempotencyRecord, "user_id", "key", "fingerprint", "response", "created_at")
     ).on_conflict_ignore()
 )
 SWEEP = Statement(IdempotencyRecord.delete().where(IdempotencyRecord.created_at <= param("oldest")))
@@ -35,14 +33,14 @@ REPLACE = Statement(
 
 
 class KeyTaken(Exception):
-    """Another request with this key has been committed since it was looked for."""
+    """Another request with this key was committed after ``find`` found none."""
 
 
 def find(user_id: str, key: str, fingerprint: str) -> str | None:
-    """Return what was created under a key, as JSON text, None if nothing was.
+    """Return the response stored under a key, as JSON text, None if there is none.
 
     Raises:
-        ApiError: ``conflict`` if that was for another request.
+        ApiError: ``conflict`` if it is stored for a different request.
 
     """
     record = GET.get(user_id=user_id, key=key, oldest=_oldest())
@@ -50,14 +48,14 @@ def find(user_id: str, key: str, fingerprint: str) -> str | None:
         return None
     if record["fingerprint"] != fingerprint:
         raise ApiError("conflict")
-    return str(record["answer"])
+    return str(record["response"])
 
 
 def save(user_id: str, key: str, fingerprint: str, response: str) -> None:
-    """Save what is being created under a key, and delete what is too old.
+    """Store the response under a key, and delete those that are too old.
 
     Raises:
-        KeyTaken: something has been created under it already.
+        KeyTaken: a response is stored under it already.
 
     """
     SWEEP.execute(oldest=_oldest())
@@ -67,7 +65,7 @@ def save(user_id: str, key: str, fingerprint: str, response: str) -> None:
 
 
 def add_answer_id(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
-    """Record the answer to a question that was asked under a key, if it was, or the code that it ended with."""
+    """Add to the response stored for a user's message, if there is one, the model's message or the error code."""
     outcome = {"answer_id": answer_id, "error": error}
     created = {"id": question_id} | {name: value for name, value in outcome.items() if value}
     old, new = orjson.dumps({"id": question_id}).decode(), orjson.dumps(created).decode()

@@ -69,17 +69,17 @@ def import_session(
         all_rows = messages.to_rows(session, rows)
         with db.write_transaction():
             check_not_imported()
-            sessions.INSERT.execute(user_id=user_id, origin=external_id, **session)
-            messages.INSERT.execute_many(all_rows)
+            sessions.INSERT.execute(user_id=user_id, external_id=external_id, **session)
+            messages.IMPORT.execute_many(all_rows)
             before_commit(session)
         return session
     with db.write_transaction(durable=False):
-        INSERT_OWNERLESS.execute(user_id=None, origin=external_id, **session)
+        INSERT_OWNERLESS.execute(user_id=None, external_id=external_id, **session)
     try:
         for start in range(0, len(rows), IMPORT_BATCH_SIZE):
             batch = messages.to_rows(session, rows[start : start + IMPORT_BATCH_SIZE])
             with db.write_transaction(durable=False):
-                messages.INSERT.execute_many(batch)
+                messages.IMPORT.execute_many(batch)
         with db.write_transaction():
             check_not_imported()
             if not ASSIGN_OWNER.execute(user_id=user_id, id=session["id"]).rowcount:

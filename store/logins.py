@@ -7,6 +7,7 @@ from peewee import SQL
 import timestamps
 from database import Statement, param
 from models import Login, User
+from store.fields import params
 
 _IS_THIS = (Login.id == param("login_id")) & (Login.user == param("user_id"))
 
@@ -14,11 +15,7 @@ IS_ACTIVE = Statement(Login.select(SQL("1")).where(_IS_THIS))
 MATCHES = Statement(
     User.select(SQL("1")).where(User.id == param("user_id"), User.password_hash == param("password_hash"))
 )
-INSERT = Statement(
-    Login.insert(
-        {getattr(Login, name): param(name) for name in ("id", "user_id", "refresh_id", "created_at", "expires_at")}
-    )
-)
+INSERT = Statement(Login.insert(params(Login, "id", "user_id", "refresh_id", "created_at", "expires_at")))
 ROTATE = Statement(
     Login.update({Login.refresh_id: param("new_refresh_id"), Login.expires_at: param("expires_at")}).where(
         Login.id == param("login_id"), Login.refresh_id == param("refresh_id")
@@ -30,12 +27,12 @@ DELETE_OTHERS = Statement(Login.delete().where(Login.user == param("user_id"), L
 
 
 def is_active(login_id: str, user_id: str) -> bool:
-    """Return whether the login, and with it its user, still exists: one lookup by primary key."""
+    """Return whether the login, and so its user, still exists: one lookup by primary key."""
     return IS_ACTIVE.execute(login_id=login_id, user_id=user_id).fetchone() is not None
 
 
 def password_matches(user_id: str, password_hash: str) -> bool:
-    """Return whether this is the user's password hash (still)."""
+    """Return whether this is still the user's password hash."""
     return MATCHES.execute(user_id=user_id, password_hash=password_hash).fetchone() is not None
 
 
@@ -58,5 +55,5 @@ def delete(login_id: str) -> None:
 
 
 def delete_all(user_id: str, keep: str = "") -> None:
-    """Delete all logins of a user, but for the one to ``keep``."""
+    """Delete all logins of a user but the one to ``keep``."""
     DELETE_OTHERS.execute(user_id=user_id, login_id=keep)

@@ -11,8 +11,13 @@ from json_values import stored_json
 from models import Message
 from store import sessions
 from store.entries import READ_PAGE_SIZE, DeletedDuringRead
+from store.fields import defaults, params
 
-INSERT = Statement(Message.insert({getattr(Message, name): param(name) for name in Message.PUBLIC_FIELDS}))
+IMPORTED_FIELDS = ("id", "session_id", "role", "content", "metadata", "created_at")
+_DEFAULTS = defaults(Message)
+
+INSERT = Statement(Message.insert(params(Message, *Message.PUBLIC_FIELDS)))
+IMPORT = Statement(Message.insert(params(Message, *IMPORTED_FIELDS)))
 TEXTS = Statement(
     Message.select(Message.seq, Message.role, Message.content, Message.created_at)
     .where(Message.session == param("session_id"), Message.seq > param("after"), Message.seq <= param("last"))
@@ -33,14 +38,20 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
         NotFound: there is no such session of the user's.
 
     """
-    created_at = sessions.touch(sessions.get(user_id, session_id))
-    message = {"id": new_id(), "session_id": session_id, "role": role, "content": content, "metadata": metadata}
-    INSERT.execute(**message, created_at=created_at)
-    return message | {"metadata": stored_json(metadata), "created_at": created_at}
+    message = _DEFAULTS | {
+        "id": new_id(),
+        "session_id": session_id,
+        "role": role,
+        "content": content,
+        "metadata": metadata,
+        "created_at": sessions.touch(sessions.get(user_id, session_id)),
+    }
+    INSERT.execute(**message)
+    return message | {"metadata": stored_json(metadata)}
 
 
 def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return imported messages as rows of the table, in the order of ``PUBLIC_FIELDS``.
+    """Return imported messages as rows of ``IMPORTED_FIELDS``, for ``IMPORT``.
 
     ``messages`` are ``(role, content, metadata as JSON text, created_at or None)``.
     """
@@ -52,10 +63,10 @@ def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> lis
 
 
 def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
-    """Yield role, content and time of a session's messages up to the ``seq`` ``last``, read page by page.
+    """Yield the role, content and time of a session's messages up to the ``seq`` ``last``, read page by page.
 
     Raises:
-        DeletedDuringRead: the session has been deleted since.
+        DeletedDuringRead: the session has been deleted in the meantime.
 
     """
     end = 0
@@ -70,7 +81,7 @@ def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
 
 
 def iter_newest_first(session_id: str) -> Iterator[tuple[str, str]]:
-    """Yield role and content of a session's messages, the newest first, read as they are asked for."""
+    """Yield the role and content of a session's messages, newest first, read one by one."""
     cursor = NEWEST_FIRST.execute(session_id=session_id)
     try:
         yield from cursor

@@ -17,7 +17,8 @@ from store.sessions import PUBLIC, owned
 MAX_PAGE_CHARACTERS = 2_000_000
 # The characters of a session's fields but for its system prompt, about.
 SESSION_CHARACTERS = 200
-FIRST = ("~", "", "")  # sorts after all that there is
+FIRST = ("~", "", "")  # sorts after every session
+_SYSTEM_PROMPT = Session.PUBLIC_FIELDS.index("system_prompt")
 
 
 class SessionCursor(NamedTuple):
@@ -110,6 +111,6 @@ def _read(cursor: Any, limit: int, max_characters: int) -> tuple[list[tuple[Any,
         if more:
             break
         rows.append(row)
-        max_characters -= SESSION_CHARACTERS + len(row[2] or "")
+        max_characters -= SESSION_CHARACTERS + len(row[_SYSTEM_PROMPT] or "")
     cursor.close()
     return rows, max_characters, more

@@ -13,8 +13,10 @@ from database import Statement, param
 from errors import NotFound
 from ids import new_id
 from models import Session, User
+from store.fields import defaults, params, public
 
-PUBLIC = [getattr(Session, name) for name in Session.PUBLIC_FIELDS]
+PUBLIC = public(Session)
+_DEFAULTS = defaults(Session)
 
 
 def current_generation() -> Any:
@@ -29,18 +31,14 @@ def owned(*conditions: Any) -> Any:
 
 def insert_query(generation: Any) -> Any:
     """Return the query that inserts a session of this generation."""
-    fields = (*PUBLIC, Session.user, Session.external_id)
-    return Session.insert({field: param(field.column_name) for field in fields} | {Session.generation: generation})
+    fields = params(Session, *Session.PUBLIC_FIELDS, "user_id", "external_id")
+    return Session.insert(fields | {Session.generation: generation})
 
 
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
 GET = Statement(Session.select(*PUBLIC).where(owned(Session.id == param("id"))))
 INSERT = Statement(insert_query(current_generation()))
-UPDATE = Statement(
-    Session.update({getattr(Session, name): param(name) for name in Session.UPDATABLE_FIELDS}).where(
-        Session.id == param("id")
-    )
-)
+UPDATE = Statement(Session.update(params(Session, *Session.UPDATABLE_FIELDS)).where(Session.id == param("id")))
 TOUCH = Statement(Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("id")))
 
 
@@ -63,16 +61,16 @@ def count(user_id: str) -> int:
 
 
 def new_session(**fields: Any) -> dict[str, Any]:
-    """Return a new session with these fields, that is not stored yet."""
+    """Return a new session with these fields, which is not stored yet."""
     now = timestamps.now()
-    defaults = dict.fromkeys(Session.PUBLIC_FIELDS) | {"id": new_id(), "created_at": now, "updated_at": now}
-    return defaults | {name: value for name, value in fields.items() if value is not None}
+    session = _DEFAULTS | {"id": new_id(), "created_at": now, "updated_at": now}
+    return session | {name: value for name, value in fields.items() if value is not None}
 
 
 def create(user_id: str, **fields: Any) -> dict[str, Any]:
     """Create a session and return it."""
     session = new_session(**fields)
-    INSERT.execute(user_id=user_id, origin=None, **session)
+    INSERT.execute(user_id=user_id, external_id=None, **session)
     return session
 
 

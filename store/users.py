@@ -11,9 +11,11 @@ from database import Statement, param
 from errors import ApiError
 from ids import new_id
 from models import User
+from store.fields import defaults, params, public
 from usernames import name_key
 
-_PUBLIC = [getattr(User, name) for name in User.PUBLIC_FIELDS]
+_PUBLIC = public(User)
+_DEFAULTS = defaults(User)
 _IS_ACTIVE = User.generation.is_null(False)
 
 GET = Statement(User.select(*_PUBLIC).where(User.id == param("user_id")))
@@ -21,12 +23,7 @@ LIST = Statement(User.select(*_PUBLIC).where(_IS_ACTIVE).order_by(User.name_key)
 ANY = Statement(User.select(SQL("1")).where(_IS_ACTIVE).limit(1))
 BY_NAME = Statement(User.select(*_PUBLIC).where(User.name_key == param("name_key")))
 PASSWORD_HASH = Statement(User.select(User.id, User.password_hash).where(User.name_key == param("name_key")))
-INSERT = Statement(
-    User.insert(
-        {getattr(User, name): param(name) for name in (*User.PUBLIC_FIELDS, "name_key", "password_hash")}
-        | {User.generation: 0}
-    )
-)
+INSERT = Statement(User.insert(params(User, *User.PUBLIC_FIELDS, "name_key", "password_hash")))
 SET_PASSWORD = Statement(
     User.update({User.password_hash: param("new_hash")}).where(
         User.id == param("user_id"), User.password_hash == param("old_hash")
@@ -76,7 +73,7 @@ def create(username: str, password_hash: str) -> dict[str, Any]:
         peewee.IntegrityError: the name is taken.
 
     """
-    user = {"id": new_id(), "username": username, "created_at": timestamps.now()}
+    user = _DEFAULTS | {"id": new_id(), "username": username, "created_at": timestamps.now()}
     INSERT.execute(**user, name_key=name_key(username), password_hash=password_hash)
     return user
 

@@ -9,12 +9,13 @@ from database import Statement, param
 from json_values import stored_json
 from models import WebhookRun
 from store import sessions
+from store.fields import defaults, params
 
-INSERT = Statement(WebhookRun.insert({getattr(WebhookRun, name): param(name) for name in WebhookRun.PUBLIC_FIELDS}))
+_DEFAULTS = defaults(WebhookRun)
+
+INSERT = Statement(WebhookRun.insert(params(WebhookRun, *WebhookRun.PUBLIC_FIELDS)))
 FINISH = Statement(
-    WebhookRun.update({getattr(WebhookRun, name): param(name) for name in WebhookRun.OUTCOME_FIELDS}).where(
-        WebhookRun.id == param("id")
-    )
+    WebhookRun.update(params(WebhookRun, *WebhookRun.OUTCOME_FIELDS)).where(WebhookRun.id == param("id"))
 )
 INTERRUPT = Statement(
     WebhookRun.update({WebhookRun.status: "interrupted", WebhookRun.finished_at: param("now")}).where(
@@ -31,7 +32,7 @@ def start(user_id: str, session_id: str, run_id: str, action: str, request: str)
 
     """
     sessions.get(user_id, session_id)
-    run = dict.fromkeys(WebhookRun.PUBLIC_FIELDS) | {
+    run = _DEFAULTS | {
         "id": run_id,
         "session_id": session_id,
         "action": action,
@@ -51,5 +52,5 @@ def finish(run: dict[str, Any], **outcome: Any) -> dict[str, Any]:
 
 
 def mark_interrupted() -> None:
-    """Mark the runs that a process which has ended has left running."""
+    """Mark the runs that were still going on when their process ended."""
     INTERRUPT.execute(now=timestamps.now())

@@ -1,13 +1,8 @@
-"""What the database itself promises, whatever the code above it does."""
+"""The database as an engine: URLs, connections, transactions."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import re
-import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +11,29 @@ import pytest
 from flask import Flask
 
 import database
-import models
-import store
 from config import StartupError
-from database import Statement, db, sqlite
+from database import db, sqlite
 from database.sqlite import SqliteEngine, sqlite_url
 from errors import ApiError
-from models import Message, WebhookRun
-from tests.helpers.client import ApiClient, message
+from tests.helpers.client import ApiClient
 from tests.helpers.database import query_db
 
 
-def schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
-    found = connection.execute("SELECT name, sql, tbl_name FROM sqlite_master WHERE sql IS NOT NULL")
-    return {row for row in found if row[2] not in ("schema_migration", "sqlite_sequence")}
-
-
-def test_the_migrations_make_what_the_models_say(app: Flask, tmp_path: Path) -> None:
-    """But for the search index, which no model stands for."""
-    migrated = {row for row in schema(db.connection()) if not re.match("search|titles|session_", row[0])}
-    fresh = peewee.SqliteDatabase(str(tmp_path / "fresh.db"))
-    with fresh.bind_ctx(models.TABLES), fresh.connection_context():
-        fresh.create_tables(models.TABLES)
-        assert schema(fresh.connection()) == migrated
-
-
-def test_each_connection_has_its_settings(app: Flask) -> None:
+def test_every_connection_has_the_pragmas(app: Flask) -> None:
     found: list[Any] = []
 
-    def look() -> None:
+    def read_pragmas() -> None:
         db.ensure_connection()
         found.extend(db.pragma(name) for name in ("foreign_keys", "journal_mode", "synchronous"))
         db.close()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read_pragmas)
     thread.start()
     thread.join()
     assert found == [1, "wal", 2]
 
 
-def test_a_connection_without_foreign_keys_is_refused(app: Flask, tmp_path: Path) -> None:
+def test_connection_without_foreign_keys_is_rejected(app: Flask, tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     broken: Any = SqliteEngine(path)
     broken._pragmas = [(name, value) for name, value in broken._pragmas if name != "foreign_keys"]
@@ -63,106 +41,7 @@ def test_a_connection_without_foreign_keys_is_refused(app: Flask, tmp_path: Path
         broken.connect()
 
 
-TIME = "2026-01-01T00:00:00.000Z"
-
-
-@pytest.mark.parametrize(
-    ("table", "change"),
-    [
-        ("messages", {"role": "tool"}),
-        ("messages", {"content": ""}),
-        ("messages", {"content": "x" * 50_001}),
-        ("messages", {"content": "a\0b"}),
-        ("messages", {"content": None}),
-        ("messages", {"metadata": "[]"}),
-        ("messages", {"metadata": None}),
-        ("messages", {"created_at": "2026-01-01"}),
-        ("messages", {"session_id": "missing"}),
-        ("messages", {"session_id": None}),
-        ("sessions", {"title": "x" * 121}),
-        ("sessions", {"title": "\0"}),
-        ("sessions", {"system_prompt": ""}),
-        ("sessions", {"system_prompt": "x" * 8_001}),
-        ("sessions", {"user_id": "missing"}),
-        ("sessions", {"updated_at": "now"}),
-        ("users", {"username": ""}),
-        ("users", {"name_key": "other"}),
-        ("logins", {"user_id": "missing"}),
-        ("webhook_runs", {"status": "odd"}),
-        ("webhook_runs", {"session_id": "missing"}),
-    ],
-)
-def test_what_must_never_be_in_it_is_refused_by_it(
-    owner: ApiClient, other: ApiClient, table: str, change: dict[str, Any]
-) -> None:
-    session = owner.imported(message())
-    query_db(
-        "INSERT INTO webhook_runs (id, session_id, action, status, request, started_at) "
-        "VALUES ('r', ?, 'a', 'failed', '{}', ?)",
-        session["id"],
-        TIME,
-    )
-    (column, value), *_ = change.items()
-    before = query_db(f"SELECT * FROM {table}")
-    with pytest.raises(peewee.IntegrityError):
-        query_db(f"UPDATE {table} SET {column} = ?", value)
-    assert query_db(f"SELECT * FROM {table}") == before
-
-
-def test_every_arrow_cascades(app: Flask) -> None:
-    arrows = {
-        (table, target, action)
-        for table in ("users", "logins", "sessions", "messages", "webhook_runs")
-        for _, _, target, _, _, _, action, _ in query_db(f"PRAGMA foreign_key_list({table})")
-    }
-    assert arrows == {
-        ("logins", "users", "CASCADE"),
-        ("sessions", "users", "CASCADE"),
-        ("messages", "sessions", "CASCADE"),
-        ("webhook_runs", "sessions", "CASCADE"),
-    }
-
-
-def statements(module: Any) -> Iterator[tuple[str, Statement]]:
-    """Yield all statements of a module, also those in its tables."""
-    for name, value in vars(module).items():
-        for each in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(each, Statement):
-                yield name, each
-    for model in (Message, WebhookRun) if module.__name__ == "store.entries" else ():
-        yield from ((model.__name__, each) for each in module._statements(model))
-
-
-# At a start, from the command line or in the background: they read a whole table, of what there is little.
-RARE = {
-    ("users", "LIST"),
-    ("users", "ANY"),
-    ("webhook_runs", "INTERRUPT"),
-    ("drafts", "LIST"),
-    ("deletion", "OWNERS_OF_DELETED"),
-    ("deletion", "DELETE_DRAFTS"),
-    ("imports", "DELETE_ORPHANS"),
-}
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        pytest.param(statement, id=f"{module}.{name}")
-        for module in (each.name for each in pkgutil.iter_modules(store.__path__))
-        for name, statement in statements(importlib.import_module(f"store.{module}"))
-        if (module, name) not in RARE
-    ],
-)
-def test_every_named_query_runs_on_an_index(owner: ApiClient, query: Statement) -> None:
-    owner.imported(message())
-    plan = [row[3] for row in query_db(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
-    queried = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")}  # a subquery's few rows
-    slow = [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
-    assert set(slow) <= queried, plan
-
-
-def test_a_write_waits_in_line_and_then_gives_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_that_waits_too_long_raises_database_busy(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WRITE_LOCK_TIMEOUT", 0.05)
     inside, done = threading.Event(), threading.Event()
 
@@ -184,7 +63,7 @@ def test_a_write_waits_in_line_and_then_gives_up(app: Flask, monkeypatch: pytest
         pass
 
 
-def test_a_write_that_fails_leaves_nothing_and_frees_the_line(owner: ApiClient) -> None:
+def test_failed_write_is_rolled_back_and_releases_the_lock(owner: ApiClient) -> None:
     def fail() -> None:
         with db.write_transaction():
             query_db("UPDATE users SET username = 'changed'")
@@ -204,7 +83,7 @@ def test_a_write_that_fails_leaves_nothing_and_frees_the_line(owner: ApiClient) 
         ("sqlite:///with%20space/%C3%A9.db", "with space/é.db"),
     ],
 )
-def test_the_url_names_a_file(url: str, path: str) -> None:
+def test_url_names_a_file(url: str, path: str) -> None:
     assert sqlite.sqlite_path(url) == Path(path)
 
 
@@ -221,25 +100,19 @@ def test_the_url_names_a_file(url: str, path: str) -> None:
         "sqlite:///a?b=c",
     ],
 )
-def test_other_urls_are_refused(url: str) -> None:
+def test_rejects_other_urls(url: str) -> None:
     with pytest.raises(StartupError, match="PARLEY_DATABASE_URL"):
-        sqlite.sqlite_path(url)
+        database.open_database(url)
 
 
-def test_a_newer_database_is_refused(app: Flask) -> None:
-    query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', ?)", TIME)
-    with pytest.raises(StartupError, match="newer"):
-        database.migrate(db.obj)
-
-
-def test_odd_file_names_work(tmp_path: Path) -> None:
-    opened = database.open_database(sqlite_url(tmp_path / "a b?c#d%e é.db"))
-    assert opened.is_healthy()
-    opened.close()
+def test_odd_file_names(tmp_path: Path) -> None:
+    database.open_database(sqlite_url(tmp_path / "a b?c#d%e é.db"))
+    assert db.is_healthy()
+    db.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a b?c#d%e é.db"]
 
 
-def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_rejects_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     path.write_bytes(b"not a database" * 1_000)
     with pytest.raises(StartupError, match="cannot be used"):
@@ -247,13 +120,13 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     db.close()
 
 
-def test_a_write_on_a_lost_connection_frees_the_line(app: Flask) -> None:
+def test_write_without_connection_releases_the_lock(app: Flask) -> None:
     db.close()
     for _ in range(2):
         with pytest.raises(peewee.InterfaceError), db.write_transaction(durable=False):
             pass
-    freed: list[bool] = []
-    other = threading.Thread(target=lambda: freed.append(db._write_lock.acquire(timeout=1)))
+    acquired: list[bool] = []
+    other = threading.Thread(target=lambda: acquired.append(db._write_lock.acquire(timeout=1)))
     other.start()
     other.join()
-    assert freed == [True]
+    assert acquired == [True]

@@ -20,13 +20,13 @@ def blocks(path: Path) -> int:
 
 def test_its_room_is_really_set_aside_and_given_up(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "parley.db")
-    reserve.give_up()
-    reserve.set_aside()
-    reserve.set_aside()
+    reserve.release()
+    reserve.allocate()
+    reserve.allocate()
     assert reserve.path == tmp_path / "parley.reserve"
     assert reserve.path.stat().st_size == Reserve.SIZE <= blocks(reserve.path)
     assert reserve.path.stat().st_mode & 0o777 == 0o600
-    reserve.give_up()
+    reserve.release()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -39,17 +39,17 @@ def test_it_takes_no_more_than_there_is(
 ) -> None:
     reserve = Reserve(tmp_path / "parley.db")
     monkeypatch.setattr(reserve, "_available", lambda: available)
-    reserve.set_aside(leave)
+    reserve.allocate(leave)
     assert reserve.path.stat().st_size == size
     monkeypatch.undo()
-    reserve.set_aside()
+    reserve.allocate()
     assert reserve.path.stat().st_size == Reserve.SIZE
 
 
 def test_a_folder_that_cannot_be_written_has_none(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "missing" / "parley.db")
-    reserve.set_aside()
-    reserve.give_up()
+    reserve.allocate()
+    reserve.release()
     assert not reserve.is_needed()
 
 
@@ -61,7 +61,7 @@ def test_only_what_frees_room_gets_it(app: Flask, owner: ApiClient, monkeypatch:
     connected.create_function("see", 0, lambda: seen.append(db.reserve.path.exists()))
     for table, event in (("sessions", "INSERT"), ("sessions", "DELETE"), ("users", "UPDATE"), ("logins", "DELETE")):
         connected.execute(f"CREATE TEMP TRIGGER see_{table}_{event} BEFORE {event} ON {table} BEGIN SELECT see(); END")
-    db.reserve.set_aside()
+    db.reserve.allocate()
     session = owner.session()
     owner.session()
     assert seen == [True, True]

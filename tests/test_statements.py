@@ -1,0 +1,102 @@
+"""Statements: their values, their converters, and that each of the store's uses an index."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from peewee import BooleanField, TextField
+
+import store
+from database import Statement, db, param
+from models import BaseModel, Message, User, WebhookRun
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db
+
+
+class Feature(BaseModel):
+    """A table of this test's own."""
+
+    external_name = TextField(column_name="name")
+    enabled = BooleanField(default=True)
+
+
+@pytest.fixture
+def feature(app: Flask) -> type[Feature]:
+    Feature.create_table()
+    return Feature
+
+
+def test_rows_come_by_field_name_and_converted(feature: type[Feature]) -> None:
+    insert = Statement(feature.insert({feature.external_name: param("name"), feature.enabled: param("enabled")}))
+    with db.write_transaction():
+        insert.execute(name="on", enabled=True)
+        insert.execute(name="off", enabled=False)
+    query = feature.select(feature.external_name, feature.enabled).order_by(feature.external_name.desc())
+    expected = [{"external_name": "on", "enabled": True}, {"external_name": "off", "enabled": False}]
+    assert list(Statement(query).dicts()) == expected
+    one = Statement(query.where(feature.external_name == param("name")))
+    assert one.get(name="off") == expected[1]
+    assert one.get(name="missing") is None
+    assert all(type(row["enabled"]) is bool for row in Statement(query).dicts())
+
+
+def test_foreign_key_is_returned_by_the_name_of_its_id(owner: ApiClient) -> None:
+    session = owner.imported(message())
+    query = Message.select(Message.session).where(Message.session == param("session_id"))
+    assert Statement(query).get(session_id=session["id"]) == {"session_id": session["id"]}
+
+
+def test_execute_many_adds_the_defaults_of_other_fields(feature: type[Feature]) -> None:
+    with db.write_transaction():
+        Statement(feature.insert({feature.external_name: param("name")})).execute_many([("a",), ("b",)])
+    assert query_db("SELECT name, enabled FROM feature") == [("a", 1), ("b", 1)]
+
+
+def test_writing_outside_a_transaction_raises(app: Flask) -> None:
+    delete = Statement(User.delete().where(User.id == param("id")))
+    with pytest.raises(RuntimeError, match="outside a transaction: DELETE"):
+        delete.execute(id="x")
+
+
+def statements(module: Any) -> Iterator[tuple[str, Statement]]:
+    """Yield all statements of a module, also those in its dicts."""
+    for name, value in vars(module).items():
+        for each in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(each, Statement):
+                yield name, each
+    for model in (Message, WebhookRun) if module.__name__ == "store.entries" else ():
+        yield from ((model.__name__, each) for each in module._statements(model))
+
+
+# Run at start, from the command line or in the background; they scan a small table.
+SCANS_ALLOWED = {
+    ("users", "LIST"),
+    ("users", "ANY"),
+    ("webhook_runs", "INTERRUPT"),
+    ("drafts", "LIST"),
+    ("deletion", "OWNERS_OF_DELETED"),
+    ("deletion", "DELETE_DRAFTS"),
+    ("imports", "DELETE_ORPHANS"),
+}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(statement, id=f"{module}.{name}")
+        for module in (each.name for each in pkgutil.iter_modules(store.__path__))
+        for name, statement in statements(importlib.import_module(f"store.{module}"))
+        if (module, name) not in SCANS_ALLOWED
+    ],
+)
+def test_statement_uses_an_index(owner: ApiClient, query: Statement) -> None:
+    owner.imported(message())
+    plan = [row[3] for row in query_db(f"EXPLAIN QUERY PLAN {query.sql}", *["x"] * query.sql.count("?"))]
+    subqueries = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")}  # of few rows
+    slow = [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
+    assert set(slow) <= subqueries, plan
