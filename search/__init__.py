@@ -1,6 +1,7 @@
-"""Search in titles and messages: what fits is found in an index, ranked among itself and shown.
+"""Search in titles and messages: entries of the index, ranked and shown with a snippet.
 
-``terms`` says what a text consists of, ``index`` keeps that, ``snippets`` shows where it stands.
+``terms`` splits a text into terms, an index (``index``; ``sqlite``) stores them, ``indexer`` keeps
+it up to date, and ``snippets`` shows where in a text the terms are.
 """
 
 from __future__ import annotations
@@ -10,24 +11,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from database import db
-from search import index
-from search.index import run_indexer, update_index
+from search.index import SearchIndex, current_index
+from search.indexer import run_indexer, update_index
 from search.snippets import snippet
 from search.terms import Phrase, count, opened, phrases
 from store import sessions as stored_sessions
 
 __all__ = ["run_indexer", "search", "update_index"]
 
+# Seconds that a search waits for the index to be up to date.
 INDEX_TIMEOUT = 2.0
-# The newest texts are ranked, of one session some, so that it leaves room for others; and one of
-# each session beyond, until there are as many as asked for.
+# The newest entries are ranked, only some of one session, so that it leaves room for others; after
+# those one entry of each further session, until there are as many sessions as asked for.
 MAX_CANDIDATES, MAX_RANKED, MAX_RANKED_PER_SESSION = 20_000, 400, 5
 TITLE_WEIGHT = 4
 SATURATION, LENGTH_WEIGHT = 1.2, 0.75  # BM25's usual k1 and b
 
 
 class Hit(NamedTuple):
-    """A text that fits: a message, or a title if its number in the index is negative."""
+    """An entry that matches: a message, or a title if its number in the index is negative."""
 
     session_id: str
     number: int
@@ -35,58 +37,65 @@ class Hit(NamedTuple):
     length: int
 
 
-def search(user_id: str, question: str, limit: int) -> list[dict[str, Any]]:
-    """Return the user's sessions that have all words of a question, the best first, each with its ``match``.
+def search(user_id: str, query: str, limit: int) -> list[dict[str, Any]]:
+    """Return the user's sessions that contain all words of a query, best first, each with its ``match``.
 
-    That is a piece of HTML: text, with ``<mark>`` round what was looked for. The last word may be
-    the beginning of one. As many sessions are returned as ``limit`` says, if there are so many.
+    The ``match`` is a piece of the text as HTML, with ``<mark>`` round the words found. The last word
+    of the query may be the beginning of a word. There are ``limit`` sessions, if as many match.
     """
-    wanted = phrases(question)
+    wanted = phrases(query)
     if not wanted:
         return []
     update_index(INDEX_TIMEOUT)
     with db.read_transaction():
-        limit = min(limit, index.count_sessions(user_id, limit))
-        hits = _hits(user_id, wanted, limit)
-        begun = [*wanted[:-1], opened(wanted[-1])]
-        if begun != wanted and len({hit.session_id for hit in hits}) < limit:  # a beginning is the slower to look for
-            wanted = begun
-            hits = _hits(user_id, wanted, limit)
+        index = current_index()
+        limit = min(limit, stored_sessions.count(user_id, limit))
+        hits = _hits(index, user_id, wanted, limit)
+        as_prefix = [*wanted[:-1], opened(wanted[-1])]
+        if as_prefix != wanted and len({hit.session_id for hit in hits}) < limit:  # a prefix takes longer to find
+            wanted = as_prefix
+            hits = _hits(index, user_id, wanted, limit)
         best: dict[str, Hit] = {}
         for hit in sorted(hits, key=_scorer(hits), reverse=True):
             best.setdefault(hit.session_id, hit)
         return [
-            stored_sessions.get(user_id, hit.session_id) | {"match": snippet(index.text_of(hit.number), wanted)}
+            stored_sessions.get(user_id, hit.session_id) | {"match": snippet(index.entry_text(hit.number), wanted)}
             for hit in list(best.values())[:limit]
         ]
 
 
-def _hits(user_id: str, wanted: list[Phrase], limit: int) -> list[Hit]:
-    """Return what is to be ranked, of as many sessions as the limit says, if there are so many."""
+def _hits(index: SearchIndex, user_id: str, wanted: list[Phrase], limit: int) -> list[Hit]:
+    """Return the entries to be ranked, of ``limit`` sessions if as many match."""
     hits: list[Hit] = []
     sessions: set[str] = set()
-    for rows in index.find(user_id, wanted):
-        taken, of_one = 0, Counter[str]()
-        for looked_at, (session_id, number) in enumerate(rows):
-            if (taken >= MAX_RANKED or looked_at >= MAX_CANDIDATES) and len(sessions) >= limit:
+    for entries in index.find(user_id, wanted):
+        ranked, ranked_per_session = 0, Counter[str]()
+        for candidates, (session_id, number) in enumerate(entries):
+            if (ranked >= MAX_RANKED or candidates >= MAX_CANDIDATES) and len(sessions) >= limit:
                 break
-            if session_id not in sessions or (taken < MAX_RANKED and of_one[session_id] < MAX_RANKED_PER_SESSION):
-                stored = index.stored_terms(number)
+            if session_id not in sessions or (
+                ranked < MAX_RANKED and ranked_per_session[session_id] < MAX_RANKED_PER_SESSION
+            ):
+                stored = index.entry_terms(number)
                 counts = tuple(count(stored, phrase) for phrase in wanted)
                 hits.append(Hit(session_id, number, counts, stored.count(" ")))
                 sessions.add(session_id)
-                of_one[session_id] += 1
-                taken += 1
+                ranked_per_session[session_id] += 1
+                ranked += 1
     return hits
 
 
 def _scorer(hits: list[Hit]) -> Callable[[Hit], float]:
-    """Return BM25 among the hits. They all have all of the phrases, so none of these counts as the rarer."""
+    """Return BM25 as a function of a hit.
+
+    Every hit has all phrases, so none of these is rarer than another, and BM25's inverse document
+    frequency is left out.
+    """
     average = sum(hit.length for hit in hits) / max(len(hits), 1)
 
     def score(hit: Hit) -> float:
-        brake = SATURATION * (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * hit.length / average)
-        found = sum(number * (SATURATION + 1) / (number + brake) for number in hit.counts)
-        return found * (TITLE_WEIGHT if hit.number < 0 else 1)
+        saturation = SATURATION * (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * hit.length / average)
+        total = sum(frequency * (SATURATION + 1) / (frequency + saturation) for frequency in hit.counts)
+        return total * (TITLE_WEIGHT if hit.number < 0 else 1)
 
     return score

@@ -36,6 +36,7 @@ def insert_query(generation: Any) -> Any:
 
 
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
+COUNT_UP_TO = Statement(Session.select(SQL("1")).where(owned()).limit(param("limit")).select_from(fn.COUNT(SQL("1"))))
 GET = Statement(Session.select(*PUBLIC).where(owned(Session.id == param("id"))))
 INSERT = Statement(insert_query(current_generation()))
 UPDATE = Statement(Session.update(params(Session, *Session.UPDATABLE_FIELDS)).where(Session.id == param("id")))
@@ -55,9 +56,10 @@ def get(user_id: str, session_id: str) -> dict[str, Any]:
     return session
 
 
-def count(user_id: str) -> int:
-    """Return how many sessions the user has."""
-    return int(COUNT.execute(user_id=user_id).fetchone()[0])
+def count(user_id: str, limit: int | None = None) -> int:
+    """Return how many sessions the user has, or ``limit`` if there are more."""
+    counted = COUNT.execute(user_id=user_id) if limit is None else COUNT_UP_TO.execute(user_id=user_id, limit=limit)
+    return int(counted.fetchone()[0])
 
 
 def new_session(**fields: Any) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from flask import Flask
 import search
 from database import db
 from errors import ApiError
-from search import index
+from search.batch import INDEX_BATCH_SIZE
 from services import documents
 from store import deletion, drafts, entries, imports, messages, sessions
 from tests.helpers.client import ApiClient, add_user, message
 from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.search_index import index_batches
 
 TABLES = ("sessions", "messages", "webhook_runs", "titles", "search_pending", "retries", "moves", "logins", "drafts")
 
@@ -68,8 +69,8 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
     before = counts()
     for count in (0, 3, 700, imports.IMPORT_BATCH_SIZE + 5):
         long_session(owner, count)
-    for _ in range(indexed // index.BATCH_ROWS + 1):
-        index._index_batch()
+    for _ in range(indexed // INDEX_BATCH_SIZE + 1):
+        index_batches()
     owner.post("/api/sessions", {"title": "keyed"}, headers={"Idempotency-Key": "k"})
     owner.patch(f"/api/sessions/{owner.session()['id']}", {"title": "moved"})
     go(owner)
