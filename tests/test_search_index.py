@@ -21,6 +21,7 @@ from store import imports
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
 from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.query_plan import slow_steps
 from tests.helpers.search_index import assert_index_complete, find_sessions, find_titles, index_batches
 
 
@@ -211,6 +212,32 @@ def test_migration_rebuilds_an_index_of_words(app: Flask, tmp_path: Path) -> Non
     query_db("DELETE FROM users")
     assert_index_complete()
     assert query_db("SELECT count(*) FROM search") == [(0,)]
+
+
+def test_statements_use_an_index(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for tables of one row, and the deleted rows, of which a LIMIT says how many are read."""
+    session = owner.imported(message("a zebra"), title="lion")
+    execute_sql: Any = SqliteEngine.execute_sql
+    statements: dict[str, Any] = {}
+
+    def record(self: SqliteEngine, sql: str, params: Any = None) -> Any:
+        statements.setdefault(sql, params)
+        return execute_sql(self, sql, params)
+
+    monkeypatch.setattr(SqliteEngine, "execute_sql", record)
+    query_db("UPDATE sessions SET user_id = NULL")
+    query_db("UPDATE sessions SET user_id = ?", owner.user_id)
+    search.search(str(owner.user_id), "zebra li", 20)
+    query_db("DELETE FROM sessions WHERE id = ?", session["id"])
+    search.update_index(10)
+    monkeypatch.undo()
+    slow = {
+        step
+        for sql, values in statements.items()
+        if sql.lstrip().startswith("SELECT")
+        for step in slow_steps(sql, values)
+    }
+    assert slow == {"SCAN search_progress", "SCAN search_deleted"}
 
 
 def test_background_round_indexes_every_kind_of_change(owner: ApiClient) -> None:
