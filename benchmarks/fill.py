@@ -1,7 +1,7 @@
 """Fill a Parley database: ``python -m benchmarks.fill DATA_DIR SESSIONS MESSAGES``.
 
-Messages go round the sessions, so that a conversation lies scattered over the file as it would
-after years; the sessions belong to a hundred users.
+The messages are distributed over the sessions in turn, so that each session is scattered over the
+file as it would be after years. The sessions belong to a hundred users.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from store import messages as stored_messages
 from store import sessions as stored_sessions
 
 USERS = 100
-AT_ONCE = 50_000
+BATCH_SIZE = 50_000
 
 
 def main(folder: Path, sessions: int, messages: int) -> None:
     database = open_database(default_url(folder), {"PARLEY_SQLITE_SYNCHRONOUS": "NORMAL"})
-    moment = timestamps.now()
+    now = timestamps.now()
     users = [new_id() for _ in range(USERS)]
     ids = [new_id() for _ in range(sessions)]
     content = "words of an older incident, " * 10
     with db.write_transaction():
         for number, user_id in enumerate(users):
             name = f"filler {number}"
-            User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=moment).execute()
+            User.insert(id=user_id, username=name, name_key=name, password_hash="", created_at=now).execute()
         for number, session_id in enumerate(ids):
             values = {"id": session_id, "user_id": users[number % USERS], "title": f"Incident {number}"}
-            values |= {"system_prompt": None, "external_id": None, "created_at": moment, "updated_at": moment}
+            values |= {"system_prompt": None, "external_id": None, "created_at": now, "updated_at": now}
             stored_sessions.INSERT.execute(**values)
-    for start in range(0, messages, AT_ONCE):
+    for start in range(0, messages, BATCH_SIZE):
         with db.write_transaction():
             stored_messages.IMPORT.execute_many(
                 [
-                    (new_id(), ids[number % sessions], "user", content, "{}", moment)
-                    for number in range(start, min(start + AT_ONCE, messages))
+                    (new_id(), ids[number % sessions], "user", content, "{}", now)
+                    for number in range(start, min(start + BATCH_SIZE, messages))
                 ]
             )
-        print(f"\r{start + AT_ONCE:,} messages", end="", flush=True)
+        print(f"\r{start + BATCH_SIZE:,} messages", end="", flush=True)
     print()
     database.close_cleanly()
 

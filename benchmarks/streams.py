@@ -1,8 +1,8 @@
-"""Chats at once: how many before a delta is late, and what a delta costs.
+"""Concurrent chats: the latency of a delta, and the server's CPU time per delta.
 
-Three roles, each a process of its own: a model that sends 200 deltas, 25 a second, each with the
-moment at which it left; clients that compare that with the moment at which it came; and, for
-Parley, the users, of whom each may have three chats.
+There are three roles, each a process of its own: a model that sends 200 deltas per chat, 25 per
+second, each with the time at which it was sent; clients that compare that with the time at which it
+arrives; and, for Parley, the creation of users, because each may have only three chats.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ PAUSE = 0.04
 LATE_MS = 50
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Be the model, for one chat."""
+async def complete(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Respond as the model, for one chat."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-    began = time.monotonic()
+    started_at = time.monotonic()
     for number in range(DELTAS):
-        await asyncio.sleep(max(0, began + number * PAUSE - time.monotonic()))
+        await asyncio.sleep(max(0, started_at + number * PAUSE - time.monotonic()))
         send(writer, {"content": f"{time.monotonic():.6f} "}, None)
     send(writer, {}, "stop")
     writer.write(b"data: [DONE]\n\n")
@@ -45,12 +45,12 @@ def send(writer: asyncio.StreamWriter, delta: dict[str, str], reason: str | None
 
 
 async def serve(port: int) -> None:
-    async with await asyncio.start_server(answer, "127.0.0.1", port, backlog=1_024) as server:
+    async with await asyncio.start_server(complete, "127.0.0.1", port, backlog=1_024) as server:
         await server.serve_forever()
 
 
 async def listen(port: int, path: str, token: str, delay: float) -> list[float]:
-    """Be a client: return how many milliseconds each delta was under way."""
+    """Chat as a client and return the latency of each delta in milliseconds."""
     await asyncio.sleep(delay)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = b'{"content": "What now?"}'
@@ -59,7 +59,7 @@ async def listen(port: int, path: str, token: str, delay: float) -> list[float]:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    took: list[float] = []
+    latencies: list[float] = []
     delta = False
     while line := await reader.readline():
         if line.startswith(b"event: "):
@@ -67,24 +67,24 @@ async def listen(port: int, path: str, token: str, delay: float) -> list[float]:
             if line == b"event: done\n":
                 break
         elif delta and line.startswith(b"data: "):
-            took.append((time.monotonic() - float(json.loads(line[6:])["content"])) * 1e3)
+            latencies.append((time.monotonic() - float(json.loads(line[6:])["content"])) * 1e3)
             delta = False
     writer.close()
-    if len(took) != DELTAS:
-        raise SystemExit(f"{len(took)} deltas of {DELTAS} came")
-    return took
+    if len(latencies) != DELTAS:
+        raise SystemExit(f"{len(latencies)} of {DELTAS} deltas arrived")
+    return latencies
 
 
 async def clients(port: int, chats: list[tuple[str, str]]) -> None:
-    took = await asyncio.gather(
+    latencies = await asyncio.gather(
         *(listen(port, *chat, delay=number * PAUSE * 1.37) for number, chat in enumerate(chats))
     )
-    times = sorted(each for part in took for each in part)
-    print(json.dumps({"p99": times[int(len(times) * 0.99)], "worst": times[-1]}))
+    ordered = sorted(each for of_chat in latencies for each in of_chat)
+    print(json.dumps({"p99": ordered[int(len(ordered) * 0.99)], "worst": ordered[-1]}))
 
 
-def make_users(count: int) -> None:
-    """Print the tokens of so many new users of Parley."""
+def create_users(count: int) -> None:
+    """Create users in Parley and print their tokens."""
     from app import create_app
     from auth.logins import create_api_token
     from database import db
@@ -118,7 +118,7 @@ def users(folder: Path, count: int) -> list[str]:
 
 
 def measured(peer: Any, chats: list[tuple[str, str]]) -> dict[str, float]:
-    """Run these chats at once: the deltas' times in milliseconds, the server's CPU a delta in microseconds."""
+    """Run chats concurrently; return the latencies in milliseconds and the server's CPU time per delta in µs."""
     cpu = peer.cpu
     command = [sys.executable, "-m", "benchmarks.streams", "clients", str(peer.port)]
     done = subprocess.run(command, input=json.dumps(chats), capture_output=True, text=True)
@@ -133,7 +133,7 @@ def main(role: str, number: int) -> None:
     elif role == "clients":
         asyncio.run(clients(number, json.load(sys.stdin)))
     else:
-        make_users(number)
+        create_users(number)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def remove_user(name: str, yes: bool) -> None:
         click.confirm(f"Remove {_escape(user['username'])} with all their sessions and messages?", abort=True)
     with db.write_transaction(frees_space=True):
         deletion.delete_user(user["id"])
-    deletion.erase(rest=4)  # long pauses: a server that waits for this process to commit only polls
+    deletion.erase(pause_factor=4)  # long pauses: a server that waits for this process to commit only polls
     click.echo(f"Removed the user {_escape(user['username'])}.")
 
 

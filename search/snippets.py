@@ -1,4 +1,4 @@
-"""The piece of a text that shows what was found in it, as HTML."""
+"""Snippets: the piece of a text that contains the most phrases of a query, as HTML with the phrases marked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from search.terms import Phrase, Term, count, locate, terms
 
 SNIPPET_CHARACTERS = 200
-BEFORE_CHARACTERS = 60  # of them, before the first mark
-# A long text is looked through in blocks. Each begins some characters before the end of the one
-# before it, so that a phrase is whole in one of them.
+BEFORE_CHARACTERS = 60  # of these, before the first mark
+# A long text is searched in blocks. Each overlaps the previous one, so that no phrase is cut by both.
 BLOCK_CHARACTERS, OVERLAP_CHARACTERS = 2_000, 500
 MAX_WIDENED = 32
 JOINER = "\u200d"
@@ -21,7 +20,7 @@ Span = tuple[int, int]
 
 
 def snippet(text: str, wanted: Sequence[Phrase]) -> str:
-    """Return the piece of a text that has most of the phrases: ``<mark>`` round each, all else escaped."""
+    """Return the piece of a text with the most phrases: ``<mark>`` round each of them, everything else escaped."""
     start, end = _best_block(text, wanted)
     block = text[start:end]
     located = locate(block)
@@ -34,13 +33,13 @@ def snippet(text: str, wanted: Sequence[Phrase]) -> str:
     right = min(left + SNIPPET_CHARACTERS, len(block))
     if right < len(block):
         right = max((term.end for term in located if first < term.end <= right), default=right)
-    pieces, place = [], left
+    pieces, position = [], left
     for mark_start, mark_end in spans:
         if left <= mark_start < right:
             mark_end = min(mark_end, right)
-            pieces += [_escaped(block[place:mark_start]), f"<mark>{_escaped(block[mark_start:mark_end])}</mark>"]
-            place = mark_end
-    pieces.append(_escaped(block[place:right]))
+            pieces += [_escaped(block[position:mark_start]), f"<mark>{_escaped(block[mark_start:mark_end])}</mark>"]
+            position = mark_end
+    pieces.append(_escaped(block[position:right]))
     return f"{'…' if start + left else ''}{''.join(pieces)}{'…' if start + right < len(text) else ''}"
 
 
@@ -49,7 +48,7 @@ def _escaped(text: str) -> str:
 
 
 def _best_block(text: str, wanted: Sequence[Phrase]) -> Span:
-    best, best_count = (0, len(text)), 0  # where a phrase is longer than a block
+    best, best_count = (0, len(text)), 0  # for a phrase that is longer than a block
     for start, end in _blocks(text) if len(text) > BLOCK_CHARACTERS else ():
         joined = f" {' '.join(terms(text[start:end]))} "
         found = sum(1 for phrase in wanted if count(joined, phrase))
@@ -72,31 +71,31 @@ def _blocks(text: str) -> Iterator[Span]:
         start = _space_before(text, end - OVERLAP_CHARACTERS)
 
 
-def _space_before(text: str, place: int) -> int:
-    """Return a place between two words, or the very place if there is none near: it may cut a long word."""
-    for near in range(place, place - OVERLAP_CHARACTERS // 2, -1):
+def _space_before(text: str, position: int) -> int:
+    """Return a near position between two words, or ``position`` itself, within a long word, if there is none."""
+    for near in range(position, position - OVERLAP_CHARACTERS // 2, -1):
         if text[near].isspace():
             return near
-    return place
+    return position
 
 
 def _spans(located: Sequence[Term], phrase: Phrase) -> Iterator[Span]:
-    """Yield where a phrase stands."""
+    """Yield the spans of a phrase."""
     *exact, last = phrase.terms
     size = len(phrase.terms)
     texts = [term.text for term in located]
-    for place in range(len(texts) - size + 1):
-        final = texts[place + size - 1]
+    for position in range(len(texts) - size + 1):
+        final = texts[position + size - 1]
         fits = final.startswith(last) if phrase.open else final == last
-        if fits and texts[place : place + size - 1] == exact:
-            end = located[place + size - 1].end
-            if final != last and place + size < len(located):  # of a pair of characters, the first one
-                end = min(end, max(located[place + size].start, located[place + size - 1].start + 1))
-            yield located[place].start, end
+        if fits and texts[position : position + size - 1] == exact:
+            end = located[position + size - 1].end
+            if final != last and position + size < len(located):  # only the first of a pair of characters
+                end = min(end, max(located[position + size].start, located[position + size - 1].start + 1))
+            yield located[position].start, end
 
 
 def _widened(text: str, span: Span) -> Span:
-    """Return a span that divides no character that the eye takes for one."""
+    """Return the span extended so that it does not cut through a character as a reader sees it."""
     start, end = span
     first, last = max(start - MAX_WIDENED, 0), min(end + MAX_WIDENED, len(text))
     while start > first and JOINER in text[start - 1 : start + 1]:
@@ -107,7 +106,7 @@ def _widened(text: str, span: Span) -> Span:
 
 
 def _merged(spans: Iterable[Span]) -> list[Span]:
-    """Return spans that are sorted without those that overlap."""
+    """Return sorted spans with those that overlap merged."""
     merged: list[Span] = []
     for start, end in spans:
         if merged and start <= merged[-1][1]:
@@ -118,21 +117,21 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _best_start(found: Sequence[tuple[Span, int]]) -> int:
-    """Return where the first mark is that has the most different phrases near it; ``found`` is sorted."""
+    """Return the start of the first mark with the most different phrases near it; ``found`` is sorted."""
     best, most, end = 0, 0, 0
     near = Counter[int]()
-    for place, ((start, _), phrase) in enumerate(found):
+    for position, ((start, _), phrase) in enumerate(found):
         last = start + SNIPPET_CHARACTERS - BEFORE_CHARACTERS
-        while end < len(found) and (end <= place or found[end][0][1] <= last):
+        while end < len(found) and (end <= position or found[end][0][1] <= last):
             near[found[end][1]] += 1
             end += 1
         if len(near) > most:
             best, most = start, len(near)
         near[phrase] -= 1
-        near += Counter()  # drops what is not near any more
+        near += Counter()  # drops phrases that are not near any more
     return best
 
 
-def _snapped(located: Sequence[Term], place: int, first: int) -> int:
-    """Return where the first term from a place on begins."""
-    return min((term.start for term in located if place <= term.start <= first), default=place)
+def _snapped(located: Sequence[Term], position: int, first: int) -> int:
+    """Return the start of the first term from a position on."""
+    return min((term.start for term in located if position <= term.start <= first), default=position)

@@ -1,6 +1,6 @@
-"""The terms of a text: what the index stores, what a query looks for and what a snippet marks.
+"""The terms of a text: the index stores them, a query consists of them, and a snippet marks them.
 
-All three use this module, so that a text is always found by what it consists of. A term is
+All three use this module, so that every text is found by each part of it. A term is
 
 - a word: letters and the marks that belong to them, without case, accents or points;
 - a number: digits, in any script (so that 404 is in ERR404, and 09:30 in T09:30Z);
@@ -9,8 +9,8 @@ All three use this module, so that a text is always found by what it consists of
 - a symbol, such as an emoji;
 - ``++`` or ``#`` right after a word (C++, C#).
 
-A piece that holds no space, such as ``/var/log/x.log``, is looked for as a phrase: its terms, next to
-one another. So what is in a text can be found by the whole and by any of its parts.
+A piece of a query without spaces, such as ``/var/log/x.log``, is searched for as a phrase: its terms,
+next to one another. So a piece of a text is found by the whole of it and by any of its parts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _FLOOD = re.compile(f"[{_MARKS}]{{{MAX_MARKS + 1}}}")
 
 
 class Term(NamedTuple):
-    """A term, and where in the text it stands."""
+    """A term and its position in the text."""
 
     text: str
     start: int
@@ -70,24 +70,24 @@ class Term(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """Terms that stand next to one another; the last one may be only the beginning of a term if it is ``open``."""
+    """Terms that are next to one another; if the phrase is ``open``, the last one is a prefix of a term."""
 
     terms: tuple[str, ...]
     open: bool
 
 
 class _Folded(dict[int, str]):
-    """Maps a character to what it is folded to; filled as characters come up."""
+    """A cache of the characters' folded forms."""
 
     def __missing__(self, code: int) -> str:
         folded = _fold_character(chr(code))
-        if len(self) < CACHED_CHARACTERS:  # nobody's text fills the memory
+        if len(self) < CACHED_CHARACTERS:  # so that no text can fill the memory
             self[code] = folded
         return folded
 
 
 def _fold_character(character: str) -> str:
-    """Return a character without case, accent and width: letters and digits, symbols between EDGEs, or a space."""
+    """Return a character without case, accent and width: letters and digits, a symbol between EDGEs, or a space."""
     if character in "+#" or "\U0001f1e6" <= character <= "\U0001f1ff":
         return character
     if SKIN_TONES(character) or INVISIBLE(character):
@@ -97,8 +97,8 @@ def _fold_character(character: str) -> str:
     spells = any(part.isalnum() for part in parts)
     if not spells and _is_symbol(character) and not parts.isascii():
         return f"{EDGE}{character}{EDGE}"
-    kept = "".join(part for part in parts if not _is_dropped(part))  # before case: that of ᾳ would be αι
-    parts = unicodedata.normalize("NFKD", kept.casefold())
+    retained = "".join(part for part in parts if not _is_dropped(part))  # before case: that of ᾳ would be αι
+    parts = unicodedata.normalize("NFKD", retained.casefold())
     folded = unicodedata.normalize("NFC", "".join(map(_fold_part, parts)))
     # ™, ℃ and the ¹ of a footnote must not hide the word that they follow; the ₂ of H₂O is a part of it.
     apart = _is_symbol(character) or (category == "No" and "<sub>" not in unicodedata.decomposition(character))
@@ -128,7 +128,7 @@ def _fold_part(part: str) -> str:
 
 
 def _is_symbol(character: str) -> bool:
-    """Return whether a character stands for itself; one that this Unicode version does not know may be an emoji."""
+    """Return whether a character is a term by itself; one that this Unicode version does not know may be an emoji."""
     return unicodedata.category(character) in ("So", "Sm", "Sc", "Co", "Cn")
 
 
@@ -148,7 +148,7 @@ def terms(text: str) -> list[str]:
 
 
 def locate(text: str) -> list[Term]:
-    """Return the terms of a text in their order, with their places in the text."""
+    """Return the terms of a text in their order, with their positions."""
     if text.isascii():
         return [Term(*found) for found in _split(_fold(text))]
     folded, starts, ends = [], [], []
@@ -166,10 +166,10 @@ def locate(text: str) -> list[Term]:
 
 
 def phrases(query: str) -> list[Phrase]:
-    """Return what a text must have to fit a query: the pieces between its spaces, in full.
+    """Return the phrases that a text must contain to match a query: the pieces between its spaces.
 
     One that ends in a single character of a run is ``open``, since in a text that is the beginning
-    of a term. The last one may be open because it is still being typed: see ``opened``.
+    of a term. The last one may be a prefix because it is still being typed: see ``opened``.
     """
     found: dict[Phrase, None] = {}
     left = MAX_QUERY_TERMS
@@ -190,14 +190,14 @@ def phrases(query: str) -> list[Phrase]:
 
 
 def opened(phrase: Phrase) -> Phrase:
-    """Return a phrase whose last word or number may be only the beginning of one."""
+    """Return a phrase whose last word or number is a prefix."""
     last = phrase.terms[-1]
     is_word = unicodedata.category(last[-1])[0] in "LNM" and not _IS_RUN(last[0])
     return phrase._replace(open=phrase.open or is_word)
 
 
 def count(joined: str, phrase: Phrase) -> int:
-    """Return how often a phrase is in terms that have a space before and after each."""
+    """Return how often a phrase occurs in terms joined with a space before and after each."""
     return joined.count(f" {' '.join(phrase.terms)}{'' if phrase.open else ' '}")
 
 
@@ -207,9 +207,9 @@ def _split(folded: str) -> Iterator[tuple[str, int, int]]:
         if match.lastgroup:
             yield term[1], start, end
         elif _IS_RUN(term[0]):
-            for place in range(start, end):
-                pair = folded[place : min(place + 2, end)]
-                yield pair, place, place + len(pair)
+            for position in range(start, end):
+                pair = folded[position : min(position + 2, end)]
+                yield pair, position, position + len(pair)
         else:
             yield term, start, end
 
@@ -227,14 +227,14 @@ def _compose(cluster: str) -> str:
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Yield each character together with what may become one with it: marks, and the later letters of a syllable."""
+    """Yield each character together with those that may compose with it: marks, later letters of a syllable."""
     start = 0
-    for place, character in enumerate(islice(text, 1, None), 1):
+    for position, character in enumerate(islice(text, 1, None), 1):
         joins = (
             unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff" or VOICED.match(character)
         )
-        if not joins or place - start > MAX_MARKS:
-            yield text[start:place]
-            start = place
+        if not joins or position - start > MAX_MARKS:
+            yield text[start:position]
+            start = position
     if text:
         yield text[start:]

@@ -1,6 +1,6 @@
-"""The named queries, a module an aggregate. Rows leave as tuples or plain dicts, never as models.
+"""Named queries, one module per aggregate. They return tuples or plain dicts, never models.
 
-A function that writes is called in a write transaction, which its caller opens: so that one can see
-where it begins and what else is in it. What takes many of them (an import, a deletion) opens its
-own, and says so.
+A function that writes must be called in a write transaction. Its caller opens it, so that one can
+see where it starts and what else is in it. Functions that need several (an import, the deletion of
+rows) open their own, and say so in their docstrings.
 """

@@ -1,8 +1,8 @@
-"""Deletion of what may be large: it leaves its owner at once, and its rows go in small steps beside the writers.
+"""Deletion of sessions and users: marked as deleted at once, their rows erased in small steps beside the writers.
 
-What is deleted is so from one short transaction on: a session by its generation, which is not its
-owner's any more; all of a user's by the next generation; a user by having none. ``erase`` then
-deletes the rows, here or, after a crash, in the process that is started next.
+One short transaction marks them: a session by a generation that is not its owner's, all of a user's
+sessions by the user's next generation, a user by having none. ``erase`` then deletes the rows, in
+this process or, after a crash, in the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import peewee
 from peewee import SQL, fn
 
 from database import Statement, db, param
@@ -21,25 +20,25 @@ from errors import ApiError
 from models import DELETED, Draft, IdempotencyRecord, Message, Session, SessionEntry, User, WebhookRun
 from store import logins, moves, sessions
 
-# Others wait for one step at most, and have as long for themselves before the next.
+# Other writers wait for one step at most, and then have at least this pause before the next one.
 STEP_SECONDS = 0.005
 PAUSE_SECONDS = 0.005
-# Messages or webhook runs that are deleted at a time, and their characters: taking them out of the
-# search index takes 3 ms.
+# Messages or webhook runs deleted per statement, and their characters: removing them from the search
+# index takes 3 ms.
 STEP_ROWS, STEP_CHARACTERS = 64, 100_000
 STEP_SESSIONS = 64
-# How often to look for what another process has deleted, and for old moves.
+# Seconds between two checks for rows that another process has marked, and for old moves.
 SWEEP_INTERVAL = 30.0
 MOVES_INTERVAL = 3_600.0
-RETRY_SECONDS = 5.0
+RETRY_INTERVAL = 5.0
 
 log = logging.getLogger("parley")
 
 rows_to_erase = threading.Event()
-"""Set if something was deleted whose rows still exist."""
+"""Set if rows were marked as deleted that still exist."""
 
 _OF_USER = User.id == param("user_id")
-# A session that is not of its owner's generation, or whose owner has none; the index knows.
+# A session without its owner's generation, or whose owner has none, as a range of the index.
 _IS_DELETED = Session.generation < fn.COALESCE(User.generation, 2**62)
 
 DELETE_SESSION = Statement(Session.delete().where(Session.id == param("id")))
@@ -97,15 +96,15 @@ DELETE_FROM: dict[type[SessionEntry], Statement] = {model: _delete_from(model) f
 
 
 def delete_session(session_id: str) -> None:
-    """Delete a session; to be called in a write transaction that frees space."""
-    if not _erase_some(session_id):
+    """Delete a session; must be called in a transaction that frees space."""
+    if not _erase_batch(session_id):
         MARK_SESSION.execute(id=session_id)
         DELETE_DRAFT.execute(session_id=session_id)
         rows_to_erase.set()
 
 
 def delete_sessions(user_id: str) -> int:
-    """Delete all sessions of the user's and return how many there were; in a write transaction that frees space."""
+    """Delete all of a user's sessions and return their number; must be called in a transaction that frees space."""
     count = sessions.count(user_id)
     if count:
         NEXT_GENERATION.execute(user_id=user_id)
@@ -115,16 +114,16 @@ def delete_sessions(user_id: str) -> int:
 
 
 def delete_user(user_id: str) -> None:
-    """Delete a user: nobody can log in as them any more, and their name is free; in a transaction that frees space."""
+    """Delete a user, which frees the name at once; must be called in a transaction that frees space."""
     logins.delete_all(user_id)
     DELETE_DRAFTS.execute(user_id=user_id)
     MARK_USER.execute(user_id=user_id, name_key=f"removed {user_id}")
     rows_to_erase.set()
 
 
-def erase(rest: float = 1.0) -> None:
-    """Delete the rows of all that is deleted, a step a transaction, and pause ``rest`` times as long after each."""
-    with db.write_transaction(durable=False):  # what is being deleted in a group of writes is committed then
+def erase(pause_factor: float = 1.0) -> None:
+    """Delete all rows that are marked, a step per transaction, with a pause of ``pause_factor`` times its duration."""
+    with db.write_transaction(durable=False):  # waits for deletions in a group of writes to be committed
         owners = [user_id for (user_id,) in OWNERS_OF_DELETED.execute().fetchall()]
     for user_id in (None, *owners):
         more = True
@@ -132,54 +131,55 @@ def erase(rest: float = 1.0) -> None:
             started_at = time.monotonic()
             with db.write_transaction(durable=False, frees_space=True):
                 more = _step(user_id)
-            time.sleep(max(PAUSE_SECONDS, rest * (time.monotonic() - started_at)))
+            time.sleep(max(PAUSE_SECONDS, pause_factor * (time.monotonic() - started_at)))
 
 
 def run() -> None:
-    """Erase what is deleted, delete old moves, and keep the reserve, for ever."""
+    """Erase marked rows, delete old moves and restore the reserve for a full disk, forever."""
     next_moves = 0.0
     while True:
         rows_to_erase.clear()
         try:
             db.ensure_connection()
-            db.reserve_space()  # if it had to be given up, and there is room again
+            db.reserve_space()  # after it was released, once there is room again
             erase()
             if time.monotonic() > next_moves:
                 next_moves = time.monotonic() + MOVES_INTERVAL
                 moves.delete_old()
-        except (ApiError, peewee.PeeweeException) as error:
+        except (ApiError, *db.errors) as error:
             log.warning("what was deleted is still to be erased: %s", error)
-            time.sleep(RETRY_SECONDS)
+            time.sleep(RETRY_INTERVAL)
             rows_to_erase.set()
         rows_to_erase.wait(SWEEP_INTERVAL)
 
 
 def _step(user_id: str | None) -> bool:
-    """Delete rows of a user's for STEP_SECONDS; return whether there may be more. None stands for what has no owner."""
+    """Delete a user's marked rows, or with None ownerless ones, for STEP_SECONDS; return whether more may exist."""
     deadline = time.monotonic() + STEP_SECONDS
     for session_id in _deleted_sessions(user_id):
         erased = False
         while not erased:
-            erased = _erase_some(session_id)
+            erased = _erase_batch(session_id)
             if time.monotonic() > deadline:
                 return True
     return user_id is not None and _erase_user(user_id)
 
 
 def _deleted_sessions(user_id: str | None) -> Iterator[str]:
-    """Yield the sessions that are deleted and still have rows; each is to be erased before the next is taken."""
+    """Yield the sessions that are marked as deleted. The caller must erase each before it takes the next."""
     while ids := (DELETED_OF_USER.execute(user_id=user_id) if user_id else DELETED_OWNERLESS.execute()).fetchall():
         for (session_id,) in ids:
             yield session_id
 
 
-def _erase_some(session_id: str) -> bool:
-    """Delete some of a session's rows, or the last of them and the session; return whether it is gone.
+def _erase_batch(session_id: str) -> bool:
+    """Delete a batch of a session's rows, or the last of them and the session; return whether all are deleted.
 
-    The newest first: so a reader of its messages in their order gets them all, or misses the last.
+    The newest go first, so that a reader of its messages in their order gets all or notices that the
+    last ones are missing.
     """
     for model in (Message, WebhookRun):
-        seq = _newest_to_keep(model, session_id)
+        seq = _newest_to_retain(model, session_id)
         if seq is not None:
             DELETE_FROM[model].execute(session_id=session_id, seq=seq + 1)
             return False
@@ -187,28 +187,28 @@ def _erase_some(session_id: str) -> bool:
     return True
 
 
-def _newest_to_keep(model: type[SessionEntry], session_id: str) -> int | None:
-    """Return the ``seq`` of the newest row that is too many to be deleted in one step, None if there is none."""
+def _newest_to_retain(model: type[SessionEntry], session_id: str) -> int | None:
+    """Return the ``seq`` of the newest row that exceeds one step, None if all rows fit into it."""
     rows = NEWEST_FIRST[model].execute(session_id=session_id)
-    left = STEP_CHARACTERS
+    characters = STEP_CHARACTERS
     try:
         for number, (seq, length) in enumerate(rows):
-            if number == STEP_ROWS or left < 0:
+            if number == STEP_ROWS or characters < 0:
                 return int(seq)
-            left -= length
+            characters -= length
     finally:
         rows.close()
     return None
 
 
 def _erase_user(user_id: str) -> bool:
-    """Delete some of what else a removed user has, and at last the user; return whether there may be more."""
+    """Delete a batch of a removed user's other rows, and at last the user; return whether more may exist."""
     if IS_ACTIVE.execute(user_id=user_id).fetchone():
         return False
     keys = IDEMPOTENCY_KEYS.execute(user_id=user_id).fetchall()
     for (key,) in keys:
         DELETE_IDEMPOTENCY_KEY.execute(user_id=user_id, key=key)
-    if keys or moves.delete_some(user_id):
+    if keys or moves.delete_batch(user_id):
         return True
     DELETE_USER.execute(user_id=user_id)
     return False

@@ -1,4 +1,4 @@
-"""Drafts of answers: started with the question, saved as the answer comes, and finished as a message."""
+"""Drafts of a model's completions: started with the user's message, saved while they arrive, finished as a message."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ LIST = Statement(
 
 
 def start(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any]:
-    """Append the user's message to a session of theirs and start the draft of its answer; return the message.
+    """Append the user's message to a session of theirs and start the draft of its completion; return the message.
 
-    A draft that another process has left there is finished first.
+    A draft that a process has left unfinished there is finished first.
 
     Raises:
         NotFound: there is no such session of the user's.
 
     """
     sessions.get(user_id, session_id)
-    _finish_left(user_id, session_id)
+    _finish_interrupted(user_id, session_id)
     message = messages.append(user_id, session_id, "user", content, metadata)
     INSERT.execute(session_id=session_id, question_id=message["id"])
     return message
 
 
 def save_all(drafts: Sequence[dict[str, Any]]) -> set[str]:
-    """Save what has come so far; return the ids of the sessions that have been deleted.
+    """Save what has been received so far; return the ids of the sessions that have been deleted.
 
     ``drafts`` have ``session_id``, ``question_id``, ``content`` and ``model``.
     """
@@ -56,9 +56,9 @@ def save_all(drafts: Sequence[dict[str, Any]]) -> set[str]:
 def finish(
     user_id: str, session_id: str, content: str, metadata: str, error: str | None = None
 ) -> dict[str, Any] | None:
-    """Turn a draft into a message and return that, None if there is no text.
+    """Replace a draft by a message and return that, None if there is no text.
 
-    ``error`` is the code that the chat ended with, for a client that sends the request again.
+    ``error`` is the code that the chat ended with, for a client that repeats the request.
 
     Raises:
         NotFound: the session has been deleted.
@@ -75,12 +75,12 @@ def finish(
 
 
 def finish_interrupted() -> None:
-    """Finish the drafts that a process which has ended has left."""
+    """Finish the drafts of processes that have ended."""
     for user_id, session_id in LIST.execute().fetchall():
-        _finish_left(user_id, session_id)
+        _finish_interrupted(user_id, session_id)
 
 
-def _finish_left(user_id: str, session_id: str) -> None:
+def _finish_interrupted(user_id: str, session_id: str) -> None:
     draft = GET.get(session_id=session_id)
     if draft:
         metadata = orjson.dumps({"model": draft["model"], "finish_reason": "interrupted"}).decode()

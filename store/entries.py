@@ -63,7 +63,7 @@ def get_with_seq(model: type[SessionEntry], user_id: str, session_id: str, entry
 
 
 def get(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
-    """Return an entry of a session of the user's as the API shows it.
+    """Return an entry of a session of the user's as the API does.
 
     Raises:
         NotFound: there is no such session of the user's, or it has no such entry.

@@ -1,4 +1,4 @@
-"""Import of a session with all its messages: all of them, or nothing."""
+"""Import of a session with all its messages, or nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store import deletion, messages, sessions
 from store.sessions import current_generation, insert_query, owned
 
 # A long import is written in transactions of this many messages, about 15 ms each. Between two of
-# them, while the rows of the next are made, other writers get the lock.
+# them, while the rows of the next are built, other writers get the lock.
 IMPORT_BATCH_SIZE = 2_500
 
 _IS_ORPHAN = Session.user.is_null() & (Session.generation != DELETED)
@@ -31,7 +31,7 @@ DELETE_ORPHANS = Statement(Session.update({Session.generation: DELETED}).where(_
 
 
 class AlreadyImported(Exception):
-    """What is to be imported exists already, as this session."""
+    """The session was imported before, as this one."""
 
     def __init__(self, session_id: str):
         super().__init__(session_id)
@@ -45,18 +45,18 @@ def import_session(
     skip_known: bool = False,
     before_commit: Callable[[dict[str, Any]], None] = lambda session: None,
 ) -> dict[str, Any]:
-    """Create a session with all its messages, or nothing, and return it; in transactions of its own.
+    """Create a session with all its messages, or nothing, and return it, in transactions of its own.
 
-    ``fields`` are those of the session that are given, with its ``external_id``; ``rows`` are
-    ``(role, content, metadata as JSON text, created_at or None)``. A long import would hold all
-    other writers up, so it is written a batch at a time into a session that has no owner yet;
-    assigning one is what makes it exist. ``before_commit`` gets the session in that transaction.
+    ``fields`` are the session's, with its ``external_id``; ``rows`` are ``(role, content, metadata as
+    JSON text, created_at or None)``. A long import would block all other writers, so it is written
+    in batches into a session that has no owner yet; assigning the owner makes it visible.
+    ``before_commit`` gets the session in that transaction.
 
     Raises:
-        AlreadyImported: if ``skip_known``, and the user has it already.
+        AlreadyImported: ``skip_known`` is true and the user has the session already.
 
     """
-    fields = {name: value for name, value in fields.items() if name != "updated_at"}  # an import is news
+    fields = {name: value for name, value in fields.items() if name != "updated_at"}  # an import counts as an update
     external_id = fields.pop("external_id")
     session = sessions.new_session(**fields)
 
@@ -83,7 +83,7 @@ def import_session(
         with db.write_transaction():
             check_not_imported()
             if not ASSIGN_OWNER.execute(user_id=user_id, id=session["id"]).rowcount:
-                raise ApiError("database_busy")  # a server that has started since took it for an orphan
+                raise ApiError("database_busy")  # a server started since and took it for an orphan
             before_commit(session)
     except BaseException:
         with db.write_transaction(frees_space=True):
@@ -94,13 +94,13 @@ def import_session(
 
 
 def find_imported(user_id: str, external_id: str | None) -> str | None:
-    """Return the id of the user's session that was imported from there, or has this id, None if there is none."""
+    """Return the id of the user's session that has this external id, or this id, None if there is none."""
     by_external_id = BY_EXTERNAL_ID.execute(user_id=user_id, external_id=external_id).fetchone()
     known = by_external_id or sessions.GET.execute(id=external_id, user_id=user_id).fetchone()
     return known[0] if known else None
 
 
 def delete_orphans() -> None:
-    """Delete what imports that were cut off have left."""
+    """Delete the sessions that interrupted imports have left without an owner."""
     DELETE_ORPHANS.execute()
     deletion.rows_to_erase.set()

@@ -1,4 +1,4 @@
-"""Logins: each is a row that its tokens name. Deleting the row revokes them."""
+"""Logins: each is a row that its tokens refer to. Deleting the row revokes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def create(login_id: str, user_id: str, expires_at: str, refresh_id: str | None 
 
 
 def rotate(login_id: str, refresh_id: str, new_refresh_id: str, expires_at: str) -> bool:
-    """Replace a login's refresh token; return whether it was the unused one."""
+    """Replace a login's refresh token; return whether ``refresh_id`` was the unused one."""
     values = {"login_id": login_id, "refresh_id": refresh_id, "new_refresh_id": new_refresh_id}
     return bool(ROTATE.execute(**values, expires_at=expires_at).rowcount)
 

@@ -34,12 +34,12 @@ def last_seq(user_id: str) -> int:
 
 
 def count_since(user_id: str, seq: int) -> int:
-    """Return how many moves of a user there have been since one."""
+    """Return how many moves of a user there have been since the one with this ``seq``."""
     return last_seq(user_id) - seq
 
 
 def delete_old(hours: float = TTL_HOURS) -> None:
-    """Delete older moves of all users, but for each user's newest; in transactions of its own."""
+    """Delete older moves of all users except each user's newest, in transactions of its own."""
     before, user_id = timestamps.timestamp_before_now(hours=hours), ""
     while user_id := NEXT_USER.execute(user_id=user_id).fetchone()[0]:
         while (seq := _last_old_seq(user_id, before)) is not None:
@@ -48,8 +48,8 @@ def delete_old(hours: float = TTL_HOURS) -> None:
             time.sleep(PAUSE_SECONDS)
 
 
-def delete_some(user_id: str) -> bool:
-    """Delete some of a removed user's moves; return whether there were any."""
+def delete_batch(user_id: str) -> bool:
+    """Delete a batch of a removed user's moves; return whether there were any."""
     rows = OLDEST.execute(user_id=user_id).fetchall()
     if rows:
         DELETE.execute(user_id=user_id, seq=rows[-1][0])
@@ -57,7 +57,7 @@ def delete_some(user_id: str) -> bool:
 
 
 def _last_old_seq(user_id: str, before: str) -> int | None:
-    """Return the last of the oldest moves that are to be deleted, None if there are none."""
+    """Return the ``seq`` of the last move of the next batch to delete, None if there is none."""
     rows = OLDEST.execute(user_id=user_id).fetchall()
     last = None
     for seq, moved_at in rows[:-1]:

@@ -1,4 +1,4 @@
-"""The list of a user's sessions by pages, each session once, whatever is updated between two pages."""
+"""The list of a user's sessions in pages that contain each session once, whatever is updated between two pages."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from models import Move, Session
 from store import moves
 from store.sessions import PUBLIC, owned
 
-# A page has no more characters than about this: a system prompt may have 8,000.
+# About how many characters a page has at most: a system prompt may have 8,000.
 MAX_PAGE_CHARACTERS = 2_000_000
-# The characters of a session's fields but for its system prompt, about.
+# About how many characters the fields of a session have without its system prompt.
 SESSION_CHARACTERS = 200
 FIRST = ("~", "", "")  # sorts after every session
 _SYSTEM_PROMPT = Session.PUBLIC_FIELDS.index("system_prompt")
 
 
 class SessionCursor(NamedTuple):
-    """The end of a page: the position of its last session in the list's order, and the last move accounted for."""
+    """The end of a page: the position of its last session in the list's order, and the last move included."""
 
     after: Sequence[str]
     last_move: int
 
 
 class CursorExpired(ApiError):
-    """The moves since a page have been deleted."""
+    """The moves since the previous page have been deleted."""
 
     def __init__(self) -> None:
         super().__init__("validation_error", {"cursor": ["Too old: start again with the first page."]})
@@ -64,21 +64,21 @@ MOVED_PAST = Statement(
 def list_page(
     user_id: str, limit: int, cursor: SessionCursor | None, max_characters: int = MAX_PAGE_CHARACTERS
 ) -> tuple[list[dict[str, Any]], SessionCursor | None]:
-    """Return a page of the user's sessions and the cursor of the next one, None if there is no more.
+    """Return a page of the user's sessions and the cursor of the next page, None if it is the last one.
 
-    All that existed at the first page come once, if they still exist. The pages go down the list. A
-    session only ever moves up, so it passes the position they have come to once at most, and its
-    move is noted: those that have passed it since the page before come first in this one.
+    The pages together contain every session that existed at the first page and still exists, once.
+    They go down the list. A session only ever moves up, so it passes the cursor's position at most
+    once, and its move is stored: those that have passed it since the previous page come first.
 
     Raises:
-        CursorExpired: moves since the page before have been deleted.
+        CursorExpired: moves since the previous page have been deleted.
 
     """
     after = cursor.after if cursor else FIRST
     position = dict(zip(("updated_at", "created_at", "id"), after, strict=True))
     if cursor is None:
         rows, _, more = _read(LIST_AFTER.execute(user_id=user_id, **position), limit, max_characters)
-        if not more:  # the whole list: one statement, without the tenth that a transaction costs
+        if not more:  # the whole list: one statement, without a transaction, saves a tenth of the time
             return [LIST_AFTER.to_dict(row) for row in rows], None
     with db.read_transaction():
         moved: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def _sort_key(session: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _read(cursor: Any, limit: int, max_characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:
-    """Read rows of sessions until there are enough; return them, the characters left, and whether there are more."""
+    """Read rows of sessions up to a limit; return them, the characters that remain, and whether there are more rows."""
     rows: list[tuple[Any, ...]] = []
     more = False
     for row in cursor:

@@ -1,4 +1,4 @@
-"""Sessions of a user: get, create, update. Lists of them are in ``session_pages``, imports in ``imports``."""
+"""Sessions of a user: get, count, create, update. ``session_pages`` lists them, ``imports`` imports them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def current_generation() -> Any:
 
 
 def owned(*conditions: Any) -> Any:
-    """Return the condition that a session is the user's, and has not been deleted."""
+    """Return the condition that a session is the user's and not deleted, and meets the ``conditions``."""
     return reduce(and_, conditions, (Session.user == param("user_id")) & (Session.generation == current_generation()))
 
 
@@ -77,7 +77,7 @@ def create(user_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def update(session: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Change fields of a session that was read in this transaction; return it as it is then."""
+    """Change fields of a session that was read in this transaction; return the changed session."""
     session = session | changes | {"updated_at": timestamps.next_timestamp(session["updated_at"])}
     UPDATE.execute(**session)
     return session

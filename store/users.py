@@ -33,7 +33,7 @@ RESET_PASSWORD = Statement(User.update({User.password_hash: param("new_hash")}).
 
 
 def get(user_id: str) -> dict[str, Any]:
-    """Return the caller as the API shows them.
+    """Return a user as the API does.
 
     Raises:
         ApiError: ``token_revoked`` if the user has been removed.
@@ -46,17 +46,17 @@ def get(user_id: str) -> dict[str, Any]:
 
 
 def list_all() -> list[dict[str, Any]]:
-    """Return all users but those that are being removed, by name."""
+    """Return all users except those that are being removed, ordered by name."""
     return list(LIST.dicts())
 
 
 def exists_any() -> bool:
-    """Return whether there is a user at all."""
+    """Return whether there is any user."""
     return ANY.execute().fetchone() is not None
 
 
 def get_by_name(username: str) -> dict[str, Any] | None:
-    """Return the user with this name, in any spelling of it, None if there is none."""
+    """Return the user with this name, in any spelling, None if there is none."""
     return BY_NAME.get(name_key=name_key(username))
 
 
@@ -79,10 +79,10 @@ def create(username: str, password_hash: str) -> dict[str, Any]:
 
 
 def set_password(user_id: str, old_hash: str, new_hash: str) -> bool:
-    """Change a password hash; return whether it was still the old one."""
+    """Change a password hash; return whether ``old_hash`` was the current one."""
     return bool(SET_PASSWORD.execute(user_id=user_id, old_hash=old_hash, new_hash=new_hash).rowcount)
 
 
 def reset_password(user_id: str, new_hash: str) -> None:
-    """Set a password hash, whatever the old one is."""
+    """Set a password hash, whatever the current one is."""
     RESET_PASSWORD.execute(user_id=user_id, new_hash=new_hash)

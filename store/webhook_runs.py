@@ -1,4 +1,4 @@
-"""Webhook runs: one is started before its call goes out, and finished with its outcome."""
+"""Webhook runs: each is started before its request is sent, and finished with the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERRUPT = Statement(
 
 
 def start(user_id: str, session_id: str, run_id: str, action: str, request: str) -> dict[str, Any]:
-    """Record that an action is being fired from a session of the user's, and return the run; ``request`` is JSON text.
+    """Record that an action is being fired from a session of the user's and return the run; ``request`` is JSON text.
 
     Raises:
         NotFound: there is no such session of the user's.

@@ -11,8 +11,9 @@ import pytest
 from tests.helpers.process import ROOT
 
 SQLITE_ONLY = re.compile(
-    r"\bPRAGMA\b|\.pragma\(|\browid\b|without_rowid|\bAUTOINCREMENT\b|\bVACUUM\b|\bfts5\b|\bjson_object\(|\bgroup_concat\b"
-    r"|\bINSERT OR (?:IGNORE|REPLACE)|\binstr\(|\bchar\(0\)|\bsqlite_master\b|\bsqlite_errorname\b|(?-i:\bSQLITE_[A-Z]+)"
+    r"\bPRAGMA\b|\.pragma\(|\browid\b|without_rowid|\bAUTOINCREMENT\b|\bVACUUM\b|\bfts5\b|\bjson_object\("
+    r"|\bgroup_concat\b|\bINSERT OR (?:IGNORE|REPLACE)"
+    r"|\binstr\(|\bchar\(0\)|\bsqlite_master\b|\bsqlite_errorname\b|(?-i:\bSQLITE_[A-Z]+)"
     r"|^\s*(?:import|from) sqlite3|playhouse\.sqlite",
     re.IGNORECASE | re.MULTILINE,
 )
