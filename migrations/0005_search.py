@@ -2,7 +2,7 @@
 
 ``search`` is FTS5 without a copy of the texts (https://sqlite.org/fts5.html#contentless_tables):
 its rowid is the ``seq`` of a message, or the negative one of a row of ``titles``. What is new is
-put in by services/search.py, from what the triggers note here; what goes is taken out by them.
+put in by search/sqlite.py, from what the triggers note here; what goes is taken out by them.
 """
 
 import sqlite3

@@ -1,11 +1,11 @@
-"""Search by terms that services/search/terms.py makes: the index is built anew, while the service runs.
+"""Search by the terms of search/terms.py: the index is built anew, while the service runs.
 
 ``search`` stores those terms, with spaces between them and the owner before them, under the ``seq``
 of a message or the negative one of a row of ``titles``. FTS5's ``ascii`` tokenizer leaves them as
 they are. It keeps a copy of them, so that a row can be replaced and taken out by its number alone,
 and hits be ranked without reading the texts.
 
-The triggers only note what has changed; services/search/index.py does the rest. None of them
+The triggers only note what has changed; search/sqlite.py does the rest. None of them
 touches the index, so that nothing fails because of it.
 """
 

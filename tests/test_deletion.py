@@ -1,4 +1,4 @@
-"""What is deleted is gone at once; its rows go in steps, whenever and by whomever these are taken."""
+"""Deletion: sessions and users are deleted at once, their rows in steps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.helpers.search_index import index_batches
 TABLES = ("sessions", "messages", "webhook_runs", "titles", "search_pending", "retries", "moves", "logins", "drafts")
 
 
-def counts() -> dict[str, int]:
+def row_counts() -> dict[str, int]:
     return {table: query_db(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
 
 
-def words() -> list[str]:
-    """The words that are in the search index of all."""
+def indexed_terms() -> list[str]:
+    """Return the terms of all users in the search index."""
     query_db("CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab(main, search, row)")
-    return [word for (word,) in query_db("SELECT term FROM temp.words")]
+    return [term for (term,) in query_db("SELECT term FROM temp.words")]
 
 
 def long_session(caller: ApiClient, count: int, word: str = "filler") -> dict[str, Any]:
@@ -44,37 +44,37 @@ def long_session(caller: ApiClient, count: int, word: str = "filler") -> dict[st
     return session
 
 
-def gone_one_by_one(caller: ApiClient) -> None:
+def delete_one_by_one(caller: ApiClient) -> None:
     for item in caller.get("/api/sessions").get_json()["items"]:
         assert caller.delete(f"/api/sessions/{item['id']}").status_code == 204
 
 
-def gone_at_once(caller: ApiClient) -> None:
-    there = len(caller.get("/api/sessions").get_json()["items"])
-    assert caller.delete("/api/sessions").get_json() == {"deleted": there}
+def delete_all(caller: ApiClient) -> None:
+    count = len(caller.get("/api/sessions").get_json()["items"])
+    assert caller.delete("/api/sessions").get_json() == {"deleted": count}
 
 
-def gone_with_the_user(caller: ApiClient) -> None:
+def delete_user(caller: ApiClient) -> None:
     run_in_transaction(deletion.delete_user, str(caller.user_id))
 
 
-@pytest.mark.parametrize("go", [gone_one_by_one, gone_at_once, gone_with_the_user])
+@pytest.mark.parametrize("delete", [delete_one_by_one, delete_all, delete_user])
 @pytest.mark.parametrize("indexed", [0, 1_000, 10_000])
-def test_all_that_hangs_on_it_goes_and_nothing_else(
-    app: Flask, owner: ApiClient, other: ApiClient, go: Callable[[ApiClient], None], indexed: int
+def test_erases_all_dependent_rows_and_no_others(
+    app: Flask, owner: ApiClient, other: ApiClient, delete: Callable[[ApiClient], None], indexed: int
 ) -> None:
-    """However much of it was in the search index; and what others have is found as before."""
+    """However many of them were in the search index; other users' sessions are found as before."""
     theirs = long_session(other, 150, "theirs")
     search.update_index(10)
-    before = counts()
+    before = row_counts()
     for count in (0, 3, 700, imports.IMPORT_BATCH_SIZE + 5):
         long_session(owner, count)
     for _ in range(indexed // INDEX_BATCH_SIZE + 1):
         index_batches()
     owner.post("/api/sessions", {"title": "keyed"}, headers={"Idempotency-Key": "k"})
     owner.patch(f"/api/sessions/{owner.session()['id']}", {"title": "moved"})
-    go(owner)
-    if go is gone_with_the_user:
+    delete(owner)
+    if delete is delete_user:
         assert owner.get("/api/sessions").get_json() == {"error": "token_revoked"}
     else:
         assert owner.get("/api/sessions").get_json() == {"items": []}
@@ -83,23 +83,23 @@ def test_all_that_hangs_on_it_goes_and_nothing_else(
         assert owner.get("/api/export").data == b""
     deletion.erase()
     search.update_index(10)
-    kept = {"logins", "retries", "moves"} if go is not gone_with_the_user else set()
-    mine_to_stay = {"logins": -1} if go is gone_with_the_user else {}
-    after = counts()
+    remaining = {"logins", "retries", "moves"} if delete is not delete_user else set()
+    expected_change = {"logins": -1} if delete is delete_user else {}
+    after = row_counts()
     for table in TABLES:
-        if table not in kept | {"search_pending"}:
-            assert after[table] == before[table] + mine_to_stay.get(table, 0), table
-    assert not {"filler", "keyed", "moved"} & set(words())
+        if table not in remaining | {"search_pending"}:
+            assert after[table] == before[table] + expected_change.get(table, 0), table
+    assert not {"filler", "keyed", "moved"} & set(indexed_terms())
     assert [item["id"] for item in other.get("/api/sessions?q=theirs").get_json()["items"]] == [theirs["id"]]
-    assert len(query_db("SELECT id FROM users")) == (1 if go is gone_with_the_user else 2)
+    assert len(query_db("SELECT id FROM users")) == (1 if delete is delete_user else 2)
     assert query_db("PRAGMA foreign_key_check") == []
     other.delete("/api/sessions")
     deletion.erase()
     search.update_index(10)
-    assert words() == []
+    assert indexed_terms() == []
 
 
-def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: ApiClient) -> None:
+def test_deleted_session_is_not_found_before_its_rows_are_erased(owner: ApiClient) -> None:
     session = long_session(owner, 200)
     path = f"/api/sessions/{session['id']}"
     origin = query_db("SELECT origin FROM sessions")
@@ -127,7 +127,7 @@ def test_what_is_deleted_is_missing_everywhere_before_its_rows_are_gone(owner: A
     run_in_transaction(imports.delete_orphans)
 
 
-def test_a_list_begins_anew_while_the_old_one_is_erased(owner: ApiClient) -> None:
+def test_new_sessions_are_listed_while_old_ones_are_erased(owner: ApiClient) -> None:
     for number in range(5):
         long_session(owner, 100, f"old{number}")
     cursor = owner.get("/api/sessions?limit=2").get_json()["next_cursor"]
@@ -140,24 +140,26 @@ def test_a_list_begins_anew_while_the_old_one_is_erased(owner: ApiClient) -> Non
     assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_an_import_that_ends_after_all_were_deleted_is_there(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not there yet, and so was not deleted; and its owner's removal refuses it."""
+def test_import_that_finishes_after_all_sessions_were_deleted_remains(
+    owner: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did not exist yet, and so was not deleted. If its owner is removed, it is rejected."""
     rows_of = messages.to_rows
-    between: list[Callable[[], Any]] = [lambda: owner.delete("/api/sessions")]
+    interruptions: list[Callable[[], Any]] = [lambda: owner.delete("/api/sessions")]
 
-    def made(*arguments: Any) -> Any:
-        if between:
-            between.pop()()
+    def interrupted(*arguments: Any) -> Any:
+        if interruptions:
+            interruptions.pop()()
         return rows_of(*arguments)
 
     owner.session()
-    monkeypatch.setattr(messages, "to_rows", made)
+    monkeypatch.setattr(messages, "to_rows", interrupted)
     given = [message(str(number)) for number in range(imports.IMPORT_BATCH_SIZE + 1)]
     imported = owner.imported(*given)
     assert [item["id"] for item in owner.get("/api/sessions").get_json()["items"]] == [imported["id"]]
-    between.append(lambda: run_in_transaction(deletion.delete_user, str(owner.user_id)))
-    answer = owner.post("/api/sessions/import", {"session": {}, "messages": given})
-    assert (answer.status_code, answer.get_json()) == (401, {"error": "token_revoked"})
+    interruptions.append(lambda: run_in_transaction(deletion.delete_user, str(owner.user_id)))
+    response = owner.post("/api/sessions/import", {"session": {}, "messages": given})
+    assert (response.status_code, response.get_json()) == (401, {"error": "token_revoked"})
     run_in_transaction(imports.delete_orphans)
     deletion.erase()
     assert (
@@ -169,7 +171,7 @@ def test_an_import_that_ends_after_all_were_deleted_is_there(owner: ApiClient, m
 
 
 @pytest.mark.parametrize("size", [1, imports.IMPORT_BATCH_SIZE + 1])
-def test_nothing_is_made_for_a_user_who_is_being_removed(owner: ApiClient, size: int) -> None:
+def test_nothing_is_created_for_a_user_being_removed(owner: ApiClient, size: int) -> None:
     run_in_transaction(deletion.delete_user, str(owner.user_id))
     with pytest.raises(Exception, match="NOT NULL"):
         run_in_transaction(sessions.create, str(owner.user_id))
@@ -180,7 +182,7 @@ def test_nothing_is_made_for_a_user_who_is_being_removed(owner: ApiClient, size:
     assert query_db("SELECT * FROM sessions") == query_db("SELECT * FROM messages") == []
 
 
-def test_a_name_is_free_at_once(app: Flask, owner: ApiClient) -> None:
+def test_username_is_free_before_the_rows_are_erased(app: Flask, owner: ApiClient) -> None:
     long_session(owner, 100)
     run_in_transaction(deletion.delete_user, str(owner.user_id))
     again = add_user(app, "owner")
@@ -191,8 +193,8 @@ def test_a_name_is_free_at_once(app: Flask, owner: ApiClient) -> None:
     assert again.get("/api/sessions").get_json()["items"] == [session]
 
 
-def test_a_reader_gets_all_or_learns_that_it_does_not(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever of it has been erased between two of its pages."""
+def test_reader_of_a_deleted_session_gets_an_error(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is erased between two of its pages."""
     monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1)
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
     for pages in range(6):
@@ -210,8 +212,8 @@ def test_a_reader_gets_all_or_learns_that_it_does_not(owner: ApiClient, monkeypa
         deletion.erase()
 
 
-def test_a_chat_learns_that_its_session_is_gone(owner: ApiClient) -> None:
-    for delete in (gone_one_by_one, gone_at_once, gone_with_the_user):
+def test_chat_in_a_deleted_session_ends_with_not_found(owner: ApiClient) -> None:
+    for delete in (delete_one_by_one, delete_all, delete_user):
         session = owner.imported(*(message(str(number)) for number in range(100)))
         run_in_transaction(drafts.start, str(owner.user_id), session["id"], "question", "{}")
         delete(owner)
@@ -221,8 +223,8 @@ def test_a_chat_learns_that_its_session_is_gone(owner: ApiClient) -> None:
         run_in_transaction(drafts.finish_interrupted)
 
 
-def test_a_step_is_short(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step ends where its time is over, be it among many sessions or in a large one."""
+def test_step_ends_when_its_time_is_over(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both between sessions and within a large one."""
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
     owner.imported(*(message("x " * 20_000) for _ in range(20)))
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""The reserve: there at the start, given up where it is needed, and made again."""
+"""The reserve for a full disk: allocated at start, released by what frees space, and allocated again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def blocks(path: Path) -> int:
     return os.stat(path).st_blocks * 512
 
 
-def test_its_room_is_really_set_aside_and_given_up(tmp_path: Path) -> None:
+def test_allocates_blocks_and_releases_them(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "parley.db")
     reserve.release()
     reserve.allocate()
@@ -34,7 +34,7 @@ def test_its_room_is_really_set_aside_and_given_up(tmp_path: Path) -> None:
     ("available", "leave", "size"),
     [(0, 0, 0), (5_000_000, 0, 5_000_000), (5_000_000, 4_000_000, 1_000_000), (3_000_000, 4_000_000, 0)],
 )
-def test_it_takes_no_more_than_there_is(
+def test_is_no_larger_than_the_room_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: int, leave: int, size: int
 ) -> None:
     reserve = Reserve(tmp_path / "parley.db")
@@ -46,15 +46,17 @@ def test_it_takes_no_more_than_there_is(
     assert reserve.path.stat().st_size == Reserve.SIZE
 
 
-def test_a_folder_that_cannot_be_written_has_none(tmp_path: Path) -> None:
+def test_unwritable_folder_has_no_reserve(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "missing" / "parley.db")
     reserve.allocate()
     reserve.release()
     assert not reserve.is_needed()
 
 
-def test_only_what_frees_room_gets_it(app: Flask, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The requests see whether it is there while they write, on a disk that says it is full."""
+def test_only_transactions_that_free_space_release_it(
+    app: Flask, owner: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that reports that it is full, triggers record whether the file exists during each write."""
     seen: list[bool] = []
     monkeypatch.setattr(db.reserve, "is_needed", lambda: True)
     connected: Any = db.connection()
