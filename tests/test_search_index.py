@@ -20,7 +20,7 @@ from search import batch, indexer, sqlite
 from store import imports
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 from tests.helpers.query_plan import slow_steps
 from tests.helpers.search_index import assert_index_complete, find_sessions, find_titles, index_batches
 
@@ -296,7 +296,7 @@ def test_deletions_come_first_with_any_other_batch(owner: ApiClient) -> None:
 def test_indexing_long_texts_leaves_others_served_and_survives_a_kill(tmp_path: Path) -> None:
     """A user imports and searches what is dear to split, another goes on; the process is killed meanwhile."""
     data = tmp_path / "data"
-    mine, theirs = (make_user(data, name) for name in ("alice", "bob"))
+    mine, theirs = (create_user(data, name) for name in ("alice", "bob"))
     chance = random.Random(1)
     han = "".join(chr(0x4E00 + chance.randrange(5_000)) for _ in range(25_000)) + " zebra 北京 " + "word " * 4_000
 
