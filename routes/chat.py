@@ -10,7 +10,7 @@ from werkzeug.datastructures import MIMEAccept
 import schemas
 from errors import ApiError
 from services import get_services
-from services.chat import replayed_events
+from services.chat import replay_events
 from web.decorators import body, errors, query, response, runs_in
 from web.idempotency import idempotent, remember_id
 
@@ -51,7 +51,7 @@ def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Respons
     """Respond as the chat did that has created these messages."""
     messages, error = get_services().chats.replay(g.user_id, session_id, created)
     if not prefers_json():
-        return Response(replayed_events(messages, error), mimetype=EVENT_STREAM, headers=SSE_HEADERS)
+        return Response(replay_events(messages, error), mimetype=EVENT_STREAM, headers=SSE_HEADERS)
     if error:
         raise ApiError(error, {"messages": messages})
     return {"messages": messages}

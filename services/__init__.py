@@ -1,4 +1,4 @@
-"""What a route calls that is neither HTTP nor a table; made once an app, from its settings."""
+"""The services that routes use: chat, prompt, webhooks, import and export. An app creates its own from its settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from services.chat import Chats
 from services.docs_index import DocsIndex
 from services.llm import Llm
 from services.outgoing import AsyncRunner
-from services.pending import PendingWrites
 from services.prompt import PromptBuilder
+from services.retry_queue import RetryQueue
 from services.webhooks import Webhooks
 
 
@@ -23,7 +23,7 @@ class Services:
     """The services of one app."""
 
     runner: AsyncRunner
-    pending: PendingWrites
+    retry_queue: RetryQueue
     docs: DocsIndex | None
     actions: actions.Actions
     webhooks: Webhooks
@@ -32,7 +32,7 @@ class Services:
     chats: Chats
 
     def start(self) -> None:
-        """Make ready what the settings ask for, so that the first request need not wait for it.
+        """Create and load what the first request would have to wait for.
 
         Raises:
             config.StartupError: the environment names a proxy that cannot be used.
@@ -46,31 +46,31 @@ class Services:
             self.webhooks.warm_up()
 
     def close(self) -> None:
-        """Close all connections, and see to it that all is written."""
+        """Close the connections and wait until all writes are done."""
         self.runner.close()
-        self.pending.close()
+        self.retry_queue.close()
 
 
 def get_services() -> Services:
-    """Return the services of the current app. Those of a command are made when it asks for them."""
+    """Return the services of the current app; for a command, they are created when it first needs them."""
     if "services" not in current_app.extensions:
         init_app(current_app)
     return cast(Services, current_app.extensions["services"])
 
 
 def init_app(app: Flask) -> None:
-    """Make the services.
+    """Create the services.
 
     Raises:
-        config.StartupError: where the actions are wrong, or the docs not there.
+        config.StartupError: the actions file is wrong, or the docs folder does not exist.
 
     """
     config = app.config
-    runner, pending = AsyncRunner(), PendingWrites()
+    runner, retry_queue = AsyncRunner(), RetryQueue()
     docs = DocsIndex(Path(config["PARLEY_DOCS_DIR"])) if config["PARLEY_DOCS_DIR"] else None
     offered = actions.load(config["PARLEY_ACTIONS_FILE"])
-    webhooks = Webhooks(offered, runner, pending)
+    webhooks = Webhooks(offered, runner, retry_queue)
     llm = Llm(config, runner) if config["PARLEY_LLM_BASE_URL"] else None
     prompt = PromptBuilder(config, docs, offered)
-    chats = Chats(llm, prompt, runner, pending, config["PARLEY_MAX_STREAMS"])
-    app.extensions["services"] = Services(runner, pending, docs, offered, webhooks, llm, prompt, chats)
+    chats = Chats(llm, prompt, runner, retry_queue, config["PARLEY_MAX_STREAMS"])
+    app.extensions["services"] = Services(runner, retry_queue, docs, offered, webhooks, llm, prompt, chats)

@@ -1,251 +1,67 @@
-"""A chat: the user's message is stored, a model asked, its answer passed on as it comes, and stored however it ends."""
+"""Chats: the user's message is stored, the model's completion streamed to the client, and stored however it ends.
+
+The steps of a chat, in the order of the methods:
+
+1. ``Chats.start`` takes a slot. ``Chat.start`` stores the user's message and an empty draft in one
+   transaction, and only then sends the prompt to the model.
+2. ``Chat.events`` and ``Chat.result`` read the deltas that the thread of ``AsyncRunner`` puts into a queue;
+   ``DraftSaver`` saves them every few seconds, in case the process ends.
+3. ``Chat._finish`` ends the request to the model and has the draft turned into the assistant's message.
+4. ``Chat._store`` waits until that is committed: no client sees the end of a chat that could still be lost.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import orjson
-
 import database
 from database import db
 from errors import ApiError
 from json_values import dump_metadata
 from models import Message
+from services.chat_slots import ChatSlots
+from services.completion import Completion
 from services.drafts import DraftSaver
-from services.llm import Completion, Llm
+from services.llm import Llm
 from services.outgoing import AsyncRunner
-from services.pending import PendingWrite, PendingWrites
 from services.prompt import PromptBuilder
+from services.retry_queue import PendingWrite, RetryQueue
+from services.sse import encode_comment, encode_event
 from store import drafts, entries, sessions
 
-MAX_CHATS_PER_USER = 3
-LOOK_SECONDS = 0.25  # how often a chat looks whether its client is still there
-KEEP_ALIVE_SECONDS = 10.0
-STORE_SECONDS = 10.0  # how long the end of an answer is kept back until it is stored, where the first try fails
-COMMENT = b": still there\n\n"
+# The names of the events that a client is sent.
+MESSAGE_EVENT, DELTA_EVENT, ERROR_EVENT, DONE_EVENT = "message", "delta", "error", "done"
+# The finish reasons of a completion that the model itself has not finished.
+INTERRUPTED, FAILED = "interrupted", "error"
 
+# All in seconds.
+POLL_INTERVAL = 0.25  # between two checks whether the client is still connected
+KEEP_ALIVE_INTERVAL = 10.0  # without an event, until a comment is sent
+STORE_TIMEOUT = 10.0  # of waiting until the completion is stored, if the first attempt fails
+
+KEEP_ALIVE = encode_comment("still there")
 
 BeforeCommit = Callable[[dict[str, Any]], None]
 
 
-class ChatSlots:
-    """Where chats are under way: one in a session, a few of a user, so many in all."""
-
-    def __init__(self, most: int):
-        self._most = most
-        self._lock = threading.Lock()
-        self._sessions: set[str] = set()
-        self._of_user: Counter[str] = Counter()
-
-    def acquire(self, user_id: str, session_id: str) -> None:
-        """Take a place, or raise ``conflict`` or ``too_many_streams``."""
-        with self._lock:
-            if session_id in self._sessions:
-                raise ApiError("conflict")
-            if len(self._sessions) >= self._most or self._of_user[user_id] >= MAX_CHATS_PER_USER:
-                raise ApiError("too_many_streams")
-            self._sessions.add(session_id)
-            self._of_user[user_id] += 1
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def release(self, user_id: str, session_id: str) -> None:
-        """Give a place back."""
-        with self._lock:
-            self._sessions.remove(session_id)
-            self._of_user[user_id] -= 1
-            self._of_user += Counter()  # drops who has none
-
-
-class Chat:
-    """One answer on its way. Who has begun one must close it."""
+class Chats:
+    """Starts chats, and has the services that they use."""
 
     def __init__(
-        self,
-        slots: ChatSlots,
-        saver: DraftSaver,
-        pending: PendingWrites,
-        user_id: str,
-        session_id: str,
-        is_disconnected: Callable[[], bool],
+        self, llm: Llm | None, prompt: PromptBuilder, runner: AsyncRunner, retry_queue: RetryQueue, max_chats: int
     ):
-        slots.acquire(user_id, session_id)
-        self._slots, self._saver, self._pending = slots, saver, pending
-        self._user_id, self.session_id = user_id, session_id
-        self._is_disconnected = is_disconnected
-        self._incoming: SimpleQueue[str | None] = SimpleQueue()
-        self._call: Future[None] | None = None
-        self._began = time.monotonic()
-        self._completion = Completion()
-        self._pieces: list[str] = []
-        self._interrupted = False
-        self._stored: PendingWrite | None = None  # None until the chat ends
-        self.session_deleted = False
-        self.error: str | None = None
-        self.messages: list[dict[str, Any]] = []
-
-    def start(
-        self,
-        content: str,
-        metadata: str,
-        before_commit: BeforeCommit,
-        prompt: PromptBuilder,
-        llm: Llm,
-        runner: AsyncRunner,
-    ) -> None:
-        """Store the user's message, and only then ask the model."""
-        with db.write_transaction():
-            message = drafts.start(self._user_id, self.session_id, content, metadata)
-            before_commit(message)
-        self.messages.append(message)
-        self._saver.add(self)
-        prompt_messages = prompt.build(self._user_id, self.session_id)
-        self._completion.model = llm.model
-        self._call = runner.submit(llm.stream_completion(prompt_messages, self._completion, self._incoming.put))
-        self._call.add_done_callback(lambda _: self._incoming.put(None))
-
-    def events(self) -> Iterator[bytes]:
-        """Yield the chat as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-        yield _event("message", self.messages[0])
-        spoke = time.monotonic()
-        for texts in self._deltas():
-            if texts:
-                yield b"".join([_event("delta", {"content": text}) for text in texts])
-            elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
-                yield COMMENT
-            else:
-                continue
-            spoke = time.monotonic()
-        if time.monotonic() - spoke > KEEP_ALIVE_SECONDS / 2:
-            yield COMMENT  # the first try to store the answer may take as long again
-            spoke = time.monotonic()
-        for _ in self._store():
-            if time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
-                yield COMMENT
-                spoke = time.monotonic()
-        if self.error:
-            yield _event("error", {"error": self.error})
-        else:
-            yield _event("message", self.messages[-1]) + _event("done", {})
-
-    def result(self) -> dict[str, Any]:
-        """Await the answer and return both messages, or raise what went wrong with what there is of them."""
-        with closing(self):
-            for _ in self._deltas():
-                pass
-            for _ in self._store():
-                pass
-        if self.error:
-            raise ApiError(self.error, {"messages": self.messages})
-        return {"messages": self.messages}
-
-    def close(self) -> None:
-        """End the chat, if it has not ended: then its client has left, or it has not even begun."""
-        if self._stored is None and self.messages:
-            self._interrupted = True
-            self._end()
-        elif self._stored is None:
-            self._slots.release(self._user_id, self.session_id)
-
-    def _deltas(self) -> Iterator[list[str]]:
-        """Yield what has come, several pieces where they are there, and now and then none."""
-        ended, looked = False, 0.0
-        while not (ended or self._interrupted or self.session_deleted):
-            taken = self._take()
-            ended = taken[-1:] == [None]
-            pieces = [piece for piece in taken if piece]
-            self._pieces += pieces
-            yield pieces
-            if not ended and time.monotonic() - looked > LOOK_SECONDS:
-                self._interrupted, looked = self._is_disconnected(), time.monotonic()
-
-    def _take(self) -> list[str | None]:
-        taken: list[str | None] = []
-        try:
-            taken.append(self._incoming.get(timeout=LOOK_SECONDS))
-            while True:
-                taken.append(self._incoming.get_nowait())
-        except Empty:
-            return taken
-
-    @property
-    def draft(self) -> dict[str, Any]:
-        """What there is of the answer."""
-        content = "".join(self._pieces)
-        question_id = self.messages[0]["id"]
-        return {
-            "session_id": self.session_id,
-            "question_id": question_id,
-            "content": content,
-            "model": self._completion.model,
-        }
-
-    def _store(self) -> Iterator[None]:
-        """End the chat and await that its answer is stored, for a while: yield now and then until it is.
-
-        One that is not stored by then is told to be an error. It will be stored as soon as it can be.
-        """
-        stored = self._end()
-        gone, deadline = self._interrupted, time.monotonic() + STORE_SECONDS
-        while not (stored.done() or gone or time.monotonic() > deadline):
-            yield
-            wait([stored], LOOK_SECONDS)
-            gone = self._is_disconnected()
-        if not stored.done():
-            self.error = stored.waits_for
-        elif failure := stored.exception():
-            self.error = database.error_code(failure)
-        elif answer := stored.result():
-            self.messages.append(answer)
-
-    def _end(self) -> PendingWrite:
-        """Let go of the model, and make a message of what has come; to be called once."""
-        if self._call:
-            self._call.cancel()
-        self._saver.remove(self)
-        self.error = self._failure
-        duration_ms = round((time.monotonic() - self._began) * 1_000)
-        self._stored = self._pending.run(lambda: self._finish_draft(duration_ms))
-        # Before that no other chat may begin here: it would take the draft for one that was left.
-        self._stored.add_done_callback(lambda _: self._slots.release(self._user_id, self.session_id))
-        return self._stored
-
-    def _finish_draft(self, duration_ms: int) -> dict[str, Any] | None:
-        """Make the draft a message and return that, None where there is no text."""
-        completion = self._completion
-        reason = "interrupted" if self._interrupted else "error" if completion.error else completion.finish_reason
-        metadata: dict[str, Any] = {"model": completion.model, "finish_reason": reason}
-        metadata |= {"usage": completion.usage} if completion.usage else {}
-        metadata |= {"duration_ms": duration_ms}
-        content = "".join(self._pieces)
-        with db.write_transaction():
-            return drafts.finish(self._user_id, self.session_id, content, dump_metadata(metadata), self._failure)
-
-    @property
-    def _failure(self) -> str | None:
-        """The code of why the answer did not come to its end, None if it did."""
-        return self._completion.error or ("upstream_error" if self._interrupted else None)
-
-
-class Chats:
-    """Begins chats, with all that they need."""
-
-    def __init__(self, llm: Llm | None, prompt: PromptBuilder, runner: AsyncRunner, pending: PendingWrites, most: int):
-        self._llm, self._prompt, self._runner, self._pending = llm, prompt, runner, pending
-        self._slots, self._saver = ChatSlots(most), DraftSaver()
+        self.llm, self.prompt, self.runner, self.retry_queue = llm, prompt, runner, retry_queue
+        self.slots, self.saver = ChatSlots(max_chats), DraftSaver()
 
     @property
     def active(self) -> int:
-        """How many chats there are."""
-        return len(self._slots)
+        """The number of chats in progress."""
+        return len(self.slots)
 
     def start(
         self,
@@ -256,54 +72,213 @@ class Chats:
         is_disconnected: Callable[[], bool],
         before_commit: BeforeCommit,
     ) -> Chat:
-        """Store the user's message and start a chat about it.
+        """Store the user's message, ``metadata`` as JSON text, and start a chat about it.
 
-        ``before_commit`` gets the message in the transaction that stores it.
+        ``before_commit`` is called with the message in the transaction that stores it, and
+        ``is_disconnected`` every ``POLL_INTERVAL`` in the thread that reads the chat.
 
         Raises:
             ApiError: ``session_not_found``, ``llm_not_configured``, ``conflict``, ``too_many_streams``.
 
         """
         sessions.get(user_id, session_id)
-        if self._llm is None:
+        if self.llm is None:
             raise ApiError("llm_not_configured")
-        chat = Chat(self._slots, self._saver, self._pending, user_id, session_id, is_disconnected)
+        self.slots.acquire(user_id, session_id)
+        chat = Chat(self, user_id, session_id, is_disconnected)
         try:
-            chat.start(content, metadata, before_commit, self._prompt, self._llm, self._runner)
+            chat.start(self.llm, content, metadata, before_commit)
         except BaseException:
             chat.close()
             raise
         return chat
 
     @staticmethod
-    def replay(user_id: str, session_id: str, made: dict[str, str]) -> tuple[list[dict[str, Any]], str | None]:
-        """Return a question that was asked before, its answer, if it got one, and the code that it ended with.
+    def replay(user_id: str, session_id: str, created: dict[str, str]) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the messages of a chat that has ended, and the code of the error that it ended with.
 
-        ``made`` has their ids, and the code. One that was interrupted, by its client or by the end of
-        the process, has not come to its end: that of an upstream error.
+        ``created`` is what is stored under the request's key: the ids of the messages, and the code. A
+        chat that was interrupted, by its client or by the end of the process, has failed: its code is
+        that of an upstream error.
 
         Raises:
-            ApiError: ``session_not_found``, or ``conflict`` where the answer is still to come.
+            ApiError: ``session_not_found``, or ``conflict`` if the chat has not ended.
 
         """
-        if not made.keys() & {"answer_id", "error"}:
+        if not created.keys() & {"answer_id", "error"}:
             sessions.get(user_id, session_id)
             raise ApiError("conflict")
-        ids = (made[key] for key in ("id", "answer_id") if key in made)
-        return [entries.get(Message, user_id, session_id, message_id) for message_id in ids], made.get("error")
+        message_ids = (created[key] for key in ("id", "answer_id") if key in created)
+        messages = [entries.get(Message, user_id, session_id, message_id) for message_id in message_ids]
+        return messages, created.get("error")
 
 
-def replayed_events(messages: list[dict[str, Any]], error: str | None) -> Iterator[bytes]:
-    """Yield what is stored of a chat as the events that end one."""
-    question, *answer = messages
-    yield _event("message", question)
+class Chat:
+    """A chat in progress, which has a slot. Whoever has created it must close it."""
+
+    def __init__(self, chats: Chats, user_id: str, session_id: str, is_disconnected: Callable[[], bool]):
+        self._chats, self._user_id, self.session_id = chats, user_id, session_id
+        self._is_disconnected = is_disconnected
+        self._queue: SimpleQueue[str | None] = SimpleQueue()  # deltas, and None after the last
+        self._request: Future[None] | None = None  # the one to the model
+        self._started_at = time.monotonic()
+        self._completion = Completion()
+        self._content: list[str] = []
+        self._stop_reason: str | None = None  # the finish reason if the chat is ended before the model has finished
+        self._stored: PendingWrite | None = None  # None until the chat is finished
+        self.session_deleted = False
+        self.error: str | None = None
+        self.messages: list[dict[str, Any]] = []
+
+    def start(self, llm: Llm, content: str, metadata: str, before_commit: BeforeCommit) -> None:
+        """Store the user's message, and only then send the prompt to the model."""
+        with db.write_transaction():
+            message = drafts.start(self._user_id, self.session_id, content, metadata)
+            before_commit(message)
+        self.messages.append(message)
+        self._chats.saver.add(self)
+        prompt = self._chats.prompt.build(self._user_id, self.session_id)
+        self._completion.model = llm.model
+        self._request = self._chats.runner.submit(llm.stream_completion(prompt, self._completion, self._queue.put))
+        self._request.add_done_callback(lambda _: self._queue.put(None))
+
+    def events(self) -> Iterator[bytes]:
+        """Yield the chat as server-sent events."""
+        yield encode_event(MESSAGE_EVENT, self.messages[0])
+        sent_at = time.monotonic()
+        for deltas in self._deltas():
+            if deltas:
+                yield b"".join([encode_event(DELTA_EVENT, {"content": delta}) for delta in deltas])
+            elif time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL:
+                yield KEEP_ALIVE
+            else:
+                continue
+            sent_at = time.monotonic()
+        if time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL / 2:
+            yield KEEP_ALIVE  # the first attempt to store the completion may take as long again
+            sent_at = time.monotonic()
+        for _ in self._store():
+            if time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL:
+                yield KEEP_ALIVE
+                sent_at = time.monotonic()
+        if self.error:
+            yield encode_event(ERROR_EVENT, {"error": self.error})
+        else:
+            yield encode_event(MESSAGE_EVENT, self.messages[-1]) + encode_event(DONE_EVENT, {})
+
+    def result(self) -> dict[str, Any]:
+        """Wait for the end of the chat and return its messages.
+
+        Raises:
+            ApiError: the chat has failed; its details are the messages that are stored.
+
+        """
+        with closing(self):
+            for _ in self._deltas():
+                pass
+            for _ in self._store():
+                pass
+        if self.error:
+            raise ApiError(self.error, {"messages": self.messages})
+        return {"messages": self.messages}
+
+    def _deltas(self) -> Iterator[list[str]]:
+        """Yield the deltas as they come, all that have come at once; an empty list every ``POLL_INTERVAL``."""
+        ended, polled_at = False, 0.0
+        while not (ended or self._stop_reason or self.session_deleted):
+            queued = self._drain_queue()
+            ended = queued[-1:] == [None]
+            deltas = [delta for delta in queued if delta]
+            self._content += deltas
+            yield deltas
+            if not ended and time.monotonic() - polled_at > POLL_INTERVAL:
+                polled_at = time.monotonic()
+                if self._is_disconnected():
+                    self._stop_reason = INTERRUPTED
+
+    def _drain_queue(self) -> list[str | None]:
+        """Return all that is queued; wait up to ``POLL_INTERVAL`` for the first item."""
+        queued: list[str | None] = []
+        try:
+            queued.append(self._queue.get(timeout=POLL_INTERVAL))
+            while True:
+                queued.append(self._queue.get_nowait())
+        except Empty:
+            return queued
+
+    def _finish(self) -> PendingWrite:
+        """End the request to the model, and have what has come stored as a message; to be called once."""
+        if self._request:
+            self._request.cancel()
+        self._chats.saver.remove(self)
+        self.error = self._failure
+        duration_ms = round((time.monotonic() - self._started_at) * 1_000)
+        self._stored = self._chats.retry_queue.run(lambda: self._finish_draft(duration_ms))
+        # Not before that: another chat in the session would take the draft for one that a dead process has left.
+        self._stored.add_done_callback(lambda _: self._chats.slots.release(self._user_id, self.session_id))
+        return self._stored
+
+    def _finish_draft(self, duration_ms: int) -> dict[str, Any] | None:
+        """Turn the draft into the assistant's message and return that, None if there is no text."""
+        completion = self._completion
+        reason = self._stop_reason or (FAILED if completion.error else completion.finish_reason)
+        metadata: dict[str, Any] = {"model": completion.model, "finish_reason": reason}
+        metadata |= {"usage": completion.usage} if completion.usage else {}
+        metadata |= {"duration_ms": duration_ms}
+        content = "".join(self._content)
+        with db.write_transaction():
+            return drafts.finish(self._user_id, self.session_id, content, dump_metadata(metadata), self._failure)
+
+    def _store(self) -> Iterator[None]:
+        """Finish the chat and wait until its message is stored; yield every ``POLL_INTERVAL``.
+
+        After ``STORE_TIMEOUT``, or if the client disconnects, the wait is over: then the chat has failed
+        for its client, but the message is stored as soon as the database allows.
+        """
+        stored = self._finish()
+        disconnected, deadline = self._stop_reason is not None, time.monotonic() + STORE_TIMEOUT
+        while not (stored.done() or disconnected or time.monotonic() > deadline):
+            yield
+            wait([stored], POLL_INTERVAL)
+            disconnected = self._is_disconnected()
+        if not stored.done():
+            self.error = stored.last_error
+        elif failure := stored.exception():
+            self.error = database.error_code(failure)
+        elif message := stored.result():
+            self.messages.append(message)
+
+    def close(self) -> None:
+        """Finish the chat if it is not finished: its client has disconnected, or its start has failed."""
+        if self._stored is None and self.messages:
+            self._stop_reason = INTERRUPTED
+            self._finish()
+        elif self._stored is None:
+            self._chats.slots.release(self._user_id, self.session_id)
+
+    @property
+    def draft(self) -> dict[str, Any]:
+        """What ``store.drafts`` saves of the chat so far."""
+        return {
+            "session_id": self.session_id,
+            "question_id": self.messages[0]["id"],
+            "content": "".join(self._content),
+            "model": self._completion.model,
+        }
+
+    @property
+    def _failure(self) -> str | None:
+        """The code of the error if the completion is not whole."""
+        return self._completion.error or ("upstream_error" if self._stop_reason else None)
+
+
+def replay_events(messages: list[dict[str, Any]], error: str | None) -> Iterator[bytes]:
+    """Yield the events of a chat that has ended, from what ``Chats.replay`` returns; all its text is one delta."""
+    user_message, *assistant_messages = messages
+    yield encode_event(MESSAGE_EVENT, user_message)
     if error:
-        for each in answer:
-            yield _event("delta", {"content": each["content"]})
-        yield _event("error", {"error": error})
+        for message in assistant_messages:
+            yield encode_event(DELTA_EVENT, {"content": message["content"]})
+        yield encode_event(ERROR_EVENT, {"error": error})
     else:
-        yield _event("message", answer[0]) + _event("done", {})
-
-
-def _event(name: str, data: dict[str, Any]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
+        yield encode_event(MESSAGE_EVENT, assistant_messages[0]) + encode_event(DONE_EVENT, {})

@@ -1,4 +1,7 @@
-"""The docs context: the sections of a folder of Markdown that fit a question best, by BM25."""
+"""The docs context: a search index of a folder of Markdown, whose sections are ranked by BM25.
+
+The index is SQLite's FTS5 (https://sqlite.org/fts5.html) in memory, whichever database has the sessions.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ from config import StartupError
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-MOST_SECTIONS = 4
-MOST_WORDS = 64  # of a question
-LARGEST_FILE = 1_048_576
-LOOK_SECONDS = 1.0  # how often the folder is looked through, at most
+MAX_SECTIONS = 4  # in a result
+MAX_QUERY_WORDS = 64
+MAX_FILE_BYTES = 1_048_576
+SCAN_INTERVAL = 1.0  # seconds between two scans of the folder, at least
 
-# A word in a heading counts as four in the text; the file's name is only kept.
-TABLE = "CREATE VIRTUAL TABLE sections USING fts5 (file UNINDEXED, heading, text, tokenize='porter')"
-BEST = "SELECT file, heading, text FROM sections WHERE sections MATCH ? ORDER BY bm25(sections, 0, 4, 1) LIMIT ?"
+# A word in a heading counts as four in the text; the file's name is not searched.
+CREATE_TABLE = "CREATE VIRTUAL TABLE sections USING fts5 (file UNINDEXED, heading, text, tokenize='porter')"
+SEARCH = "SELECT file, heading, text FROM sections WHERE sections MATCH ? ORDER BY bm25(sections, 0, 4, 1) LIMIT ?"
 
 log = logging.getLogger("parley")
 
 
 class Section(NamedTuple):
-    """A part of a file: ``heading`` has the headings above it too, ``A > B``."""
+    """A section of a file; ``heading`` has those of the sections around it too: ``A > B``."""
 
     file: str
     heading: str
@@ -41,45 +44,50 @@ class Section(NamedTuple):
 
 
 class DocsIndex:
-    """The sections of a folder, indexed in memory. A file that has changed is indexed anew."""
+    """The index of a folder. Before a search, files that have changed are indexed again.
+
+    Raises:
+        StartupError: the folder does not exist.
+
+    """
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise StartupError(f"PARLEY_DOCS_DIR: {folder} is not a folder.")
         self._folder = folder
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._next_look = 0.0
+        self._indexed: dict[str, tuple[int, int]] = {}
+        self._next_scan = 0.0
         self._index = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        self._index.execute(TABLE)
+        self._index.execute(CREATE_TABLE)
 
-    def search(self, question: str) -> list[Section]:
-        """Return the few sections that fit the question best."""
-        words = dict.fromkeys(re.findall(r"\w+", question.lower()))
-        match = " OR ".join(f'"{word}"' for word in list(words)[:MOST_WORDS])
+    def search(self, query: str) -> list[Section]:
+        """Return the sections that have any word of the query, the best matches first."""
+        words = dict.fromkeys(re.findall(r"\w+", query.lower()))
+        match = " OR ".join(f'"{word}"' for word in list(words)[:MAX_QUERY_WORDS])
         if not match:
             return []
         self.refresh()
         with self._lock:
-            found = self._index.execute(BEST, (match, MOST_SECTIONS)).fetchall()
-        return [Section(*row) for row in found]
+            rows = self._index.execute(SEARCH, (match, MAX_SECTIONS)).fetchall()
+        return [Section(*row) for row in rows]
 
     def refresh(self) -> None:
-        """Index what has changed since the last look, if that was not just now."""
+        """Index what has changed since the last scan, if that was ``SCAN_INTERVAL`` ago."""
         with self._lock:
-            if time.monotonic() < self._next_look:
+            if time.monotonic() < self._next_scan:
                 return
-            present = dict(self._files())
-            for name in self._seen.keys() - present.keys():
+            files = dict(self._files())
+            for name in self._indexed.keys() - files.keys():
                 self._remove(name)
-            for name, state in present.items():
-                if self._seen.get(name) != state:
+            for name, version in files.items():
+                if self._indexed.get(name) != version:
                     self._index_file(name)
-            self._seen = present
-            self._next_look = time.monotonic() + LOOK_SECONDS
+            self._indexed = files
+            self._next_scan = time.monotonic() + SCAN_INTERVAL
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield each file's name and what changes when it does; hidden ones are not looked at."""
+        """Yield the name and the version (time and size) of each Markdown file that is not hidden."""
         for folder, folders, files in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
@@ -87,61 +95,61 @@ class DocsIndex:
                 if name.startswith(".") or path.suffix.lower() not in (".md", ".markdown"):
                     continue
                 try:
-                    found = path.stat()
-                except OSError:  # gone meanwhile
+                    status = path.stat()
+                except OSError:  # deleted since
                     continue
-                if stat.S_ISREG(found.st_mode):
-                    yield path.relative_to(self._folder).as_posix(), (found.st_mtime_ns, found.st_size)
+                if stat.S_ISREG(status.st_mode):
+                    yield path.relative_to(self._folder).as_posix(), (status.st_mtime_ns, status.st_size)
 
     def _remove(self, name: str) -> None:
-        self._index.execute("DELETE FROM sections WHERE file = ?", (_shown(name),))
+        self._index.execute("DELETE FROM sections WHERE file = ?", (_displayed(name),))
 
     def _index_file(self, name: str) -> None:
         self._remove(name)
         try:
             with (self._folder / name).open("rb") as file:
-                raw = file.read(LARGEST_FILE + 1)
+                raw = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            log.warning("%s is not indexed: %s", _shown(name), error.strerror)
+            log.warning("%s is not indexed: %s", _displayed(name), error.strerror)
             return
-        if len(raw) > LARGEST_FILE:
-            log.warning("%s is not indexed: it is larger than %d bytes", _shown(name), LARGEST_FILE)
+        if len(raw) > MAX_FILE_BYTES:
+            log.warning("%s is not indexed: it is larger than %d bytes", _displayed(name), MAX_FILE_BYTES)
             return
         text = raw.decode("utf-8-sig", errors="replace").replace("\0", "\ufffd")
-        self._index.executemany("INSERT INTO sections VALUES (?, ?, ?)", sections(_shown(name), text))
+        self._index.executemany("INSERT INTO sections VALUES (?, ?, ?)", split_sections(_displayed(name), text))
 
 
-def _shown(name: str) -> str:
-    """Return a file's name as text, which what a file system has need not be."""
+def _displayed(name: str) -> str:
+    """Return a file's name as valid text, which a name in a file system need not be."""
     return os.fsencode(name).decode(errors="replace")
 
 
-def sections(name: str, text: str) -> Iterator[Section]:
-    """Split Markdown at its headings; what is before the first has none."""
+def split_sections(name: str, text: str) -> Iterator[Section]:
+    """Split Markdown at its headings; the text before the first is a section with an empty heading."""
     text = re.sub(r"\r\n?", "\n", text)
     lines = text.split("\n")
-    above: list[tuple[int, str]] = []
+    ancestors: list[tuple[int, str]] = []
     start, heading = 0, ""
-    for level, title, first, behind in [*_headings(text), (0, "", len(lines), len(lines))]:
+    for level, title, first, end in [*_headings(text), (0, "", len(lines), len(lines))]:
         if body := "\n".join(lines[start:first]).strip():
             yield Section(name, heading, body)
-        above = [*(pair for pair in above if pair[0] < level), (level, title)]
-        start, heading = behind, " > ".join(title for _, title in above)
+        ancestors = [*(pair for pair in ancestors if pair[0] < level), (level, title)]
+        start, heading = end, " > ".join(title for _, title in ancestors)
 
 
 def _headings(text: str) -> Iterator[tuple[int, str, int, int]]:
-    """Yield level, title, first line and the line behind it of each heading at the outermost level."""
+    """Yield level, title, first line and the line after the last of each heading that is not nested in a block."""
     tokens = _parser().parse(text)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            first, behind = token.map
-            yield int(token.tag[1:]), " ".join(inline.content.split()), first, behind
+            first, end = token.map
+            yield int(token.tag[1:]), " ".join(inline.content.split()), first, end
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """Return the one parser, of blocks only: what is in a paragraph does not matter here."""
-    from markdown_it import MarkdownIt  # for those who have docs
+    """Return the parser, which parses blocks only, not the text in them."""
+    from markdown_it import MarkdownIt  # only if there are docs
 
     parser = MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])

@@ -1,4 +1,4 @@
-"""What there is of the answers under way, kept for the case that the process ends."""
+"""Saves the completions of the chats in progress every few seconds, in case the process ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from store import drafts as stored_drafts
 if TYPE_CHECKING:
     from services.chat import Chat
 
-SAVE_SECONDS = 2.0  # how much of an answer a sudden end of the process may cost
+SAVE_INTERVAL = 2.0  # seconds of a completion that a sudden end of the process may cost
 
 log = logging.getLogger("parley")
 
 
 class DraftSaver:
-    """Keeps the drafts of all chats in one write now and then; where each wrote its own, other deltas were late."""
+    """Saves the drafts of all chats in one transaction; when each chat saved its own, other chats' deltas were late.
+
+    Its thread runs while there are chats.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +33,7 @@ class DraftSaver:
         self._thread: threading.Thread | None = None
 
     def add(self, chat: Chat) -> None:
-        """Keep the draft of a chat from now on."""
+        """Save the draft of a chat from now on."""
         with self._lock:
             self._chats.add(chat)
             if self._thread is None:
@@ -38,13 +41,13 @@ class DraftSaver:
                 self._thread.start()
 
     def remove(self, chat: Chat) -> None:
-        """Write nothing of a chat any more."""
+        """Stop saving the draft of a chat."""
         with self._lock:
             self._chats.discard(chat)
 
     def _run(self) -> None:
         while True:
-            time.sleep(SAVE_SECONDS)
+            time.sleep(SAVE_INTERVAL)
             with self._lock:
                 chats = list(self._chats)
                 if not chats:
@@ -60,8 +63,8 @@ class DraftSaver:
             db.ensure_connection()
             with db.write_transaction(durable=False):
                 deleted = stored_drafts.save_all([chat.draft for chat in chats])
-        except (ApiError, peewee.PeeweeException) as error:  # then the end of a chat is at stake, not the chat
-            log.warning("drafts could not be kept: %s", error)
+        except (ApiError, peewee.PeeweeException) as error:  # no reason to end the chats: the next save may succeed
+            log.warning("drafts could not be saved: %s", error)
         else:
             for chat in chats:
                 chat.session_deleted = chat.session_id in deleted

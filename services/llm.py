@@ -1,56 +1,39 @@
-"""A model behind an OpenAI-compatible API, asked for a streamed chat completion.
+"""The client of an OpenAI-compatible API, which is asked for streamed chat completions.
 
 The protocol is that of https://platform.openai.com/docs/api-reference/chat/streaming: server-sent
-events, a ``chat.completion.chunk`` each, and ``[DONE]`` at the end.
+events with a ``chat.completion.chunk`` each, and ``[DONE]`` as the last one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
-import json
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from json_values import dump_metadata
 from limits import MAX_CONTENT_LENGTH
-from services.outgoing import AsyncRunner, environment_proxy
+from services.completion import Completion, UpstreamError, Utf16Joiner
+from services.outgoing import AsyncRunner
+from services.proxies import environment_proxy
 from services.sse import MEDIA_TYPE, EventDecoder, is_event_stream
 from text import sanitize_text
 
 if TYPE_CHECKING:
     import httpx
 
-EVENT_LENGTH = 262_144  # characters of one event at most; a delta has some hundred
-STREAM_BYTES = 67_108_864  # of the whole stream at most, with all that is not kept
-REST_SECONDS = 0.25  # how long the end of a stream is awaited after [DONE], so that its connection can be used again
-NAME_LENGTH = 200
-REFUSAL_BYTES, REFUSAL_SECONDS = 4_096, 1.0  # looked at of a refusal, for its reason
-USAGE_LENGTH = 4_096
+MAX_EVENT_LENGTH = 262_144  # characters; a delta has some hundred
+MAX_STREAM_BYTES = 67_108_864  # with all that is not stored
+MAX_ERROR_BYTES, ERROR_TIMEOUT = 4_096, 1.0  # of an error's body, which is read for its type and code
+DRAIN_TIMEOUT = 0.25  # seconds from [DONE] to the end of the stream: only then can its connection be used again
+DONE = "[DONE]"
 
 log = logging.getLogger("parley")
-
-
-class UpstreamError(Exception):
-    """The API did not answer as it should have."""
-
-
-@dataclass
-class Completion:
-    """What is known of an answer but its text. ``error`` is the code of what went wrong."""
-
-    model: str | None = None
-    finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
-    error: str | None = None
 
 
 class Llm:
@@ -58,10 +41,10 @@ class Llm:
 
     def __init__(self, config: Mapping[str, Any], runner: AsyncRunner):
         self.model: str | None = (config["PARLEY_LLM_MODEL"] or "").strip() or None
+        self.timeout: float = config["PARLEY_LLM_TIMEOUT_SECONDS"]
         self._url = config["PARLEY_LLM_BASE_URL"].rstrip("/") + "/chat/completions"
         self._host = urlsplit(self._url).netloc.rpartition("@")[2]
         self._key: str | None = config["PARLEY_LLM_API_KEY"]
-        self._seconds: int = config["PARLEY_LLM_TIMEOUT_SECONDS"]
         self._runner = runner
 
     @cached_property
@@ -69,7 +52,7 @@ class Llm:
         return self._runner.create_client(environment_proxy(self._url))
 
     def warm_up(self) -> None:
-        """Make the client now, for which the first question would have to wait.
+        """Create the HTTP client, which the first chat would have to wait for.
 
         Raises:
             StartupError: the environment names a proxy that cannot be used.
@@ -78,51 +61,56 @@ class Llm:
         _ = self._client
 
     async def stream_completion(
-        self, messages: list[dict[str, str]], reply: Completion, put: Callable[[str], object]
+        self, messages: list[dict[str, str]], completion: Completion, on_delta: Callable[[str], object]
     ) -> None:
-        """Ask the model. Its text goes to ``put`` as it comes, the rest into ``reply``; nothing is raised."""
+        """Request the completion of a conversation, within ``timeout`` as a whole.
+
+        Its text is passed to ``on_delta`` as it comes, and all else stored in ``completion``, also the
+        code of what goes wrong: nothing is raised.
+        """
         import httpx
 
-        text = Utf16Joiner()
+        joiner = Utf16Joiner()
         length = 0
 
-        def put_next(piece: str) -> None:
+        def pass_on(text: str) -> None:
             nonlocal length
-            if piece and length < MAX_CONTENT_LENGTH:
-                put(sanitize_text(piece, MAX_CONTENT_LENGTH - length))
-            length += len(piece)
+            if text and length < MAX_CONTENT_LENGTH:
+                on_delta(sanitize_text(text, MAX_CONTENT_LENGTH - length))
+            length += len(text)
 
         try:
-            async with asyncio.timeout(self._seconds), aclosing(self._deltas(messages, reply)) as deltas:
+            async with asyncio.timeout(self.timeout), aclosing(self._deltas(messages, completion)) as deltas:
                 async for delta in deltas:
-                    put_next(text.join(delta))
+                    pass_on(joiner.join(delta))
                     if length > MAX_CONTENT_LENGTH:
-                        reply.finish_reason = "length"
+                        completion.finish_reason = "length"
                         break
-            put_next(text.end())
-            if not (length and reply.finish_reason):
-                raise UpstreamError("the stream broke off" if length else "the answer is empty")
+            pass_on(joiner.end())
+            if not (length and completion.finish_reason):
+                raise UpstreamError("the stream broke off" if length else "the completion is empty")
         except (TimeoutError, httpx.TimeoutException) as error:
-            self._failed(reply, "upstream_timeout", error)
+            self._fail(completion, "upstream_timeout", error)
         except (httpx.HTTPError, httpx.InvalidURL, UpstreamError, ValueError) as error:
-            self._failed(reply, "upstream_error", error)
+            self._fail(completion, "upstream_error", error)
         except Exception:
             log.exception("upstream_error")
-            reply.error = "upstream_error"
+            completion.error = "upstream_error"
 
-    def _failed(self, reply: Completion, code: str, error: Exception) -> None:
-        reply.error = code
-        said = f"{type(error).__name__}: {error}"
-        log.warning("%s: %s: %s", code, self._host, said.replace(self._key, "***") if self._key else said)
+    def _fail(self, completion: Completion, code: str, error: Exception) -> None:
+        """Store the code of an error and log the error, without the key."""
+        completion.error = code
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("%s: %s: %s", code, self._host, reason.replace(self._key, "***") if self._key else reason)
 
-    async def _deltas(self, messages: list[dict[str, str]], reply: Completion) -> AsyncGenerator[str, None]:
-        """Yield the pieces of the answer, which may hold halves of surrogate pairs; note the rest in ``reply``."""
+    async def _deltas(self, messages: list[dict[str, str]], completion: Completion) -> AsyncGenerator[str, None]:
+        """Yield the text of each chunk, as ``Completion.read_chunk`` returns it."""
         response = await self._send(messages)
         parts = cast(AsyncGenerator[bytes, None], response.aiter_raw())
         done = False
         try:
             if response.status_code != 200:
-                raise UpstreamError(f"status {response.status_code} {await _reason(parts)}")
+                raise UpstreamError(f"status {response.status_code} {await _read_error_name(parts)}")
             coding = response.headers.get("Content-Encoding", "identity")
             if coding.lower() != "identity":  # a few bytes may be a gigabyte
                 raise UpstreamError("it is compressed, which was not asked for")
@@ -130,29 +118,29 @@ class Llm:
                 raise UpstreamError("it is not an event stream")
             async with aclosing(_events(parts)) as events:
                 async for data in events:
-                    if done := data.strip() == "[DONE]":
-                        reply.finish_reason = reply.finish_reason or "stop"
+                    if done := data.strip() == DONE:
+                        completion.finish_reason = completion.finish_reason or "stop"
                         return
-                    if delta := _delta(_parse(data), reply):
+                    if delta := completion.read_chunk(data):
                         yield delta
         finally:
-            if done:  # nobody waits for that
-                self._runner.run_in_background(_read_rest(response, parts))
+            if done:  # the chat need not wait for that
+                self._runner.run_in_background(_drain(response, parts))
             else:
                 await parts.aclose()
                 await response.aclose()
 
     async def _send(self, messages: list[dict[str, str]]) -> httpx.Response:
-        """Send the question and return the response, whose body has yet to come.
+        """Send the request and return the response, whose body is yet to be read.
 
-        A kept connection may be one that the server was about to close. Then it has not looked at
-        the question, which is sent again, until that is over a new connection.
+        An idle connection may be one that the server was about to close. Then the server has not read
+        the request, and it is sent again, at last on a new connection.
         """
         import httpx
 
-        question: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        body: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         if self.model:
-            question["model"] = self.model
+            body["model"] = self.model
         headers = {"Content-Type": "application/json", "Accept": MEDIA_TYPE, "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -164,7 +152,7 @@ class Llm:
 
         while True:
             request = self._client.build_request(
-                "POST", self._url, content=orjson.dumps(question), headers=headers, extensions={"trace": trace}
+                "POST", self._url, content=orjson.dumps(body), headers=headers, extensions={"trace": trace}
             )
             try:
                 return await self._client.send(request, stream=True)
@@ -173,76 +161,29 @@ class Llm:
                     raise
 
 
-class Utf16Joiner:
-    """Joins text that comes in pieces, where JSON's escapes may have put half of a surrogate pair into each.
+async def _events(parts: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
+    """Yield the data of each event.
 
-    What stays half becomes U+FFFD.
+    Raises:
+        UpstreamError: the stream has more than ``MAX_STREAM_BYTES``.
+        ValueError: an event has more than ``MAX_EVENT_LENGTH`` characters.
+
     """
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
-
-    def join(self, piece: str) -> str:
-        """Return what is known of the text by now, from where the last piece ended."""
-        return self._decoder.decode(piece.encode("utf-16-le", "surrogatepass"))
-
-    def end(self) -> str:
-        """Return what the last piece was the first half of, if it was."""
-        return self._decoder.decode(b"", final=True)
+    decoder = EventDecoder(MAX_EVENT_LENGTH)
+    total = 0
+    async for part in parts:
+        total += len(part)
+        if total > MAX_STREAM_BYTES:
+            raise UpstreamError("the stream is too long")
+        for event in decoder.decode(part):
+            yield event
 
 
-def _parse(data: str) -> Any:
-    """Parse JSON that may have half of a surrogate pair in a string."""
+async def _read_error_name(parts: AsyncGenerator[bytes, None]) -> str:
+    """Return the type and code of an error; its message may repeat the conversation, which must not be logged."""
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if "\\u" not in data:
-            raise
-    try:
-        return json.loads(data)  # which takes halves
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _delta(chunk: Any, reply: Completion) -> str:
-    """Return the text of a chunk, and note in ``reply`` what else it says. Of several choices the first counts."""
-    texts = []
-    try:
-        if chunk.get("error"):
-            raise UpstreamError("it reports an error")
-        reply.model = _name(chunk.get("model")) or reply.model
-        reply.usage = _usage(chunk.get("usage")) or reply.usage
-        # Empty, or null, where only the usage is told.
-        for position, choice in enumerate(chunk.get("choices") or ()):
-            index = choice.get("index")
-            if (position if index is None else index) == 0:
-                reply.finish_reason = _name(choice.get("finish_reason")) or reply.finish_reason
-                texts.append((choice.get("delta") or {}).get("content") or "")
-        return "".join(texts)
-    except (AttributeError, TypeError) as error:
-        raise UpstreamError(f"not a chat completion chunk: {error}") from None
-
-
-def _name(given: Any) -> str | None:
-    """Return a name as it is stored, None for what is none or blank."""
-    if type(given) is not str:
-        return None
-    text = Utf16Joiner()
-    return sanitize_text(text.join(given.strip()) + text.end(), NAME_LENGTH) or None
-
-
-def _usage(given: Any) -> dict[str, Any] | None:
-    try:
-        return given if type(given) is dict and len(dump_metadata(given)) <= USAGE_LENGTH else None
-    except ValueError:
-        return None
-
-
-async def _reason(parts: AsyncGenerator[bytes, None]) -> str:
-    """Return what names a refusal. Its whole text may repeat the question, and so is not for the log."""
-    try:
-        async with asyncio.timeout(REFUSAL_SECONDS):
-            error = orjson.loads((await _read(parts, REFUSAL_BYTES))[:REFUSAL_BYTES])["error"]
+        async with asyncio.timeout(ERROR_TIMEOUT):
+            error = orjson.loads(await _read(parts, MAX_ERROR_BYTES))["error"]
             return " ".join(
                 name for name in (error["type"], error["code"]) if re.fullmatch(r"[\w.-]{1,64}", name or "")
             )
@@ -250,33 +191,22 @@ async def _reason(parts: AsyncGenerator[bytes, None]) -> str:
         return ""
 
 
-async def _read(parts: AsyncIterator[bytes], enough: int) -> bytes:
-    read = b""
+async def _read(parts: AsyncIterator[bytes], max_bytes: int) -> bytes:
+    """Return the start of a body."""
+    body = b""
     async for part in parts:
-        read += part
-        if len(read) >= enough:
+        body += part
+        if len(body) >= max_bytes:
             break
-    return read
+    return body[:max_bytes]
 
 
-async def _events(parts: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
-    """Yield the data of each event, within the limits of what an answer may need."""
-    decoder = EventDecoder(EVENT_LENGTH)
-    total = 0
-    async for part in parts:
-        total += len(part)
-        if total > STREAM_BYTES:
-            raise UpstreamError("the stream is too long")
-        for event in decoder.decode(part):
-            yield event
-
-
-async def _read_rest(response: httpx.Response, parts: AsyncGenerator[bytes, None]) -> None:
-    """Read on to the end, if that is near: only then is the connection kept for the next question."""
+async def _drain(response: httpx.Response, parts: AsyncGenerator[bytes, None]) -> None:
+    """Read the rest of a stream, if it ends soon: only then is its connection free for the next request."""
     import httpx
 
     try:
-        async with asyncio.timeout(REST_SECONDS):
+        async with asyncio.timeout(DRAIN_TIMEOUT):
             async for _ in parts:
                 pass
     except (TimeoutError, httpx.HTTPError):

@@ -1,34 +1,24 @@
-"""Outgoing HTTP requests, run on one asyncio thread, where they can wait and be cancelled."""
+"""Outgoing HTTP requests: they run on one asyncio thread, where they can wait and be cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
-
-from marshmallow import ValidationError
-
-from config import StartupError, http_url
 
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_SECONDS = 10.0
-KEEP_ALIVE_SECONDS = 4.0  # how long an idle connection is kept; many servers close theirs after five
+CONNECT_TIMEOUT = 10.0  # seconds
+KEEP_ALIVE_EXPIRY = 4.0  # seconds until an idle connection is closed; many servers close theirs after five
 
 
 class AsyncRunner:
-    """One thread for all requests under way. It begins with the first request, and so does httpx."""
+    """Runs coroutines on one thread, which starts with the first of them, as the import of httpx does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,44 +28,46 @@ class AsyncRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop, begun where there is none yet."""
+        """Return the event loop, which is started if it does not run."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_task_factory(_create_task)
                 self._thread = threading.Thread(target=self._loop.run_forever, name="outgoing", daemon=True)
                 self._thread.start()
             return self._loop
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Begin some work and return what will hold its result; cancelling that cancels the work."""
+        """Run a coroutine; return the future of its result, whose cancellation cancels the coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self.start())
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin some work that nobody waits for; to be called in the loop."""
+        """Run a coroutine that only ``close`` waits for; to be called on the thread."""
         task = asyncio.create_task(work)
-        self._tasks.add(task)  # the loop itself holds tasks weakly
+        self._tasks.add(task)  # the loop itself has only weak references to tasks
         task.add_done_callback(self._tasks.discard)
 
     def create_client(self, proxy: str | None = None, keep_alive: bool = True) -> httpx.AsyncClient:
-        """Return a new client for that loop. It follows no redirect and keeps no cookie.
+        """Return a new HTTP client for coroutines of this runner.
 
-        Of the environment it takes nothing but the authorities to trust (``SSL_CERT_FILE``).
+        It follows no redirects and stores no cookies. Of the environment it uses only the certificate
+        authorities to trust (``SSL_CERT_FILE``).
 
         Raises:
-            ValueError: the proxy's URL is none that could be used.
+            ValueError: the proxy's URL cannot be used.
 
         """
-        import httpx  # 15 MiB and 0.2 s, for those who need it
+        import httpx  # 15 MiB and 0.2 s, only if it is needed
 
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, and a query may be a secret
         client = httpx.AsyncClient(
             proxy=proxy,
             trust_env=False,
             verify=httpx.create_ssl_context(trust_env=True),
-            # What one user's request was told must not come with the next one's: no domain may set a cookie.
+            # What one user's response sets must not be sent with another user's request: no domain may set a cookie.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(max_keepalive_connections=20 if keep_alive else 0, keepalive_expiry=KEEP_ALIVE_SECONDS),
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the rest has a deadline as a whole
+            limits=httpx.Limits(max_keepalive_connections=20 if keep_alive else 0, keepalive_expiry=KEEP_ALIVE_EXPIRY),
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),  # callers limit the whole of a request
             headers={"User-Agent": "parley", "Connection": "keep-alive" if keep_alive else "close"},
         )
         self._clients.append(client)
@@ -98,42 +90,7 @@ class AsyncRunner:
         self._clients.clear()
 
 
-def environment_proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL: never one for this machine itself.
-
-    Raises:
-        StartupError: the variable holds none that could be used.
-
-    """
-    parts = urlsplit(url)
-    proxies = getproxies_environment()
-    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2], proxies):
-        return None
-    scheme = next((scheme for scheme in (parts.scheme, "all") if scheme in proxies), None)
-    if scheme is None:
-        return None
-    proxy = proxies[scheme].strip()
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        return http_url(proxy)
-    except ValidationError:  # its value may hold a password, and so is not shown
-        names = (name for name in os.environ if name.lower() == f"{scheme}_proxy")
-        name = max(names, key=str.islower)  # of two, that in lower case counts
-        raise StartupError(
-            f"{name}: not a proxy of the form http://HOST:PORT, and no other kind can be used; "
-            "NO_PROXY names the hosts that need none."
-        ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself, by its name or address."""
-    host = host.lower().rstrip(".")
-    with suppress(OSError, UnicodeError):
-        host = socket.inet_ntoa(socket.inet_aton(host))  # 127.1, 0x7f.0.0.1: as connect() takes them
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.is_loopback or address.is_unspecified
+def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Create a task that has its coroutine's name, e.g. ``Llm.stream_completion``."""
+    options["name"] = options.get("name") or coroutine.__qualname__
+    return asyncio.Task(coroutine, loop=loop, **options)

@@ -1,4 +1,4 @@
-"""What a model is sent: base identity prompt, the session's override, docs and actions context, conversation."""
+"""The prompt of a session, in this order: base prompt, the session's override, docs and actions, conversation."""
 
 from __future__ import annotations
 
@@ -12,56 +12,62 @@ from services.actions import Actions
 from services.docs_index import DocsIndex
 from store import messages, sessions
 
-INTRODUCTION = "Documentation that may help:"
+DOCS_INTRODUCTION = "Documentation that may help:"
 
 PromptMessage = dict[str, str]
-"""A message as the model gets it: ``role`` and ``content``."""
+"""A message as the model is sent it: ``role`` and ``content``."""
 
 
 class PromptBuilder:
-    """Builds prompts from what the settings name and what a session holds."""
+    """Builds prompts from the settings, the docs, the actions and a session's messages."""
 
     def __init__(self, config: Mapping[str, Any], docs: DocsIndex | None, actions: Actions):
         self._base: str = config["PARLEY_SYSTEM_PROMPT"] or ""
-        self._budget: int = config["PARLEY_LLM_CONTEXT_CHARS"]
-        self._docs_budget: int = config["PARLEY_DOCS_CHARS"]
+        self._max_characters: int = config["PARLEY_LLM_CONTEXT_CHARS"]
+        self._max_docs_characters: int = config["PARLEY_DOCS_CHARS"]
         self._docs = docs
         self._actions = _format_actions(actions)
 
     def build(self, user_id: str, session_id: str, next_message: str | None = None) -> list[PromptMessage]:
-        """Return the prompt of a session, or raise Missing; ``next_message`` is a user message that is yet to come.
+        """Return the prompt of a session, as if the user had appended ``next_message``.
 
-        What is empty is left out, and of a conversation beyond the budget its oldest messages are.
+        Empty parts are omitted, and so are the oldest messages of a conversation that is too long.
+
+        Raises:
+            NotFound: there is no such session of the user's.
+
         """
         with db.read_transaction():
             override = sessions.get(user_id, session_id)["system_prompt"]
             conversation = self._conversation(session_id, next_message)
-        question = next((part["content"] for part in reversed(conversation) if part["role"] == "user"), "")
-        system = (self._base, override, "\n\n".join(filter(None, (self._documentation(question), self._actions))))
+        query = next((message["content"] for message in reversed(conversation) if message["role"] == "user"), "")
+        system = (self._base, override, "\n\n".join(filter(None, (self.docs_context(query), self._actions))))
         return [{"role": "system", "content": content} for content in system if content] + conversation
 
     def _conversation(self, session_id: str, next_message: str | None) -> list[PromptMessage]:
-        parts: list[PromptMessage] = [] if next_message is None else [{"role": "user", "content": next_message}]
-        left = self._budget - len(next_message or "")
+        """Return the newest messages, as many as fit; the newest is always one of them."""
+        newest_first: list[PromptMessage] = [] if next_message is None else [{"role": "user", "content": next_message}]
+        remaining = self._max_characters - len(next_message or "")
         for role, content in messages.iter_newest_first(session_id):
-            left -= len(content)
-            if left < 0 and parts:  # the newest is always in
+            remaining -= len(content)
+            if remaining < 0 and newest_first:
                 break
-            parts.append({"role": role, "content": content})
-        return parts[::-1]
+            newest_first.append({"role": role, "content": content})
+        return newest_first[::-1]
 
-    def _documentation(self, question: str) -> str:
-        """Return the sections that fit a question, with all that is round them within the budget."""
-        text = INTRODUCTION
-        for section in self._docs.search(question) if self._docs else ():
-            head = f"\n\n[{section.file}{': ' if section.heading else ''}{section.heading}]\n"
-            left = self._docs_budget - len(text) - len(head)
-            if left > 0:  # no half of a heading
-                text += head + section.text[:left]
-        return text if text != INTRODUCTION else ""
+    def docs_context(self, query: str) -> str:
+        """Return the sections of the docs that match best, with introduction and headings as many as fit."""
+        text = DOCS_INTRODUCTION
+        for section in self._docs.search(query) if self._docs else ():
+            heading = f"\n\n[{section.file}{': ' if section.heading else ''}{section.heading}]\n"
+            remaining = self._max_docs_characters - len(text) - len(heading)
+            if remaining > 0:  # a heading is never cut
+                text += heading + section.text[:remaining]
+        return text if text != DOCS_INTRODUCTION else ""
 
 
 def _format_actions(actions: Actions) -> str:
+    """Return the list of actions for the model, empty if there are none."""
     lines = (
         f"- {action.name}: {action.description} Parameters: {orjson.dumps(action.parameters).decode()}"
         for action in actions.values()

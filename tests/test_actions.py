@@ -450,7 +450,7 @@ def test_a_secret_over_several_lines_is_one(tmp_path: Path) -> None:
     ids=["one that never ends", "one that ends", "many"],
 )
 def test_a_schema_that_is_a_trap(schema: dict[str, Any], given: dict[str, Any], problems: Any) -> None:
-    check = actions._checker(schema)
+    check = actions.compile_schema(schema)
     action = actions.Action("a", "", schema, "", 1.0, Webhook(SECRET), check)
     found: Any = {}
     try:

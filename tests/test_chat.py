@@ -242,7 +242,7 @@ def test_the_key_is_nowhere_to_be_seen(owner: ApiClient, caplog: pytest.LogCaptu
 
 
 def test_a_session_that_is_deleted_meanwhile(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drafts, "SAVE_SECONDS", 0.05)
+    monkeypatch.setattr(drafts, "SAVE_INTERVAL", 0.05)
     session = owner.session()
     answer = ask(owner, session, "repeat 1000 0.01 x")
     pieces = answer.iter_encoded()
@@ -273,7 +273,7 @@ def test_a_draft_that_could_not_be_stored_is_when_the_next_one_begins(owner: Api
 
 
 def test_silence_is_broken_by_comments(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "KEEP_ALIVE_SECONDS", 0)
+    monkeypatch.setattr(chats, "KEEP_ALIVE_INTERVAL", 0)
     body = ask(owner, owner.session(), "say x", "wait 0.5", "say y").data
     assert b"\n\n: " in body
     assert [name for name, _ in events(body)] == ["message", "delta", "delta", "message", "done"]

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import StartupError
-from services.llm import Completion, Utf16Joiner, _delta, _parse
+from services.completion import Completion, Utf16Joiner
+from services.llm import Completion, Utf16Joiner
 from services.outgoing import environment_proxy, is_loopback
+from services.proxies import environment_proxy, is_loopback
 from tests.helpers.client import ApiClient
 from tests.helpers.fake_llm import MODEL
 from tests.helpers.process import ROOT, FakeLlm, environment
@@ -89,7 +91,7 @@ class TestNames:
 
     def test_half_a_surrogate_pair_in_one_is_replaced(self, owner: ApiClient) -> None:
         reply = Completion()
-        _delta(_parse('{"model": " m\\ud800 ", "choices": [{"finish_reason": "\\udc00"}]}'), reply)
+        reply.read_chunk('{"model": " m\\ud800 ", "choices": [{"finish_reason": "\\udc00"}]}')
         assert (reply.model, reply.finish_reason) == ("m\ufffd", "\ufffd")
 
 

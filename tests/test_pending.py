@@ -20,7 +20,7 @@ from flask import Flask
 
 from database import db, sqlite
 from services import chat as chats
-from services import pending, webhooks
+from services import retry_queue, webhooks
 from tests.helpers.client import ApiClient
 from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
@@ -71,7 +71,7 @@ class TestInOneProcess:
     def settings(
         self, settings: dict[str, Any], fake_llm: FakeLlm, actions: Path, monkeypatch: pytest.MonkeyPatch
     ) -> dict[str, Any]:
-        for module, name in ((sqlite, "WRITE_LOCK_TIMEOUT"), (webhooks, "WRITE_SECONDS"), (chats, "STORE_SECONDS")):
+        for module, name in ((sqlite, "WRITE_LOCK_TIMEOUT"), (webhooks, "STORE_TIMEOUT"), (chats, "STORE_TIMEOUT")):
             monkeypatch.setattr(module, name, 0.3)
         return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": str(actions)}
 
@@ -154,7 +154,7 @@ class TestInOneProcess:
         data: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(chats, "STORE_SECONDS", 30)
+        monkeypatch.setattr(chats, "STORE_TIMEOUT", 30)
         session, gone, asked = owner.session(), Event(), len(fake_llm.calls())
 
         def chat() -> bytes:
@@ -190,7 +190,7 @@ class TestInOneProcess:
         data: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(webhooks, "WRITE_SECONDS", 10)
+        monkeypatch.setattr(webhooks, "STORE_TIMEOUT", 10)
         path = f"/api/sessions/{owner.session()['id']}"
         call: Future[Any] = self.begin(pool, app, owner, f"{path}/actions/held", {})
         receiver.await_call()
@@ -213,12 +213,12 @@ class TestInOneProcess:
             assert call.result(20)[1]["status"] == "running"
             assert holder.stdin
             Timer(1, holder.stdin.close).start()
-            app.extensions["services"].pending.close()
+            app.extensions["services"].retry_queue.close()
         (run,) = self.runs(owner, path)
         assert run["status"] == "succeeded"
 
     def test_what_can_never_be_written_keeps_nobody_waiting(self, app: Flask) -> None:
-        writes = app.extensions["services"].pending
+        writes = app.extensions["services"].retry_queue
 
         def fail() -> None:
             raise ValueError("a bug")
@@ -230,16 +230,16 @@ class TestInOneProcess:
     def test_the_end_is_not_put_off_for_ever(
         self, app: Flask, data: Path, monkeypatch: pytest.MonkeyPatch, owner: ApiClient
     ) -> None:
-        monkeypatch.setattr(pending, "FLUSH_SECONDS", 0.5)
+        monkeypatch.setattr(retry_queue, "FLUSH_TIMEOUT", 0.5)
 
         def write() -> None:
             with db.write_transaction():
                 pass
 
         with held(data):
-            written = app.extensions["services"].pending.run(write)
+            written = app.extensions["services"].retry_queue.run(write)
             began = time.monotonic()
-            app.extensions["services"].pending.close()
+            app.extensions["services"].retry_queue.close()
             assert time.monotonic() - began < 5
             assert not written.done()
         written.result(10)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from config import StartupError
 from services import docs_index
 from services.actions import Actions
-from services.docs_index import DocsIndex, Section, sections
+from services.docs_index import DocsIndex, Section, split_sections
 from services.prompt import PromptBuilder
 from tests.helpers.client import ApiClient, message
 from tests.helpers.process import ROOT
@@ -121,7 +121,7 @@ class TestContext:
 
 def documentation(folder: Path, budget: int) -> str:
     config = {"PARLEY_SYSTEM_PROMPT": None, "PARLEY_LLM_CONTEXT_CHARS": 1, "PARLEY_DOCS_CHARS": budget}
-    return PromptBuilder(config, DocsIndex(folder), Actions())._documentation("queue")
+    return PromptBuilder(config, DocsIndex(folder), Actions()).docs_context("queue")
 
 
 @given(
@@ -162,7 +162,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_markdown_is_split_at_its_headings() -> None:
     text = "before\r\n# A\r\none\r\n\r\n## B *em*\n```\n# no heading\n```\n### C\n\n"
     text += "## D\nfour\n\nE\n=\nfive\u2028six\n- # not E"
-    assert list(sections("f.md", text)) == [
+    assert list(split_sections("f.md", text)) == [
         Section("f.md", "", "before"),
         Section("f.md", "A", "one"),
         Section("f.md", "A > B *em*", "```\n# no heading\n```"),
@@ -174,7 +174,7 @@ def test_markdown_is_split_at_its_headings() -> None:
 class TestRetrieval:
     @pytest.fixture
     def docs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DocsIndex:
-        monkeypatch.setattr(docs_index, "LOOK_SECONDS", 0)
+        monkeypatch.setattr(docs_index, "SCAN_INTERVAL", 0)
         folder = tmp_path / "docs"
         (folder / "sub").mkdir(parents=True)
         (folder / "a.md").write_text(

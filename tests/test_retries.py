@@ -199,7 +199,7 @@ class TestChat:
     def test_one_that_broke_off_ends_as_it_did(
         self, app: Flask, owner: ApiClient, script: list[str], code: str, status: int
     ) -> None:
-        app.extensions["services"].llm._seconds = 0.5
+        app.extensions["services"].llm.timeout = 0.5
         body = {"content": "\n".join(script)}
         ends = [("error", {"error": code})]
         for accept in ("text/event-stream", "application/json"):
