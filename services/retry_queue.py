@@ -61,6 +61,10 @@ class RetryQueue:
         self._queue: deque[PendingWrite] = deque()
         self._closing = threading.Event()
 
+    def __len__(self) -> int:
+        """Return the number of writes that have failed at least once and are to be repeated."""
+        return len(self._queue)
+
     def run(self, write: Callable[[], Any]) -> PendingWrite:
         """Execute a write in this thread, and queue it if that fails with a transient error; return its future."""
         pending = PendingWrite(write)

@@ -14,11 +14,11 @@ from flask import Flask
 
 from database import db
 from store import drafts
+from tests.helpers.actions import write_actions
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.process import FakeLlm
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
-from tests.test_actions import write_actions
 
 DOCUMENT = {"session": {"title": "imported"}, "messages": [message()] * 3}
 

@@ -1,36 +1,37 @@
-"""A stand-in for a model's API, a process of its own: it does what the last user message tells it to.
+"""A stand-in for a model's API, run as a process of its own: the last message of a request is its script.
 
 It speaks OpenAI's chat completions (https://platform.openai.com/docs/api-reference/chat), streamed
-and whole; a test has the official client speak to it. The message is a list of commands, one a line:
+and whole; test_fake_llm.py has the official client speak to it. A script has a command a line:
 
-    say TEXT            a delta
-    wait SECONDS        nothing, or until the client leaves
-    repeat N SECONDS X  N deltas X, with a pause before each
-    drip SECONDS        for ever: a comment, a pause
-    status CODE         an error of that status instead of a stream
-    html                a web page instead
-    redirect            to elsewhere
-    gzip                a stream that is compressed
-    header NAME: VALUE  the stream has this header
-    bom                 a stream that begins with a byte order mark and the text "first "
-    line N              one line of N bytes
-    raw TEXT            TEXT as it stands, as the data of an event
-    bytes HEX           these bytes as they stand
-    error               an error within the stream
-    break               the connection ends without a word
-    end                 the stream ends without the finish and [DONE]
-    no-usage            do not tell the usage
-    linger SECONDS      a pause between [DONE] and the end of the stream
-    drop-next           close the connection when the next request comes on it, as one that has waited too long
-    slam                close the connection instead of an answer
+    say TEXT            send a delta
+    wait SECONDS        pause, at most until the client disconnects
+    repeat N SECONDS X  send N deltas X, with a pause before each
+    drip SECONDS        send comments with a pause after each, for ever
+    status CODE         respond with an error of that status
+    html                respond with a web page
+    redirect            respond with a redirect
+    gzip                claim that the stream is compressed
+    header NAME: VALUE  add a header to the response
+    bom                 begin the stream with a byte order mark and the text "first "
+    line N              send one line of N bytes
+    raw TEXT            send an event whose data is TEXT as it stands
+    bytes HEX           send these bytes as they stand
+    error               report an error within the stream
+    break               close the connection within the stream
+    end                 end the stream without a finish reason and [DONE]
+    no-usage            do not send the usage
+    linger SECONDS      pause between [DONE] and the end of the stream
+    drop-next           close the connection when the next request comes on it, as an idle one that has expired
+    slam                close the connection instead of responding
 
-Any other message is answered with itself, a word a delta. GET /calls tells what was asked. As a
-forward proxy, it answers in place of whoever is asked.
+Any other message is echoed, a word a delta. GET /calls returns the requests so far. The stand-in is
+also a forward proxy, which responds in place of any host.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import sys
@@ -41,34 +42,11 @@ from typing import Any
 
 MODEL = "stand-in-1"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-COMMANDS = frozenset(
-    (
-        "gzip",
-        "bom",
-        "say",
-        "wait",
-        "repeat",
-        "drip",
-        "status",
-        "html",
-        "redirect",
-        "line",
-        "raw",
-        "bytes",
-        "header",
-        "linger",
-        "drop-next",
-        "slam",
-        "error",
-        "break",
-        "end",
-        "no-usage",
-    )
-)
+COMMANDS = frozenset(re.findall(r"^    ([a-z-]+) ", __doc__ or "", re.MULTILINE))
 
 
-class Left(Exception):
-    """The client has left."""
+class Disconnected(Exception):
+    """The client has disconnected."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -77,55 +55,54 @@ class Handler(BaseHTTPRequestHandler):
     dropping = False
 
     def do_GET(self) -> None:
-        self.whole(200, json.dumps(self.calls).encode())
+        self.respond(200, json.dumps(self.calls).encode())
 
     def do_POST(self) -> None:
         if self.dropping:
             self.close_connection = True
             return
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         call = {
             "path": self.path,
             "authorization": self.headers.get("Authorization"),
             "cookie": self.headers.get("Cookie"),
             "connection": self.client_address,
-            "asked": asked,
-            "began": time.time(),
-            "left": None,
+            "request": request,
+            "disconnected_at": None,
         }
         self.calls.append(call)
-        script = asked["messages"][-1]["content"]
+        script = request["messages"][-1]["content"]
         if script.partition("\n")[0].partition(" ")[0] not in COMMANDS:
             script = "\n".join(f"say {word} " for word in script.split(" "))
         try:
-            if asked.get("stream"):
-                self.play(script.split("\n"), bool((asked.get("stream_options") or {}).get("include_usage")))
+            if request.get("stream"):
+                self.stream(script.split("\n"), bool((request.get("stream_options") or {}).get("include_usage")))
             else:
-                self.tell(script.split("\n"))
-        except (Left, OSError):
-            call["left"] = time.time()
+                self.complete(script.split("\n"))
+        except (Disconnected, OSError):
+            call["disconnected_at"] = time.time()
             self.close_connection = True
 
-    def tell(self, script: list[str]) -> None:
-        """Answer with the whole completion."""
+    def complete(self, script: list[str]) -> None:
+        """Respond with the whole completion."""
         text = "".join(line.partition(" ")[2] for line in script if line.startswith("say "))
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         completion = {"object": "chat.completion", "choices": [choice], "usage": USAGE}
-        self.whole(200, json.dumps(self.stamp() | completion).encode())
+        self.respond(200, json.dumps(self.stamp() | completion).encode())
 
-    def play(self, script: list[str], usage: bool) -> None:
-        """Do what the script says, as a stream."""
-        name, _, given = script[0].partition(" ")
+    def stream(self, script: list[str], usage: bool) -> None:
+        """Execute a script."""
+        name, _, argument = script[0].partition(" ")
         if name == "status":
             error = {"error": {"message": "no", "type": "test", "param": None, "code": None}}
-            return self.whole(int(given), json.dumps(error).encode())
+            return self.respond(int(argument), json.dumps(error).encode())
         if name == "slam":
-            raise Left
+            raise Disconnected
         if name == "html":
-            return self.whole(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html")
+            return self.respond(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html")
         if name == "redirect":
-            return self.whole(307, b"", "text/plain", Location="/v1/elsewhere")
+            return self.respond(307, b"", "text/plain", Location="/v1/elsewhere")
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Transfer-Encoding": "chunked"}
         headers |= {"Content-Encoding": "gzip"} if name == "gzip" else {}
         headers |= dict(line.removeprefix("header ").split(": ") for line in script if line.startswith("header "))
@@ -137,31 +114,31 @@ class Handler(BaseHTTPRequestHandler):
             self.send(b"\xef\xbb\xbf")
         self.delta({"role": "assistant", "content": "first " if name == "bom" else ""})
         for line in script:
-            name, _, given = line.partition(" ")
+            name, _, argument = line.partition(" ")
             if name == "say":
-                self.delta({"content": given})
+                self.delta({"content": argument})
             elif name == "wait":
-                self.wait(float(given))
+                self.wait(float(argument))
             elif name == "repeat":
-                count, pause, text = given.split(" ", 2)
+                count, pause, text = argument.split(" ", 2)
                 for _ in range(int(count)):
                     self.wait(float(pause))
                     self.delta({"content": text})
             elif name == "drip":
                 while True:
                     self.send(b": drip\n\n")
-                    self.wait(float(given))
+                    self.wait(float(argument))
             elif name == "line":
-                self.send(b"data: " + b"x" * int(given) + b"\n\n")
+                self.send(b"data: " + b"x" * int(argument) + b"\n\n")
             elif name == "raw":
-                self.send(f"data: {given}\n\n".encode())
+                self.send(f"data: {argument}\n\n".encode())
             elif name == "bytes":
-                self.send(bytes.fromhex(given))
+                self.send(bytes.fromhex(argument))
             elif name == "error":
                 self.event({"error": {"message": "overloaded", "type": "server_error"}})
             elif name == "break":
                 self.connection.shutdown(socket.SHUT_RDWR)
-                raise Left
+                raise Disconnected
             elif name == "end":
                 return self.send(b"")
         self.delta({}, "stop")
@@ -190,9 +167,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def wait(self, seconds: float) -> None:
         if select.select([self.connection], [], [], seconds)[0] and not self.connection.recv(1, socket.MSG_PEEK):
-            raise Left
+            raise Disconnected
 
-    def whole(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
+    def respond(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)
         for header, value in ({"Content-Type": kind, "Content-Length": str(len(body))} | headers).items():
             self.send_header(header, value)
@@ -200,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
@@ -208,7 +185,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *arguments: Any) -> None:
-        """Say nothing: clients leave all the time here."""
+        """Log nothing: clients are expected to disconnect."""
 
 
 if __name__ == "__main__":
@@ -216,4 +193,4 @@ if __name__ == "__main__":
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()  # until whoever has started it is gone
+    sys.stdin.read()  # until the process that has started this one closes it or ends

@@ -1,9 +1,20 @@
-"""A webhook receiver on loopback that verifies signatures with the library; its path says what it does."""
+"""A webhook receiver on loopback that verifies signatures with the library. The path of a call is a command:
+
+/ok            respond with 200
+/status/N      respond with status N
+/redirect      respond with a redirect
+/large/N       respond with N times é
+/odd           respond with bytes that are no text, and claim that they are compressed
+/slow/SECONDS  pause in the middle of the response
+/held          respond when the test sets ``release``
+/cookie/X=Y    set a cookie
+/hang-up       close the connection after the response, without having announced it
+/close         close the connection instead of responding
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,39 +29,39 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        event = Webhook(SECRET).verify(body, dict(self.headers))  # raises, and so the call fails
+        event = Webhook(SECRET).verify(body, dict(self.headers))  # if it raises, the call fails
         self.server.connections.append(self.client_address)
         self.server.received.append((self.path, event, dict(self.headers), body.decode()))
-        self.server.came.set()
-        kind, _, given = self.path.partition("?")[0].strip("/").partition("/")
+        self.server.called.set()
+        kind, _, argument = self.path.partition("?")[0].strip("/").partition("/")
         if kind == "ok":
-            self.answer(200, b'{"done": true}')
+            self.respond(200, b'{"done": true}')
         elif kind == "status":
-            self.answer(int(given), b"no")
+            self.respond(int(argument), b"no")
         elif kind == "redirect":
-            self.answer(302, b"", Location="/ok")
+            self.respond(302, b"", Location="/ok")
         elif kind == "large":
-            self.answer(200, "é".encode() * int(given))
+            self.respond(200, "é".encode() * int(argument))
         elif kind == "odd":
-            self.answer(200, b"a\0b\xff", Content_Encoding="gzip")
+            self.respond(200, b"a\0b\xff", Content_Encoding="gzip")
         elif kind == "slow":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"begun")
-            self.server.leave.wait(float(given))
+            self.server.release.wait(float(argument))
         elif kind == "held":
-            self.server.leave.wait(30)
-            self.answer(200, b"well")
+            self.server.release.wait(30)
+            self.respond(200, b"well")
         elif kind == "cookie":
-            self.answer(200, b"", Set_Cookie=f"{given}; Path=/")
-        elif kind == "hang-up":  # after the answer, without a word of that before
-            self.answer(200, b"well")
+            self.respond(200, b"", Set_Cookie=f"{argument}; Path=/")
+        elif kind == "hang-up":
+            self.respond(200, b"well")
             self.close_connection = True
         elif kind == "close":
             self.close_connection = True
 
-    def answer(self, status: int, body: bytes, **headers: str) -> None:
+    def respond(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
         for header, value in headers.items():
             self.send_header(header.replace("_", "-"), value)
@@ -59,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class WebhookReceiver(ThreadingHTTPServer):
@@ -69,22 +80,20 @@ class WebhookReceiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.connections: list[Any] = []
         self.received: list[tuple[str, dict[str, Any], dict[str, str], str]] = []
-        self.came, self.leave = threading.Event(), threading.Event()
+        self.called, self.release = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def await_call(self) -> None:
-        deadline = time.monotonic() + 10
-        while not self.received and time.monotonic() < deadline:
-            self.came.wait(0.1)
+    def wait_for_call(self) -> None:
+        assert self.called.wait(20)
 
     def handle_error(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def __exit__(self, *error: Any) -> None:
-        self.leave.set()
+        self.release.set()
         self.shutdown()
         super().__exit__(*error)
