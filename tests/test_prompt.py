@@ -29,55 +29,54 @@ def settings(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[
     return settings | {"PARLEY_LLM_CONTEXT_CHARS": 100}
 
 
-def prompt(caller: ApiClient, session: dict[str, Any], content: str | None = None) -> list[tuple[str, str]]:
+def prompt(client: ApiClient, session: dict[str, Any], content: str | None = None) -> list[tuple[str, str]]:
     query = "" if content is None else f"?content={quote(content)}"
-    response = caller.get(f"/api/sessions/{session['id']}/prompt{query}")
+    response = client.get(f"/api/sessions/{session['id']}/prompt{query}")
     assert response.status_code == 200
     return [(part["role"], part["content"]) for part in response.get_json()["messages"]]
 
 
-def test_empty_parts_are_omitted(owner: ApiClient) -> None:
-    session = owner.session()
-    assert prompt(owner, session) == []
-    assert prompt(owner, session, "hi") == [("user", "hi")]
-    owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "Be brief."})
-    assert prompt(owner, session, "hi") == [("system", "Be brief."), ("user", "hi")]
-    assert owner.get(f"/api/sessions/{session['id']}").get_json()["messages"] == []
+class TestConversation:
+    def test_empty_parts_are_omitted(self, owner: ApiClient) -> None:
+        session = owner.session()
+        assert prompt(owner, session) == []
+        assert prompt(owner, session, "hi") == [("user", "hi")]
+        owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "Be brief."})
+        assert prompt(owner, session, "hi") == [("system", "Be brief."), ("user", "hi")]
+        assert owner.get(f"/api/sessions/{session['id']}").get_json()["messages"] == []
+
+    @pytest.mark.parametrize(
+        ("lengths", "next_length", "expected"),
+        [
+            ([50, 50], None, [50, 50]),
+            ([1, 50, 50], None, [50, 50]),
+            ([1, 99, 1], None, [99, 1]),
+            ([1, 101], None, [101]),
+            ([1, 5_000], None, [5_000]),
+            ([10, 101, 20, 30], None, [20, 30]),
+            ([10, 20], 70, [10, 20, 70]),
+            ([10, 20], 80, [20, 80]),
+            ([10, 20], 500, [500]),
+        ],
+    )
+    def test_oldest_messages_of_a_long_conversation_are_omitted(
+        self, owner: ApiClient, lengths: list[int], next_length: int | None, expected: list[int]
+    ) -> None:
+        session = owner.imported(*(message("é" * length) for length in lengths))
+        owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "s" * 8_000})
+        parts = prompt(owner, session, "é" * next_length if next_length else None)
+        assert [len(content) for _, content in parts] == [8_000, *expected]
+
+    @pytest.mark.parametrize("content", ["", "x" * 50_001, "\0"])
+    def test_rejects_an_invalid_next_message(self, owner: ApiClient, content: str) -> None:
+        session = owner.session()
+        for target in (session["id"], "nothing"):
+            response = owner.get(f"/api/sessions/{target}/prompt?content={quote(content)}")
+            assert (response.status_code, response.get_json()["error"]) == (400, "validation_error")
+            assert "content" in response.get_json()["details"]
 
 
-@pytest.mark.parametrize(
-    ("lengths", "next_length", "expected"),
-    [
-        ([50, 50], None, [50, 50]),
-        ([1, 50, 50], None, [50, 50]),
-        ([1, 99, 1], None, [99, 1]),
-        ([1, 101], None, [101]),
-        ([1, 5_000], None, [5_000]),
-        ([10, 101, 20, 30], None, [20, 30]),
-        ([10, 20], 70, [10, 20, 70]),
-        ([10, 20], 80, [20, 80]),
-        ([10, 20], 500, [500]),
-    ],
-)
-def test_oldest_messages_of_a_long_conversation_are_omitted(
-    owner: ApiClient, lengths: list[int], next_length: int | None, expected: list[int]
-) -> None:
-    session = owner.imported(*(message("é" * length) for length in lengths))
-    owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "s" * 8_000})
-    parts = prompt(owner, session, "é" * next_length if next_length else None)
-    assert [len(content) for _, content in parts] == [8_000, *expected]
-
-
-@pytest.mark.parametrize("content", ["", "x" * 50_001, "\0"])
-def test_rejects_an_invalid_next_message(owner: ApiClient, content: str) -> None:
-    session = owner.session()
-    for target in (session["id"], "nothing"):
-        response = owner.get(f"/api/sessions/{target}/prompt?content={quote(content)}")
-        assert (response.status_code, response.get_json()["error"]) == (400, "validation_error")
-        assert "content" in response.get_json()["details"]
-
-
-class TestContext:
+class TestOrder:
     @pytest.fixture
     def settings(self, settings: dict[str, Any]) -> dict[str, Any]:
         return settings | {
@@ -115,36 +114,36 @@ class TestContext:
         assert "restart_service" in context
 
 
+class TestDocsContext:
+    @given(
+        st.dictionaries(
+            st.text("abcdé", min_size=1, max_size=30),
+            st.lists(st.tuples(st.integers(0, 12), st.integers(0, 200)), min_size=1, max_size=3),
+            max_size=5,
+        ),
+        st.integers(100, 1_000),
+    )
+    @settings_of_hypothesis(max_examples=60, deadline=None)
+    def test_docs_context_has_at_most_the_characters_allowed(
+        self, docs: dict[str, list[tuple[int, int]]], max_characters: int
+    ) -> None:
+        with TemporaryDirectory() as folder:
+            for name, parts in docs.items():
+                text = "".join(f"# H {'heading ' * heading}\nqueue {'wörd ' * words}\n\n" for heading, words in parts)
+                Path(folder, f"{name}.md").write_text(text)
+            context = docs_context(Path(folder), max_characters)
+            everything = docs_context(Path(folder), 1_000_000)
+        assert len(context) <= max_characters
+        assert (context == everything) if len(everything) <= max_characters else context != everything
+        introduction, *sections = context.split("\n\n")
+        assert introduction == ("Documentation that may help:" if sections else "")
+        assert all(re.fullmatch(r"\[\w+\.md: [^]]+\]\n(.|\n)+", part) for part in sections)  # a heading is never cut
+
+    def test_section_whose_heading_is_too_long_is_skipped(self, tmp_path: Path) -> None:
+        (tmp_path / "a.md").write_text(f"# queue {'queue ' * 20}\nqueue\n# Short\nqueue it\n")
+        assert docs_context(tmp_path, 100) == "Documentation that may help:\n\n[a.md: Short]\nqueue it"
+
+
 def docs_context(folder: Path, max_characters: int) -> str:
     config = {"PARLEY_SYSTEM_PROMPT": None, "PARLEY_LLM_CONTEXT_CHARS": 1, "PARLEY_DOCS_CHARS": max_characters}
     return PromptBuilder(config, DocsIndex(folder), Actions()).docs_context("queue")
-
-
-@given(
-    st.dictionaries(
-        st.text("abcdé", min_size=1, max_size=30),
-        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 200)), min_size=1, max_size=3),
-        max_size=5,
-    ),
-    st.integers(100, 1_000),
-)
-@settings_of_hypothesis(max_examples=60, deadline=None)
-def test_docs_context_has_at_most_the_characters_allowed(
-    docs: dict[str, list[tuple[int, int]]], max_characters: int
-) -> None:
-    with TemporaryDirectory() as folder:
-        for name, parts in docs.items():
-            text = "".join(f"# H {'heading ' * heading}\nqueue {'wörd ' * words}\n\n" for heading, words in parts)
-            Path(folder, f"{name}.md").write_text(text)
-        context = docs_context(Path(folder), max_characters)
-        everything = docs_context(Path(folder), 1_000_000)
-    assert len(context) <= max_characters
-    assert (context == everything) if len(everything) <= max_characters else context != everything
-    introduction, *sections = context.split("\n\n")
-    assert introduction == ("Documentation that may help:" if sections else "")
-    assert all(re.fullmatch(r"\[\w+\.md: [^]]+\]\n(.|\n)+", part) for part in sections)  # a heading is never cut
-
-
-def test_section_whose_heading_is_too_long_is_skipped(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text(f"# queue {'queue ' * 20}\nqueue\n# Short\nqueue it\n")
-    assert docs_context(tmp_path, 100) == "Documentation that may help:\n\n[a.md: Short]\nqueue it"

@@ -1,408 +1,66 @@
-"""The ends of chats and webhook runs are not lost if another process locks the database."""
+"""The retry queue, with writes that fail as if the database did."""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from http.client import HTTPResponse
-from pathlib import Path
-from threading import Event, Timer
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
-from database import db, sqlite
 from errors import ApiError
-from services import chat, retry_queue, webhooks
+from services import retry_queue
 from services.retry_queue import RetryQueue
-from tests.helpers.actions import action_table, list_runs
-from tests.helpers.chats import JSON, list_messages, parse_events
-from tests.helpers.client import ApiClient
 from tests.helpers.clock import wait_until
-from tests.helpers.data_folder import DataFolder
-from tests.helpers.process import FakeLlm, ServerProcess
-from tests.helpers.streams import ChatServer, ChatStream
-from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
-
-LOCKER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
-sys.stdin.readline()
-connection.execute("BEGIN EXCLUSIVE")
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-
-class DatabaseLock:
-    """A process that can lock the database of a data folder, once; it is started beforehand, which takes a while."""
-
-    def __init__(self, folder: Path):
-        command = [sys.executable, "-c", LOCKER, str(folder / "parley.db")]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def acquire(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "locked\n"
-
-    def release(self) -> None:
-        """Unlock the database by ending the process."""
-        self._process.communicate(timeout=30)
-
-    def __enter__(self) -> DatabaseLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.stdin and not self._process.stdin.closed:
-            self.release()
 
 
 @pytest.fixture
-def actions(tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SECRET", SECRET)
-    path = tmp_path / "actions.toml"
-    path.write_text(action_table("held", f"{receiver.url}/held"))
-    return path
+def queue(app: Flask) -> RetryQueue:
+    queue: RetryQueue = app.extensions["services"].retry_queue
+    return queue
 
 
-class TestQueue:
-    """The queue by itself, with writes that fail as if the database did."""
+def failing(times: int, attempts: list[str], name: str = "") -> Callable[[], str]:
+    """Return a write that fails some times before it succeeds, and records its attempts."""
 
-    @pytest.fixture
-    def queue(self, app: Flask) -> RetryQueue:
-        queue: RetryQueue = app.extensions["services"].retry_queue
-        return queue
+    def write() -> str:
+        attempts.append(name)
+        if attempts.count(name) <= times:
+            raise ApiError("disk_full")
+        return name
 
-    @staticmethod
-    def failing(times: int, attempts: list[str], name: str = "") -> Callable[[], str]:
-        """Return a write that fails some times before it succeeds, and records its attempts."""
-
-        def write() -> str:
-            attempts.append(name)
-            if attempts.count(name) <= times:
-                raise ApiError("disk_full")
-            return name
-
-        return write
-
-    def test_returns_the_result_of_a_write(self, queue: RetryQueue) -> None:
-        assert queue.run(lambda: 5).result(0) == 5
-        assert len(queue) == 0
-
-    def test_repeats_writes_in_order_until_they_succeed(
-        self, queue: RetryQueue, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(retry_queue, "MIN_RETRY_INTERVAL", 0.5)  # the second write is queued before
-        attempts: list[str] = []
-        first = queue.run(self.failing(2, attempts, "first"))
-        second = queue.run(self.failing(1, attempts, "second"))
-        assert (first.last_error, second.last_error, len(queue)) == ("disk_full", "disk_full", 2)
-        assert (first.result(20), second.result(20)) == ("first", "second")
-        assert attempts == ["first", "second", "first", "first", "second"]
-        wait_until(lambda: len(queue) == 0)
-
-    def test_waits_between_attempts_also_after_a_success(self, queue: RetryQueue) -> None:
-        attempts: list[str] = []
-        first, second = queue.run(self.failing(1, attempts, "first")), queue.run(self.failing(4, attempts, "second"))
-        first.result(20)
-        started_at = time.monotonic()
-        second.result(20)
-        assert time.monotonic() - started_at > 2 * retry_queue.MIN_RETRY_INTERVAL
-
-    def test_raises_other_errors(self, queue: RetryQueue) -> None:
-        def fail() -> None:
-            raise ValueError("a bug")
-
-        with pytest.raises(ValueError, match="a bug"):
-            queue.run(fail).result(0)
-        queue.close()
+    return write
 
 
-class TestLockedDatabase:
-    """Requests to an app while the database is locked, with short timeouts."""
-
-    @pytest.fixture
-    def settings(
-        self, settings: dict[str, Any], fake_llm: FakeLlm, actions: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> dict[str, Any]:
-        for module, name in ((sqlite, "WRITE_LOCK_TIMEOUT"), (webhooks, "STORE_TIMEOUT"), (chat, "STORE_TIMEOUT")):
-            monkeypatch.setattr(module, name, 0.3)
-        return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": str(actions)}
-
-    @pytest.fixture
-    def lock(self, settings: dict[str, Any], app: Flask) -> Iterator[DatabaseLock]:
-        with DatabaseLock(Path(settings["PARLEY_DATA_DIR"])) as lock:
-            yield lock
-
-    @pytest.fixture
-    def pool(self) -> Iterator[ThreadPoolExecutor]:
-        with ThreadPoolExecutor(4) as pool:
-            yield pool
-
-    @pytest.fixture
-    def queue(self, app: Flask) -> RetryQueue:
-        queue: RetryQueue = app.extensions["services"].retry_queue
-        return queue
-
-    @staticmethod
-    def post_from_thread(app: Flask, owner: ApiClient, path: str, body: Any, **options: Any) -> tuple[int, Any]:
-        """Return the status of a response, and its JSON or its events."""
-        try:
-            response = ApiClient(app.test_client(), owner.token).post(path, body, **options)
-            return response.status_code, response.get_json() if response.is_json else parse_events(response.data)
-        finally:
-            db.close()
-
-    def start_run(
-        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, session: dict[str, Any]
-    ) -> Future[tuple[int, Any]]:
-        return pool.submit(self.post_from_thread, app, owner, f"/api/sessions/{session['id']}/actions/held", {})
-
-    def test_run_is_stored_later(
-        self, pool: ThreadPoolExecutor, app: Flask, owner: ApiClient, receiver: WebhookReceiver, lock: DatabaseLock
-    ) -> None:
-        session = owner.session()
-        call = self.start_run(pool, app, owner, session)
-        receiver.wait_for_call()
-        lock.acquire()
-        receiver.release.set()
-        status, run = call.result(20)
-        assert (status, run["status"], run["finished_at"]) == (201, "running", None)
-        assert list_runs(owner, session) == [run]
-        lock.release()
-        (ended,) = wait_until(lambda: [run for run in list_runs(owner, session) if run["status"] != "running"])
-        assert (ended["status"], ended["response_body"], ended["id"]) == ("succeeded", "well", run["id"])
-        assert ended["started_at"] <= ended["finished_at"]
-
-    @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
-    def test_chat_is_stored_later(
-        self,
-        pool: ThreadPoolExecutor,
-        app: Flask,
-        owner: ApiClient,
-        fake_llm: FakeLlm,
-        lock: DatabaseLock,
-        accept: str,
-    ) -> None:
-        session = owner.session()
-        path, body = f"/api/sessions/{session['id']}/chat", {"content": "say well\nwait 2"}
-        headers = {"Accept": accept, "Idempotency-Key": accept}
-        calls = len(fake_llm.calls())
-        call = pool.submit(self.post_from_thread, app, owner, path, body, headers=headers)
-        wait_until(lambda: len(fake_llm.calls()) > calls)
-        lock.acquire()
-        status, result = call.result(20)
-        if accept == "application/json":
-            assert (status, result["error"]) == (503, "database_busy")
-        else:
-            assert result[-1] == ("error", {"error": "database_busy"})
-        again = owner.post(path, body, headers=headers)  # the message is yet to be stored
-        assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})
-        assert owner.post(path, {"content": "another"}).status_code == 409
-        lock.release()
-        replies = wait_until(lambda: list_messages(owner, session)[1:])
-        assert [(reply["content"], reply["metadata"]["finish_reason"]) for reply in replies] == [("well", "stop")]
-        again = owner.post(path, body, headers={"Accept": "application/json", "Idempotency-Key": accept})
-        assert (again.status_code, again.get_json()["messages"][1:]) == (201, replies)
-        wait_until(lambda: not app.extensions["services"].chats.active)
-        assert owner.post(path, {"content": "x"}, headers=JSON).status_code == 201
-
-    def test_completion_is_whole_if_the_client_disconnects_after_it(
-        self,
-        pool: ThreadPoolExecutor,
-        app: Flask,
-        owner: ApiClient,
-        fake_llm: FakeLlm,
-        lock: DatabaseLock,
-        queue: RetryQueue,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(chat, "STORE_TIMEOUT", 30)
-        session, disconnected, calls = owner.session(), Event(), len(fake_llm.calls())
-        chats = app.extensions["services"].chats
-
-        def stream() -> bytes:
-            db.ensure_connection()
-            content = "say well\nwait 2"
-            chat = chats.start(owner.user_id, session["id"], content, "{}", disconnected.is_set, lambda message: None)
-            try:
-                return b"".join(chat.events())
-            finally:
-                chat.close()
-                db.close()
-
-        call = pool.submit(stream)
-        wait_until(lambda: len(fake_llm.calls()) > calls)
-        lock.acquire()
-        wait_until(lambda: len(queue) == 1)
-        assert not call.done()
-        disconnected.set()
-        call.result(20)
-        assert chats.active == 1
-        lock.release()
-        (reply,) = wait_until(lambda: list_messages(owner, session)[1:])
-        assert (reply["content"], reply["metadata"]["finish_reason"]) == ("well", "stop")
-        wait_until(lambda: not chats.active)
-
-    def test_run_is_stored_in_time(
-        self,
-        pool: ThreadPoolExecutor,
-        app: Flask,
-        owner: ApiClient,
-        receiver: WebhookReceiver,
-        lock: DatabaseLock,
-        queue: RetryQueue,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(webhooks, "STORE_TIMEOUT", 30)
-        session = owner.session()
-        call = self.start_run(pool, app, owner, session)
-        receiver.wait_for_call()
-        lock.acquire()
-        receiver.release.set()
-        wait_until(lambda: len(queue) == 1)
-        assert not call.done()
-        lock.release()
-        status, run = call.result(20)
-        assert (status, run["status"]) == (201, "succeeded")
-        assert list_runs(owner, session) == [run]
-
-    def test_closing_waits_for_the_queue(
-        self,
-        pool: ThreadPoolExecutor,
-        app: Flask,
-        owner: ApiClient,
-        receiver: WebhookReceiver,
-        lock: DatabaseLock,
-        queue: RetryQueue,
-    ) -> None:
-        session = owner.session()
-        call = self.start_run(pool, app, owner, session)
-        receiver.wait_for_call()
-        lock.acquire()
-        receiver.release.set()
-        assert call.result(20)[1]["status"] == "running"
-        timer = Timer(1, lock.release)
-        timer.start()
-        queue.close()
-        timer.join()
-        (run,) = list_runs(owner, session)
-        assert run["status"] == "succeeded"
-
-    def test_closing_ends_after_the_flush_timeout(
-        self, lock: DatabaseLock, queue: RetryQueue, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(retry_queue, "FLUSH_TIMEOUT", 0.5)
-
-        def write() -> None:
-            with db.write_transaction():
-                pass
-
-        lock.acquire()
-        written = queue.run(write)
-        started_at = time.monotonic()
-        queue.close()
-        assert time.monotonic() - started_at < 5
-        assert not written.done()
-        lock.release()
-        written.result(20)
+def test_returns_the_result_of_a_write(queue: RetryQueue) -> None:
+    assert queue.run(lambda: 5).result(0) == 5
+    assert len(queue) == 0
 
 
-@pytest.mark.slow
-class TestServer:
-    """A real server whose database is locked as a chat and a webhook run end."""
-
-    @pytest.mark.parametrize("seconds", [7, 18])
-    @pytest.mark.parametrize("stopped", [False, True])
-    def test_ends_are_stored_when_the_database_is_unlocked(
-        self,
-        tmp_path: Path,
-        fake_llm: FakeLlm,
-        receiver: WebhookReceiver,
-        actions: Path,
-        seconds: int,
-        stopped: bool,
-    ) -> None:
-        folder = DataFolder(tmp_path / "data")
-        (token,) = folder.tokens
-        with (
-            ChatServer(folder, LLM_BASE_URL=fake_llm.url, ACTIONS_FILE=actions) as server,
-            DatabaseLock(folder.path) as lock,
-        ):
-            fired_from, session = server.create_session(token), server.create_session(token)
-            with (
-                closing(send_fire(server, token, fired_from)) as call,
-                closing(ChatStream(server, token, session, "say a", "wait 2", "say b")) as stream,
-            ):
-                stream.begin()
-                assert [stream.next_event()[0] for _ in range(2)] == ["message", "delta"]
-                receiver.wait_for_call()
-                locked_at = time.monotonic()
-                lock.acquire()
-                receiver.release.set()
-                timer = Timer(seconds, lock.release)
-                timer.start()
-                call.settimeout(60)
-                stream.socket.settimeout(60)
-                if stopped:
-                    time.sleep(3)
-                    server.process.send_signal(signal.SIGTERM)
-                events, silence = rest_of(stream)
-                status, run = read_response(call)
-                timer.join()
-                assert silence < 15  # the contract's own
-                assert status == 201
-                if seconds == 7:
-                    assert run["status"] == "succeeded"
-                    assert [name for name, _ in events] == ["delta", "message", "done"]
-                else:
-                    assert run["status"] == "running"
-                    assert [name for name, _ in events] == ["delta", "error"]
-                    assert events[-1][1] == {"error": "database_busy"}
-                if stopped:
-                    assert server.process.wait(30) == 0
-                else:
-                    wait_until(lambda: server.list_runs(token, fired_from)[0]["status"] == "succeeded")
-                    wait_until(lambda: len(server.list_messages(token, session)) == 2)
-                assert time.monotonic() - locked_at < seconds + 10
-            server.stop()
-        with ChatServer(folder, LLM_BASE_URL=fake_llm.url, ACTIONS_FILE=actions) as server:
-            (run,) = server.list_runs(token, fired_from)
-            assert (run["status"], run["response_body"]) == ("succeeded", "well")
-            assert run["duration_ms"] < 7_000  # of the call, without the wait for the database
-            _, reply = server.list_messages(token, session)
-            assert (reply["content"], reply["metadata"]["finish_reason"]) == ("ab", "stop")
-            assert "Traceback" not in server.log.read_text()
+def test_repeats_writes_in_order_until_they_succeed(queue: RetryQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry_queue, "MIN_RETRY_INTERVAL", 0.5)  # the second write is queued before
+    attempts: list[str] = []
+    first = queue.run(failing(2, attempts, "first"))
+    second = queue.run(failing(1, attempts, "second"))
+    assert (first.last_error, second.last_error, len(queue)) == ("disk_full", "disk_full", 2)
+    assert (first.result(20), second.result(20)) == ("first", "second")
+    assert attempts == ["first", "second", "first", "first", "second"]
+    wait_until(lambda: len(queue) == 0)
 
 
-def send_fire(server: ServerProcess, token: str, session_id: str) -> Any:
-    """Fire the action and return the connection of the response."""
-    connection = server.connect()
-    head = f"POST /api/sessions/{session_id}/actions/held HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-    connection.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
-    return connection
+def test_waits_between_attempts_also_after_a_success(queue: RetryQueue) -> None:
+    attempts: list[str] = []
+    first, second = queue.run(failing(1, attempts, "first")), queue.run(failing(4, attempts, "second"))
+    first.result(20)
+    started_at = time.monotonic()
+    second.result(20)
+    assert time.monotonic() - started_at > 2 * retry_queue.MIN_RETRY_INTERVAL
 
 
-def read_response(connection: Any) -> tuple[int, Any]:
-    response = HTTPResponse(connection)
-    response.begin()
-    with response:
-        return response.status, json.loads(response.read())
+def test_raises_other_errors(queue: RetryQueue) -> None:
+    def fail() -> None:
+        raise ValueError("a bug")
 
-
-def rest_of(stream: ChatStream) -> tuple[list[tuple[str, Any]], float]:
-    """Wait for the end of a stream; return its events, and its longest silence in seconds."""
-    silence, last, body = 0.0, time.monotonic(), b""
-    while line := stream.response.readline():
-        silence, last, body = max(silence, time.monotonic() - last), time.monotonic(), body + line
-    return parse_events(body), silence
+    with pytest.raises(ValueError, match="a bug"):
+        queue.run(fail).result(0)
+    queue.close()

@@ -1,7 +1,8 @@
-"""Event streams: whatever they are cut into, they say what their specification says."""
+"""The format of event streams: the decoder, however a stream is cut, and the encoder."""
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.sse import EventDecoder, is_event_stream
+from services.sse import EventDecoder, encode_comment, encode_event, is_event_stream
 
 PARTS = st.lists(
     st.one_of(
@@ -45,10 +46,10 @@ PARTS = st.lists(
 ).map(b"".join)
 
 
-def told(stream: bytes) -> list[str]:
-    """Return the data of a whole stream's events, by the words of the specification."""
+def expected_events(stream: bytes) -> list[str]:
+    """Return the data of a whole stream's events, parsed as the specification describes it."""
     text = stream.decode(errors="replace").removeprefix("\ufeff")
-    *lines, _ = re.split("\r\n|\n|\r", text)  # what does not end is left out
+    *lines, _ = re.split("\r\n|\n|\r", text)  # an event that does not end is ignored
     events, buffer = [], ""
     for line in lines:
         if not line:
@@ -63,8 +64,8 @@ def told(stream: bytes) -> list[str]:
     return [event for event in events if event]
 
 
-def decoded(pieces: list[bytes], limit: int = 1_000) -> list[str]:
-    decoder = EventDecoder(limit)
+def decode(pieces: list[bytes], max_length: int = 1_000) -> list[str]:
+    decoder = EventDecoder(max_length)
     return [event for piece in pieces for event in decoder.decode(piece)]
 
 
@@ -72,15 +73,15 @@ def decoded(pieces: list[bytes], limit: int = 1_000) -> list[str]:
 @example(b"data: a\r\r\ndata: b\r\n\r\n", list(range(20)))
 @example(b"\xef\xbb\xbfdata: \xf0\x9f\x98\x80\r\n\r\n", list(range(20)))
 @example(b"\xef\xbb\xbf\xef\xbb\xbfdata: x\n\n", [])
-def test_any_pieces_of_a_stream_give_the_same_events(stream: bytes, cuts: list[int]) -> None:
-    places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    pieces = [stream[start:end] for start, end in pairwise(places)]
-    assert decoded(pieces) == told(stream)
-    assert decoded([bytes([byte]) for byte in stream]) == told(stream)
+def test_events_do_not_depend_on_how_a_stream_is_cut(stream: bytes, cuts: list[int]) -> None:
+    positions = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    pieces = [stream[start:end] for start, end in pairwise(positions)]
+    assert decode(pieces) == expected_events(stream)
+    assert decode([bytes([byte]) for byte in stream]) == expected_events(stream)
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
-def test_an_event_is_there_with_its_last_byte(end: bytes) -> None:
+def test_event_is_decoded_with_its_last_byte(end: bytes) -> None:
     decoder = EventDecoder(100)
     assert decoder.decode(b"data: one" + end + end[:1]) == ["one"]  # of \r\n, the \r ends the line
     assert decoder.decode(end[1:] + b"data: two" + end) == []
@@ -91,15 +92,15 @@ def test_an_event_is_there_with_its_last_byte(end: bytes) -> None:
     "stream",
     [b"data: " + b"x" * 200, b"x" * 200, b":" * 200, b"data: xx\n" * 50, b"data: " + "é".encode() * 200],
 )
-def test_an_event_without_end_is_refused(stream: bytes) -> None:
+def test_rejects_a_long_event(stream: bytes) -> None:
     for pieces in ([stream], [bytes([byte]) for byte in stream]):
         with pytest.raises(ValueError, match="too long"):
-            decoded(pieces, 100)
+            decode(pieces, 100)
 
 
-def test_many_events_and_comments_are_not_one_long_event() -> None:
-    assert decoded([b": ping\n\ndata: x\nid: 12\n\n"] * 1_000, 50) == ["x"] * 1_000
-    assert decoded([b": ping\n"] * 1_000, 50) == []
+def test_length_is_that_of_one_event() -> None:
+    assert decode([b": ping\n\ndata: x\nid: 12\n\n"] * 1_000, 50) == ["x"] * 1_000
+    assert decode([b": ping\n"] * 1_000, 50) == []
 
 
 @pytest.mark.parametrize(
@@ -115,5 +116,13 @@ def test_many_events_and_comments_are_not_one_long_event() -> None:
         ("", False),
     ],
 )
-def test_media_types_have_no_case_and_may_have_parameters(content_type: str, expected: bool) -> None:
+def test_media_type_is_case_insensitive_and_may_have_parameters(content_type: str, expected: bool) -> None:
     assert is_event_stream(content_type) is expected
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_encoded_event_is_decoded(data: dict[str, str]) -> None:
+    stream = encode_event("delta", data) + encode_comment("still there")
+    assert stream.startswith(b"event: delta\n")
+    (event,) = decode([stream], 100_000)
+    assert json.loads(event) == data
