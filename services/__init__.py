@@ -32,7 +32,7 @@ class Services:
     chats: Chats
 
     def start(self) -> None:
-        """Create and load what the first request would have to wait for.
+        """Create the HTTP clients and index the docs: the first request would have to wait for that.
 
         Raises:
             config.StartupError: the environment names a proxy that cannot be used.

@@ -155,7 +155,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Actions:
 
 
 def _line_of_key(text: str, keys: tuple[str | int, ...]) -> int:
-    """Return the line where the value at a path of keys first appears, or the deepest part of the path that exists.
+    """Return the line of the statement that sets a path of keys, or the longest part of it that exists.
 
     TOML's parser does not record lines. So it parses the first line, the first two, and so on.
     """

@@ -2,7 +2,7 @@
 
 The steps of a chat, in the order of the methods:
 
-1. ``Chats.start`` takes a slot. ``Chat.start`` stores the user's message and an empty draft in one
+1. ``Chats.start`` acquires a slot. ``Chat.start`` stores the user's message and an empty draft in one
    transaction, and only then sends the prompt to the model.
 2. ``Chat.events`` and ``Chat.result`` read the deltas that the thread of ``AsyncRunner`` puts into a queue;
    ``DraftSaver`` saves them every few seconds, in case the process ends.
@@ -183,7 +183,7 @@ class Chat:
         return {"messages": self.messages}
 
     def _deltas(self) -> Iterator[list[str]]:
-        """Yield the deltas as they come, all that have come at once; an empty list every ``POLL_INTERVAL``."""
+        """Yield the deltas as they are queued, all of them at a time, and an empty list if there are none."""
         ended, polled_at = False, 0.0
         while not (ended or self._stop_reason or self.session_deleted):
             queued = self._drain_queue()
@@ -207,14 +207,14 @@ class Chat:
             return queued
 
     def _finish(self) -> PendingWrite:
-        """End the request to the model, and have what has come stored as a message; to be called once."""
+        """End the request to the model and have the draft stored as a message; to be called once."""
         if self._request:
             self._request.cancel()
         self._chats.saver.remove(self)
         self.error = self._failure
         duration_ms = round((time.monotonic() - self._started_at) * 1_000)
         self._stored = self._chats.retry_queue.run(lambda: self._finish_draft(duration_ms))
-        # Not before that: another chat in the session would take the draft for one that a dead process has left.
+        # Only then: another chat in the session would finish the draft as one that a dead process has left.
         self._stored.add_done_callback(lambda _: self._chats.slots.release(self._user_id, self.session_id))
         return self._stored
 

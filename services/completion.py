@@ -1,7 +1,7 @@
 """A chat completion, read from the chunks of its stream.
 
-The format is that of OpenAI's API, https://platform.openai.com/docs/api-reference/chat/streaming, with
-what compatible servers make of it.
+The format is that of https://platform.openai.com/docs/api-reference/chat/streaming. Compatible servers
+deviate from it: they omit fields, or send null or an empty text instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UpstreamError(Exception):
 
 @dataclass
 class Completion:
-    """What is known of a completion beside its text. ``error`` is the code of what went wrong."""
+    """A completion without its text. ``error`` is the code of the error that it has ended with."""
 
     model: str | None = None
     finish_reason: str | None = None
@@ -71,7 +71,7 @@ class Utf16Joiner:
         self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
 
     def join(self, delta: str) -> str:
-        """Return the text that is complete, from where the last call's ended."""
+        """Return the text that is complete, without what earlier calls have returned."""
         return self._decoder.decode(delta.encode("utf-16-le", "surrogatepass"))
 
     def end(self) -> str:

@@ -73,7 +73,7 @@ class DocsIndex:
         return [Section(*row) for row in rows]
 
     def refresh(self) -> None:
-        """Index what has changed since the last scan, if that was ``SCAN_INTERVAL`` ago."""
+        """Index the files that have changed, unless the last scan was less than ``SCAN_INTERVAL`` ago."""
         with self._lock:
             if time.monotonic() < self._next_scan:
                 return

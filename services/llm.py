@@ -65,8 +65,8 @@ class Llm:
     ) -> None:
         """Request the completion of a conversation, within ``timeout`` as a whole.
 
-        Its text is passed to ``on_delta`` as it comes, and all else stored in ``completion``, also the
-        code of what goes wrong: nothing is raised.
+        Its text is passed to ``on_delta`` delta by delta, all else is stored in ``completion``. Nothing is
+        raised: the code of an error is stored there, too.
         """
         import httpx
 

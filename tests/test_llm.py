@@ -43,8 +43,8 @@ def complete(owner: ApiClient, *script: str) -> dict[str, Any]:
     reply: dict[str, Any] = list_messages(owner, session)[-1]
     assert "".join(data["content"] for name, data in events if name == "delta") == reply["content"]
     whole = start_chat(owner, session, *script, headers=JSON).get_json()["messages"][1]
-    for each in (reply, whole):
-        del each["metadata"]["duration_ms"]
+    for message in (reply, whole):
+        del message["metadata"]["duration_ms"]
     assert (whole["content"], whole["metadata"]) == (reply["content"], reply["metadata"])
     return reply
 
@@ -177,6 +177,6 @@ class TestConnections:
 
     def test_cookies_are_not_stored(self, owner: ApiClient, other: ApiClient, fake_llm: FakeLlm) -> None:
         calls = len(fake_llm.calls())
-        for caller in (owner, other, owner):
-            start_chat(caller, caller.session(), "header Set-Cookie: who=alice; Path=/", "say x").get_data()
+        for client in (owner, other, owner):
+            start_chat(client, client.session(), "header Set-Cookie: who=alice; Path=/", "say x").get_data()
         assert [call["cookie"] for call in fake_llm.calls()[calls:]] == [None] * 3
