@@ -1,4 +1,4 @@
-"""Whose an address is."""
+"""The network that stands for a client's addresses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ _PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
 def client_network(address: str | None) -> str:
-    """Return what stands for all addresses that one client has.
+    """Return the network of a client's address; what is not an address is returned as it is.
 
-    An IPv6 address stands for its /64, of which a client gets all; a proxy may add a port.
+    For IPv6 that is the /64 prefix, since a client is assigned a whole one; for IPv4 the address
+    itself. A port, which a proxy may add, is ignored.
     """
     with_port = _PORT.fullmatch(address or "")
     text = (with_port[1] or with_port[2] or "") if with_port else (address or "")

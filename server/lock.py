@@ -1,4 +1,4 @@
-"""One server a database: a second one would take the first one's work in progress for that of a dead process."""
+"""One server per database: a second one would treat the first one's work in progress as a dead process's."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from config import StartupError
 log = logging.getLogger("parley")
 
 
-def take_lock(database: Path) -> int | None:
-    """Lock a database for this process until it ends, however it ends; the kernel does the rest.
+def lock_database(database: Path) -> int | None:
+    """Lock a database for this process until it ends, however it ends: the kernel releases the lock.
 
     The lock is on a file beside the database's own, under whatever name it is opened: SQLite's
     locks would be lost with any other descriptor of its file. Commands need none.
 
     Returns:
-        The descriptor that holds the lock, None where the file system has no locks.
+        The descriptor that holds the lock, or None if the file system has no locks.
 
     Raises:
-        StartupError: if another server has it, or the file cannot be made, or the database has two names.
+        StartupError: another server holds it, its file cannot be created, or the database has two names.
 
     """
     # Each name would have a lock of its own, and a write-ahead log: writes would be lost.
@@ -43,8 +43,8 @@ def take_lock(database: Path) -> int | None:
         raise StartupError(
             f"Another server is running on the database {database}{by}. Stop it first, or use another database."
         ) from None
-    except OSError as error:  # a network's file system, say
-        log.warning("nothing keeps a second server off the database: %s: %s", path, error.strerror)
+    except OSError as error:  # e.g. a network file system
+        log.warning("nothing prevents a second server on the database: %s: %s", path, error.strerror)
         os.close(descriptor)
         return None
     os.ftruncate(descriptor, 0)

@@ -1,4 +1,4 @@
-"""The listening sockets, the event loop, and its end."""
+"""The listening sockets, the event loop, and its shutdown."""
 
 from __future__ import annotations
 
@@ -16,60 +16,61 @@ from waitress.server import TcpWSGIServer
 from config import StartupError
 from server.channel import Channel
 from server.dispatch import Dispatcher
-from server.memory import give_back_later
+from server.memory import trim_if_requested
 from services import webhooks
 
-# What was accepted has this long to finish when the process is told to stop.
-DRAIN_SECONDS = 15.0
-# Beside those of all chats that may be under way, for refusing more.
-SPARE_THREADS = 4
-# Each waits for a webhook, ten seconds at most; one user takes half of them at most.
+# After a signal, requests that were accepted have this long to finish.
+GRACEFUL_SHUTDOWN_TIMEOUT = 15.0
+# Besides one for each chat that may be active, to reject more chats.
+CHAT_REJECTION_THREADS = 4
+# Each waits for a webhook, for at most ten seconds; one user's calls take at most half of them.
 WEBHOOK_THREADS = 2 * webhooks.MAX_CALLS_PER_USER
 # Each hashes a password; more at once than there are processors is no gain.
 LOGIN_THREADS = 2
-# Each sends or takes in all of a user's sessions.
+# Each exports or imports all of a user's sessions.
 TRANSFER_THREADS = 4
-# How often connections are looked through for stalled ones.
-LOOK_SECONDS = 5.0
-# Each may have a file open besides, with what is sent or received.
-MOST_CONNECTIONS = 1_000
-FILES_A_CONNECTION = 2
+# How often stalled connections are closed, in seconds.
+SWEEP_INTERVAL = 5.0
+# Each may have another file open, with what is sent or received.
+MAX_CONNECTIONS = 1_000
+FILES_PER_CONNECTION = 2
 # For the database, its readers, the log, models and webhooks.
 OTHER_FILES = 256
 
 
-class Server(TcpWSGIServer):
+class Listener(TcpWSGIServer):
     """One listening socket."""
 
     channel_class = Channel
     accepting: bool
     loop_thread = threading.get_ident()
-    stopping = False
+    is_stopping = False
 
     def pull_trigger(self) -> None:
-        if threading.get_ident() != self.loop_thread:  # the loop need not wake itself
+        """Wake the loop, which need not wake itself."""
+        if threading.get_ident() != self.loop_thread:
             super().pull_trigger()
 
     def close_stalled(self) -> None:
-        """Close the connections of clients that keep them waiting, and let go who writes to them."""
+        """Close the connections of clients that have timed out."""
         for channel in list(self.active_channels.values()):
-            if channel.stalled(self.task_dispatcher.is_pressed(channel)):
+            if channel.has_timed_out(self.task_dispatcher.is_blocking(channel)):
                 channel.handle_close()
 
     def stop_accepting(self) -> None:
-        """Take in the connections that the kernel has accepted for us, and no more."""
+        """Accept the connections in the kernel's queue, and close the socket."""
         if self.accepting:
-            taken = -1
-            while taken != len(self.active_channels):
-                taken = len(self.active_channels)
+            accepted = -1
+            while accepted != len(self.active_channels):
+                accepted = len(self.active_channels)
                 self.handle_accept()
             self.accepting = False
             self.del_channel()
             self.socket.close()
 
 
-class Service:
-    """The listening sockets, their connections and what serves them."""
+class Server:
+    """The listening sockets, their connections, the loop and the dispatcher."""
 
     def __init__(self, app: Flask):
         config = app.config
@@ -77,21 +78,21 @@ class Service:
             host=config["PARLEY_HOST"],
             port=config["PARLEY_PORT"],
             ident="parley",
-            # One byte over what the app itself refuses, so that it is the app that does.
+            # One byte over what the app itself rejects, so that it is the app that does.
             max_request_body_size=max(config["PARLEY_MAX_BODY_BYTES"], config["PARLEY_MAX_IMPORT_BYTES"]) + 1,
-            connection_limit=2**31,  # the dispatcher counts them, and answers those that are too many
+            connection_limit=2**31,  # ConnectionLimit counts them, and those over the limit get a response
             asyncore_use_poll=True,
-            inbuf_overflow=131_072,  # more of a body is kept in a file
-            # Reads on while a request is served, which is how a client's leaving is noticed.
+            inbuf_overflow=131_072,  # more of a body is written to a temporary file
+            # Continue to read while a request is served, to notice that its client disconnects.
             channel_request_lookahead=1,
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
-        chats = config["PARLEY_MAX_STREAMS"] + SPARE_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
+        chats = config["PARLEY_MAX_STREAMS"] + CHAT_REJECTION_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
         background = config["PARLEY_THREADS"]
-        # How many threads, and how many of them for one user at once. Chats and webhooks are counted
-        # by themselves: there it is those that are refused which must not be all.
+        # How many threads, and how many of them for one user. Chats and webhook calls have limits of
+        # their own: there, one thread remains to reject another user's requests.
         threads = {
             "background": (background, max(background // 2, 1)),
             "chat": (chats, max(chats - 1, 1)),
@@ -99,73 +100,74 @@ class Service:
             "login": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
             "transfer": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
         }
-        files = raise_file_limit(MOST_CONNECTIONS * FILES_A_CONNECTION + OTHER_FILES)
-        most = min(MOST_CONNECTIONS, max((files - OTHER_FILES) // FILES_A_CONNECTION, 16))
-        self._dispatcher = Dispatcher(app, threads, most)
+        files = raise_file_limit(MAX_CONNECTIONS * FILES_PER_CONNECTION + OTHER_FILES)
+        max_connections = min(MAX_CONNECTIONS, max((files - OTHER_FILES) // FILES_PER_CONNECTION, 16))
+        self._dispatcher = Dispatcher(app, threads, max_connections)
         try:
-            self._servers = [
-                Server(app, self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
+            self._listeners = [
+                Listener(app, self._sockets, dispatcher=self._dispatcher, adj=adjustments, sockinfo=sockinfo)
                 for sockinfo in adjustments.listen
             ]
         except OSError as error:
             raise StartupError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
-        self._stopping = False
+        self.should_exit = False
 
     @property
     def address(self) -> str:
-        """The URL that it listens at."""
-        host, port = self._servers[0].effective_host, self._servers[0].effective_port
+        """The URL of the first listening socket."""
+        host, port = self._listeners[0].effective_host, self._listeners[0].effective_port
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def install_signal_handlers(self) -> None:
-        """Have SIGTERM and SIGINT end ``run``: to be called before anybody is told that this process serves."""
+        """Make SIGTERM and SIGINT end ``run``; to be called before the address is announced."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+            signal.signal(number, self.handle_exit)
 
     def run(self) -> None:
-        """Serve until a signal says to stop, then finish what was accepted."""
-        next_look = 0.0
-        while not self._stopping:
-            self._turn(LOOK_SECONDS)
-            if time.monotonic() > next_look:
-                next_look = time.monotonic() + LOOK_SECONDS
-                for server in self._servers:
-                    server.close_stalled()
-                give_back_later()
+        """Serve until a signal arrives, then finish what was accepted."""
+        next_sweep = 0.0
+        while not self.should_exit:
+            self._run_once(SWEEP_INTERVAL)
+            if time.monotonic() > next_sweep:
+                next_sweep = time.monotonic() + SWEEP_INTERVAL
+                for listener in self._listeners:
+                    listener.close_stalled()
+                trim_if_requested()
         self._drain()
         self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)
 
-    def _stop(self, number: int, frame: object) -> None:
-        self._stopping = Server.stopping = True
-        self._servers[0].trigger.pull_trigger()
-        signal.signal(number, signal.SIG_DFL)  # told twice, it ends at once
+    def handle_exit(self, number: int, frame: object) -> None:
+        """Begin the shutdown; a second signal ends the process at once."""
+        self.should_exit = Listener.is_stopping = True
+        self._listeners[0].trigger.pull_trigger()
+        signal.signal(number, signal.SIG_DFL)
 
-    def _turn(self, timeout: float) -> None:
-        timeout = 0 if self._dispatcher.has_work else timeout
+    def _run_once(self, timeout: float) -> None:
+        timeout = 0 if self._dispatcher.has_pending else timeout
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
-        self._dispatcher.work()
+        self._dispatcher.run_pending()
 
     def _drain(self) -> None:
-        for server in self._servers:
-            server.stop_accepting()
-        self._turn(0)  # what has been sent by now was accepted
-        deadline = time.monotonic() + DRAIN_SECONDS
+        for listener in self._listeners:
+            listener.stop_accepting()
+        self._run_once(0)  # what clients have sent by now was accepted
+        deadline = time.monotonic() + GRACEFUL_SHUTDOWN_TIMEOUT
         while time.monotonic() < deadline:
-            channels = [channel for server in self._servers for channel in list(server.active_channels.values())]
-            if not any(channel.busy for channel in channels):
+            channels = [channel for listener in self._listeners for channel in list(listener.active_channels.values())]
+            if not any(channel.is_busy for channel in channels):
                 return
             for channel in channels:
-                if not channel.busy:
+                if not channel.is_busy:
                     channel.will_close = True
-            self._turn(0.05)
-        for server in self._servers:
-            for channel in list(server.active_channels.values()):
+            self._run_once(0.05)
+        for listener in self._listeners:
+            for channel in list(listener.active_channels.values()):
                 channel.handle_close()
 
 
 def raise_file_limit(wanted: int) -> int:
-    """Let the process have as many files open as it may need, as far as it is allowed; return how many it may."""
+    """Raise the limit of open files to what is wanted, as far as that is allowed; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     wanted = wanted if hard == unlimited else min(wanted, hard)

@@ -1,4 +1,4 @@
-"""What a connection sends: now what its client takes, and the rest when it has read."""
+"""What a connection sends: now what its client takes, and the rest when the client has read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 
 from server.task import Task
 
-# A client that was refused has this long to stop sending and read why.
-LINGER_SECONDS = 15.0
-# An answer in parts is ahead of its client by at most the first, and gone on with below the second.
+# After a rejected request, its client has this long to stop sending and read the response.
+LINGER_TIMEOUT = 15.0
+# A deferred response pauses with more than the first buffered, and resumes with less than the second.
 HIGH_WATERMARK = 262_144
 LOW_WATERMARK = 65_536
 
 
-class Output(HTTPChannel):
-    """The outgoing half of a connection.
+class OutgoingChannel(HTTPChannel):
+    """The outgoing half of a connection, with flow control.
 
-    If a request was refused unread, it lingers until the client has had its answer: closing with
-    unread bytes would reset the connection, and the answer could be lost.
+    After a rejected request whose body is unread it closes lingeringly, when the client has had
+    the response: closing with unread bytes would reset the connection, and the response could be lost.
     """
 
     close_when_flushed: bool
@@ -30,31 +30,31 @@ class Output(HTTPChannel):
     current_outbuf_count: int
 
     dispatcher: Any
-    refused = False
-    lingers_until = 0.0
-    task: Task | None = None  # an answer that is to be gone on with
-    parked = False
+    rejected = False
+    linger_deadline = 0.0
+    deferred: Task | None = None  # whose response is to be continued
+    paused = False
 
-    def park(self, task: Task | None) -> bool:
-        """Keep an answer until the client has read more, if it is far behind; return whether that is so."""
+    def pause(self, task: Task | None) -> bool:
+        """Pause a deferred response, or the next request, while too much is buffered; return whether that is so."""
         if self.total_outbufs_len <= HIGH_WATERMARK:
             return False
         with self.outbuf_lock:
             if not self.connected or self.total_outbufs_len <= HIGH_WATERMARK:
                 return False
-            self.task, self.parked = task, True
-        self.dispatcher.account(self)
+            self.deferred, self.paused = task, True
+        self.dispatcher.update_backpressure(self)
         self.server.pull_trigger()
         return True
 
-    def _unpark(self) -> None:
+    def _resume(self) -> None:
         with self.outbuf_lock:
-            ready, self.parked = self.parked, False
-        if ready:
+            was_paused, self.paused = self.paused, False
+        if was_paused:
             self.dispatcher.resume(self)
 
     def write_soon(self, data: bytes) -> int:
-        """Send what the client takes now, and keep the rest for later."""
+        """Send what the client takes now, and buffer the rest."""
         with self.outbuf_lock:
             if not self.connected:
                 raise ClientDisconnected
@@ -81,25 +81,25 @@ class Output(HTTPChannel):
         flushed = bool(super()._flush_some(do_close))
         if not self.total_outbufs_len and self.current_outbuf_count and self.connected:
             self.outbufs[-1].close()
-            self.outbufs[-1] = OverflowableBuffer(self.adj.outbuf_overflow)  # without the memory of what it held
+            self.outbufs[-1] = OverflowableBuffer(self.adj.outbuf_overflow)  # without the memory of the old one
             self.current_outbuf_count = 0
         return flushed
 
     def handle_write(self) -> None:
-        """Send more of what the client has not taken yet."""
-        if self.refused and self.close_when_flushed:
+        """Send more of what is buffered."""
+        if self.rejected and self.close_when_flushed:
             self._linger()
         else:
             super().handle_write()
-        if self.parked and self.total_outbufs_len <= LOW_WATERMARK:
-            self._unpark()
-        self.dispatcher.account(self)
+        if self.paused and self.total_outbufs_len <= LOW_WATERMARK:
+            self._resume()
+        self.dispatcher.update_backpressure(self)
 
     def _linger(self) -> None:
         self._flush_exception(self._flush_some)
         if not self.total_outbufs_len:
             self.close_when_flushed = False
-            self.lingers_until = time.monotonic() + LINGER_SECONDS
+            self.linger_deadline = time.monotonic() + LINGER_TIMEOUT
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError:

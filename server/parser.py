@@ -1,8 +1,8 @@
 """Reading requests as RFC 9112 has them.
 
-waitress is more lenient. A proxy in front may take such a request for another one, or for two,
-and so each leniency is a way around it (request smuggling): what is not to the letter is
-refused, and its connection closed.
+waitress is more lenient. A proxy in front may read such a request as another one, or as two, so
+that each leniency is a way past it (request smuggling). Whatever violates the grammar is
+rejected, and its connection closed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge, ServerNotImplemented
 
-# A head of more lines takes too long to read: 40,000 of them 60 ms.
-MAX_FIELDS = 256
-# So many chunks are decoded at a time, in 0.2 ms; then it is others' turn.
-CHUNKS_AT_ONCE = 256
+# More header fields take too long to parse: 40,000 of them 60 ms.
+MAX_HEADER_FIELDS = 256
+# How many chunks are decoded at a time, in 0.2 ms; then it is other connections' turn.
+MAX_CHUNKS_PER_CALL = 256
 MAX_CHUNK_LINE = 1_024
 MAX_TRAILER_BYTES = 16_384
 
@@ -31,84 +31,84 @@ _FIELD = re.compile(rb"(" + _TOKEN + rb"+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _VALID_HOST = re.compile(_HOST.decode())
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-_BEGINNING = re.compile(_TOKEN + rb"|\r\Z")
+_HEADER_START = re.compile(_TOKEN + rb"|\r\Z")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
-_CHUNK_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?")
+_PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?")
 
 
 class RequestParser(HTTPRequestParser):
-    """Reads one request: first its head, then its body."""
+    """Parses one request: first its header section, then its body."""
 
-    admitted = False
-    unread = False
-    max_body = 0
+    body_checked = False  # whether the body is wanted
+    body_skipped = False
+    max_body_bytes = 0
     header_plus: bytes = b""
-    command = path = "-"  # of what cannot be parsed
-    response: Any = None  # prepared with those of other requests
+    command = path = "-"  # of a request that cannot be parsed
+    response: Any = None  # of the write batcher
     group_error: Any = None
     error: Any = None
     body_rcv: Any = None
 
     def received(self, data: bytes) -> int:
-        """Take what belongs to the request, or some of it; return how much that was."""
+        """Parse what belongs to the request, or a part of it; return the number of bytes consumed."""
         if self.completed:
             return 0
-        return self._receive_head(data) if self.body_rcv is None else self._receive_body(data)
+        return self._receive_header(data) if self.body_rcv is None else self._receive_body(data)
 
-    def leave_body(self) -> None:
-        """Have the request answered without its body, and the connection closed then.
+    def skip_body(self) -> None:
+        """Complete the request without its body; the connection is closed after the response.
 
-        The app knows best what to say, and in which order (a missing token first).
+        The app decides which error that is, and which comes first (e.g. a missing token).
         """
-        self.unread = self.completed = self.connection_close = True
+        self.body_skipped = self.completed = self.connection_close = True
         self.expect_continue = False
-        self.headers["CONTENT_LENGTH"] = str(max(self.content_length, self.max_body + 1))
+        self.headers["CONTENT_LENGTH"] = str(max(self.content_length, self.max_body_bytes + 1))
         self.close()
         self.body_rcv = None
 
-    def _refuse(self, error: Any) -> None:
+    def _reject(self, error: Any) -> None:
         self.error = error
         self.completed = True
 
-    def _receive_head(self, data: bytes) -> int:
+    def _receive_header(self, data: bytes) -> int:
         before = len(self.header_plus)
-        head = self.header_plus + data
-        if head[:1] == b"\r" and (lines := _EMPTY_LINES.match(head)):  # before a request they are to be ignored
+        header = self.header_plus + data
+        if header[:1] == b"\r" and (lines := _EMPTY_LINES.match(header)):  # to be ignored (RFC 9112, section 2.2)
             before -= lines.end()
-            head = head[lines.end() :]
-        if not head:
+            header = header[lines.end() :]
+        if not header:
             self.empty = self.completed = True
             return len(data)
-        self.header_plus = head
-        end = head.find(b"\r\n\r\n", max(before - 3, 0))
-        if (len(head) if end < 0 else end) > self.adj.max_request_header_size:
-            self._refuse(RequestHeaderFieldsTooLarge("The head is too long."))
+        self.header_plus = header
+        end = header.find(b"\r\n\r\n", max(before - 3, 0))
+        if (len(header) if end < 0 else end) > self.adj.max_request_header_size:
+            self._reject(RequestHeaderFieldsTooLarge("The header section is too long."))
         elif end >= 0:
             self.headers_finished = True
             try:
-                self.parse_header(head[:end])
+                self.parse_header(header[:end])
             except ParsingError as error:
-                self._refuse(BadRequest(str(error)))
+                self._reject(BadRequest(str(error)))
             except TransferEncodingNotImplemented as error:
-                self._refuse(ServerNotImplemented(str(error)))
+                self._reject(ServerNotImplemented(str(error)))
             return int(end + 4 - before)
-        elif not _BEGINNING.match(head) or head.count(b"\n") > head.count(b"\r\n"):
-            self._refuse(BadRequest("Not HTTP."))  # its end would not come
+        elif not _HEADER_START.match(header) or header.count(b"\n") > header.count(b"\r\n"):
+            self._reject(BadRequest("Not HTTP."))  # waiting for the end would be in vain
         return len(data)
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the head, and decide from it how long the body is."""
+        """Parse the header section, and determine the length of the body."""
         first_line, _, rest = header_plus.partition(b"\r\n")
         line = _REQUEST_LINE.fullmatch(first_line)
         if line is None:
             raise ParsingError("The request line is invalid.")
         method, target, minor = line.groups()
-        self.version = "1.0" if minor == b"0" else "1.1"  # a later minor version is answered as the latest known
+        self.version = "1.0" if minor == b"0" else "1.1"  # a later minor version is treated as 1.1
         self.command = method.decode()
         self.url_scheme = self.adj.url_scheme
         fields = rest.split(b"\r\n") if rest else []
-        if len(fields) > MAX_FIELDS:
-            self._refuse(RequestHeaderFieldsTooLarge("There are too many fields."))
+        if len(fields) > MAX_HEADER_FIELDS:
+            self._reject(RequestHeaderFieldsTooLarge("There are too many fields."))
             return
         self._read_fields(fields)
         self._read_target(target)
@@ -166,7 +166,7 @@ class RequestParser(HTTPRequestParser):
             if self.content_length:
                 buffer = OverflowableBuffer(self.adj.inbuf_overflow)
                 self.body_rcv = FixedStreamReceiver(self.content_length, buffer)
-        self.max_body = self.adj.max_request_body_size
+        self.max_body_bytes = self.adj.max_request_body_size
         self.expect_continue = self.version == "1.1" and self.headers.get("EXPECT", "").lower() == "100-continue"
 
     def _receive_body(self, data: bytes) -> int:
@@ -174,9 +174,9 @@ class RequestParser(HTTPRequestParser):
         consumed = int(body.received(data))
         self.body_bytes_received += consumed
         if body.error:
-            self._refuse(body.error)
-        elif self.chunked and self.body_bytes_received + body.remain > self.max_body:
-            self.leave_body()
+            self._reject(body.error)
+        elif self.chunked and self.body_bytes_received + body.remain > self.max_body_bytes:
+            self.skip_body()
         elif body.completed:
             self.completed = True
             if self.chunked:
@@ -185,14 +185,14 @@ class RequestParser(HTTPRequestParser):
 
 
 class ChunkedBody:
-    """Decodes a body in chunks (RFC 9112, section 7.1), some of them at a time."""
+    """Decodes a chunked body (RFC 9112, section 7.1), a bounded number of chunks at a time."""
 
     def __init__(self, buffer: OverflowableBuffer):
         self.completed = False
         self.error: BadRequest | None = None
-        self.remain = 0  # of the chunk under way
+        self.remain = 0  # bytes of the current chunk
         self._buffer = buffer
-        self._held = b""  # a line of which the end has not come
+        self._partial_line = b""
         self._chunk_ends = False
         self._in_trailer = False
 
@@ -208,19 +208,19 @@ class ChunkedBody:
         return self._buffer
 
     def received(self, data: bytes) -> int:
-        """Decode what has come, CHUNKS_AT_ONCE at most; return how much of it that was."""
-        held = len(self._held)
-        data = self._held + data
-        self._held = b""
+        """Decode at most MAX_CHUNKS_PER_CALL chunks; return the number of bytes consumed."""
+        before = len(self._partial_line)
+        data = self._partial_line + data
+        self._partial_line = b""
         parts: list[bytes] = []
         position = self._decode(data, parts)
         if parts:
             self._buffer.append(b"".join(parts))
-        return position - held
+        return position - before
 
     def _decode(self, data: bytes, parts: list[bytes]) -> int:
         position, end = 0, len(data)
-        for _ in range(CHUNKS_AT_ONCE):
+        for _ in range(MAX_CHUNKS_PER_CALL):
             if self.remain:
                 part = data[position : position + self.remain]
                 parts.append(part)
@@ -229,7 +229,7 @@ class ChunkedBody:
                 self._chunk_ends = not self.remain
             if self._chunk_ends:
                 if data[position : position + 2] != b"\r\n":
-                    return self._hold(data, position, b"\r\n".startswith(data[position:]))
+                    return self._await_rest(data, position, b"\r\n".startswith(data[position:]))
                 position += 2
                 self._chunk_ends = False
             if self._in_trailer:
@@ -238,31 +238,32 @@ class ChunkedBody:
                 return position
             line = _CHUNK.match(data, position)
             if line is None:
-                begun = data[position:]
-                return self._hold(data, position, len(begun) < MAX_CHUNK_LINE and bool(_CHUNK_BEGUN.fullmatch(begun)))
+                partial = data[position:]
+                valid = len(partial) < MAX_CHUNK_LINE and bool(_PARTIAL_CHUNK_LINE.fullmatch(partial))
+                return self._await_rest(data, position, valid)
             position = line.end()
             self.remain = int(line[1], 16)
             self._in_trailer = not self.remain
         return position
 
-    def _hold(self, data: bytes, position: int, sound: bool) -> int:
-        """Wait for the rest of a line; one that is not sound is an error."""
-        if sound:
-            self._held = data[position:]
+    def _await_rest(self, data: bytes, position: int, valid: bool) -> int:
+        """Store a partial line until its rest arrives; one that is not valid so far is an error."""
+        if valid:
+            self._partial_line = data[position:]
         else:
             self.error = BadRequest("The chunks are invalid.")
         return len(data)
 
     def _read_trailer(self, data: bytes, position: int) -> int:
-        """Look for the end of the trailer, whose fields are for nobody."""
+        """Find the end of the trailer section, and discard its fields."""
         if data.startswith(b"\r\n", position):
             self.completed = True
             return position + 2
         end = data.find(b"\r\n\r\n", position)
         if end < 0:
-            return self._hold(data, position, len(data) - position < MAX_TRAILER_BYTES)
+            return self._await_rest(data, position, len(data) - position < MAX_TRAILER_BYTES)
         fields = data[position:end].split(b"\r\n")
         if end - position > MAX_TRAILER_BYTES or not all(map(_FIELD.fullmatch, fields)):
-            return self._hold(data, position, sound=False)
+            return self._await_rest(data, position, valid=False)
         self.completed = True
         return end + 4

@@ -1,4 +1,4 @@
-"""What the routes say of a request before the app sees it: its pool, whose it is, and whether to take its body."""
+"""What is decided about a request before the app sees it: where it runs, whose it is, whether its body is read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from database import db
 from store import logins
 from web.spec import BACKGROUND, LOOP, spec_of
 
-# A body up to this size is taken in whoever sends it: that is no dearer than a head.
+# A body up to this size is read whoever sends it: that costs no more than a header.
 SMALL_BODY_BYTES = 16_384
-# Answered whatever the load is.
-HEALTH = ("/healthz", "/readyz")
+# Health checks, which are served whatever the load is.
+HEALTH_PATHS = ("/healthz", "/readyz")
 
 
 class Routing:
-    """Looks requests up in the app's routes."""
+    """Finds the route of a request and what its ``RouteSpec`` says."""
 
     def __init__(self, app: Flask):
         self._app = app
@@ -36,21 +36,24 @@ class Routing:
             methods = "|".join(sorted(rule.methods or ()))
             pattern = f"(?:{methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}"
             patterns.setdefault((spec.runs_in, spec.unless), []).append(pattern)
-        self._places = list(patterns)
+        self._targets = list(patterns)
         self._patterns = re.compile("|".join(f"({'|'.join(each)})" for each in patterns.values()))
 
     def runs_in(self, request: Any) -> str:
-        """Return where the view of a request runs: the loop, the write batcher, or a pool; what has none is quick."""
+        """Return where the view of a request runs: the loop, the write batcher, or a pool.
+
+        A request without a view (404, 405) is served on the loop.
+        """
         found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
         if found is None or found.lastindex is None:
             return LOOP
-        place, unless = self._places[found.lastindex - 1]
+        target, unless = self._targets[found.lastindex - 1]
         if unless and request.query and not unless.isdisjoint(name for name, _ in parse_qsl(request.query, True)):
             return BACKGROUND
-        return place
+        return target
 
-    def caller(self, request: Any, network: str) -> str:
-        """Return the id of the user whose token a request has, else the network that it comes from."""
+    def client_key(self, request: Any, network: str) -> str:
+        """Return the key of a request's fair queue: the id of its token's user, or the network that it comes from."""
         header = request.headers.get("AUTHORIZATION")
         if header:
             try:
@@ -64,11 +67,11 @@ class Routing:
             return client_network(hops[-self._hops].strip()) if len(hops) >= self._hops else network
         return network
 
-    def admits(self, request: Any) -> bool:
-        """Return whether to take a request's body, and note how large it may be.
+    def accepts_body(self, request: Any) -> bool:
+        """Return whether to read a request's body, and set the limit of its size.
 
-        A large one is refused after the head where the app would refuse it in the end: it is more
-        than its route takes, or has no good token.
+        A large body is not read if the app would reject the request anyway: the body is larger
+        than its route's limit, or there is no valid token.
         """
         if not request.chunked and request.content_length <= SMALL_BODY_BYTES:
             return True
@@ -77,8 +80,8 @@ class Routing:
             view = self._app.view_functions[self._urls.match(path, request.command)[0]]
         except HTTPException:
             view = None
-        request.max_body = self._app.config[spec_of(view).body_limit]
-        if request.content_length > request.max_body:
+        request.max_body_bytes = self._app.config[spec_of(view).body_limit]
+        if request.content_length > request.max_body_bytes:
             return False
         try:
             claims = auth.verify(self._app, path, spec_of(view), request.headers.get("AUTHORIZATION", ""))
@@ -88,10 +91,10 @@ class Routing:
         except errors.ApiError as error:
             return errors.STATUS_BY_CODE[error.code] != 401
         except Exception:
-            return True  # it is for the app to say what is wrong with the database
+            return True  # the app will report what is wrong with the database
         return True
 
 
 def _path(request: Any) -> str:
-    path: str = request.path.encode("latin-1").decode(errors="replace")  # as Werkzeug takes it
+    path: str = request.path.encode("latin-1").decode(errors="replace")  # as Werkzeug decodes it
     return f"/{path.lstrip('/')}"

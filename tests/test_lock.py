@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from config import StartupError
-from server.lock import log, take_lock
+from server.lock import lock_database, log
 from tests.helpers.process import ROOT, FakeLlm, ServerProcess, create_user, environment, run_flask
 
 
@@ -121,11 +121,11 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(fcntl, "flock", unsupported)
     warned: list[Any] = []
     monkeypatch.setattr(log, "warning", lambda *said: warned.append(said))
-    assert take_lock(tmp_path / "parley.db") is None
+    assert lock_database(tmp_path / "parley.db") is None
     assert str(tmp_path / "parley.db.lock") in str(warned)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(StartupError) as raised:
-        take_lock(tmp_path / "nowhere" / "parley.db")
+        lock_database(tmp_path / "nowhere" / "parley.db")
     assert "parley.db.lock" in str(raised.value.message)

@@ -12,8 +12,8 @@ from waitress import buffers, channel, parser, receiver, task, trigger, utilitie
 from waitress.adjustments import Adjustments
 
 from server.channel import Channel
-from server.loop import Server
-from server.output import Output
+from server.loop import Listener
+from server.output import OutgoingChannel
 from server.parser import RequestParser
 from server.task import JsonErrorTask, Task
 
@@ -158,8 +158,8 @@ def test_the_attributes_begin_as_they_did(owner: Any, name: str, value: Any) -> 
     [
         (RequestParser, parser.HTTPRequestParser),
         (Channel, channel.HTTPChannel),
-        (Output, channel.HTTPChannel),
-        (Server, waitress.server.TcpWSGIServer),
+        (OutgoingChannel, channel.HTTPChannel),
+        (Listener, waitress.server.TcpWSGIServer),
         (Task, task.WSGITask),
         (JsonErrorTask, task.WSGITask),
     ],

@@ -15,7 +15,7 @@ from flask import Flask
 import errors
 from database import db, sqlite
 from database.sqlite import SqliteEngine
-from server.batching import Writer
+from server.batching import WriteBatcher
 from server.task import Response
 from tests.helpers.client import ApiClient
 from tests.helpers.database import query_db
@@ -100,15 +100,15 @@ def test_without_its_commit_nothing_is_answered(
     trouble: tuple[str, str] | None,
     group_error: str | None,
 ) -> None:
-    writer = Writer(app, lambda channel: None)
+    writer = WriteBatcher(app, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
     environ = app.test_request_context("/api/sessions", method="POST", headers=headers).request.environ
-    monkeypatch.setattr(writer, "_answer", lambda task: Response.of(app, dict(environ)))
+    monkeypatch.setattr(writer, "_run_task", lambda task: Response.of(app, dict(environ)))
     channels: Any = [Channel(), Channel()]
     with monkeypatch.context() as patch:
         if trouble:
             patch.setattr(SqliteEngine, trouble[0], failing(trouble[1]))
-        writer._answer_together(channels)
+        writer._commit_group(channels)
     requests = [channel.requests[0] for channel in channels]
     if trouble is None:
         assert [request.response.status for request in requests] == ["201 CREATED"] * 2
@@ -128,14 +128,14 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(
         db.rollback()
         return "never sent"
 
-    writer = Writer(app, lambda channel: None)
+    writer = WriteBatcher(app, lambda channel: None)
     monkeypatch.setattr(Response, "of", answer)
     task: Any = type("Task", (), {"get_environment": dict})()
 
     def write() -> None:
         with db.write_transaction():
             query_db("UPDATE users SET username = 'changed'")
-            writer._answer(task)
+            writer._run_task(task)
 
     with pytest.raises(peewee.OperationalError) as raised:
         write()

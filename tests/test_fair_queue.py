@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.fair import FairQueue
+from server.fair_queue import FairQueue
 
 
 def drained(queue: FairQueue[int]) -> list[tuple[str, int]]:
@@ -32,24 +32,24 @@ def test_each_line_keeps_its_order_and_none_waits_for_a_longer_one(keys: list[st
 
 
 def test_of_one_line_no_more_are_out_than_its_share() -> None:
-    queue: FairQueue[int] = FairQueue(share=2)
+    queue: FairQueue[int] = FairQueue(max_active=2)
     for number in range(5):
         queue.put("greedy", number)
     assert [queue.get_nowait() for _ in range(3)] == [("greedy", 0), ("greedy", 1), None]
     queue.put("other", 9)
     assert queue.get_nowait() == ("other", 9)
-    queue.done("greedy")
+    queue.task_done("greedy")
     assert [queue.get_nowait() for _ in range(2)] == [("greedy", 2), None]
 
 
 def test_who_waits_gets_what_comes_and_is_let_go_at_the_end() -> None:
-    queue: FairQueue[int] = FairQueue(share=1)
+    queue: FairQueue[int] = FairQueue(max_active=1)
     got: list[tuple[str, int]] = []
 
     def work() -> None:
         while found := queue.get():
             got.append(found)
-            queue.done(found[0])
+            queue.task_done(found[0])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
