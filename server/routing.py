@@ -22,6 +22,8 @@ SMALL_BODY_BYTES = 16_384
 # Health checks, which are served whatever the load is.
 HEALTH_PATHS = ("/healthz", "/readyz")
 
+_VARIABLE = re.compile(r"<(?:(\w+)(?:\(.*?\))?:)?\w+>")  # in a rule, with or without a converter
+
 
 class Routing:
     """Finds the route of a request and what its ``RouteSpec`` says."""
@@ -33,8 +35,10 @@ class Routing:
         patterns: dict[tuple[str, frozenset[str]], list[str]] = {}
         for rule in app.url_map.iter_rules():
             spec = spec_of(app.view_functions[rule.endpoint])
-            methods = "|".join(sorted(rule.methods or ()))
-            pattern = f"(?:{methods}) {re.sub('<[^>]+>', '[^/]+', rule.rule)}"
+            methods = set(rule.methods or ())
+            if getattr(rule, "provide_automatic_options", False):  # Flask responds itself, without the view
+                methods.discard("OPTIONS")
+            pattern = f"(?:{'|'.join(sorted(methods))}) {_path_pattern(app, rule.rule)}"
             patterns.setdefault((spec.runs_in, spec.unless), []).append(pattern)
         self._targets = list(patterns)
         self._patterns = re.compile("|".join(f"({'|'.join(each)})" for each in patterns.values()))
@@ -42,7 +46,7 @@ class Routing:
     def runs_in(self, request: Any) -> str:
         """Return where the view of a request runs: the loop, the write batcher, or a pool.
 
-        A request without a view (404, 405) is served on the loop.
+        A request that no view handles (404, 405, OPTIONS) is served on the loop.
         """
         found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
         if found is None or found.lastindex is None:
@@ -93,6 +97,10 @@ class Routing:
         except Exception:
             return True  # the app will report what is wrong with the database
         return True
+
+
+def _path_pattern(app: Flask, rule: str) -> str:
+    return _VARIABLE.sub(lambda variable: app.url_map.converters[variable[1] or "default"].regex, rule)
 
 
 def _path(request: Any) -> str:

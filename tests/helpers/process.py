@@ -42,14 +42,14 @@ def run_flask(
 
 
 class ServerProcess:
-    """``python app.py``, which listens when the constructor returns, and is killed at the end of the block."""
+    """``python app.py`` or another program: it listens when the constructor returns, and is killed at the block's end."""
 
-    def __init__(self, data: Path, **settings: Any):
+    def __init__(self, data: Path, program: tuple[str, ...] = ("app.py",), **settings: Any):
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=environment(data, **settings), stdout=log, stderr=log
+                [sys.executable, *program], cwd=ROOT, env=environment(data, **settings), stdout=log, stderr=log
             )
         self.url = self._await_address()
         host, _, port = self.url.removeprefix("http://").rpartition(":")

@@ -1,0 +1,237 @@
+"""Where the view of a request runs: on the event loop, in the write batcher, or in a thread pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from waitress.adjustments import Adjustments
+from werkzeug.exceptions import HTTPException
+
+from server.parser import RequestParser
+from server.routing import Routing
+from web.decorators import batched, inline, runs_in
+from web.spec import spec_of
+
+ROUTES = {
+    "GET /healthz": "loop",
+    "GET /readyz": "loop",
+    "GET /api/about": "loop",
+    "GET /openapi.json": "background",
+    "GET /docs": "background",
+    "GET /docs/": "background",
+    "GET /docs/<path:path>": "background",
+    "POST /api/auth/login": "login",
+    "POST /api/auth/refresh": "writer",
+    "POST /api/auth/logout": "writer",
+    "POST /api/auth/password": "login",
+    "GET /api/auth/me": "loop",
+    "GET /api/sessions": "loop",
+    "POST /api/sessions": "writer",
+    "DELETE /api/sessions": "writer",
+    "POST /api/sessions/import": "background",
+    "GET /api/sessions/<session:session_id>": "loop",
+    "PATCH /api/sessions/<session:session_id>": "writer",
+    "DELETE /api/sessions/<session:session_id>": "writer",
+    "PATCH /api/sessions/<session_id>/system-prompt": "writer",
+    "GET /api/sessions/<session_id>/messages": "loop",
+    "POST /api/sessions/<session_id>/messages": "writer",
+    "GET /api/sessions/<session_id>/prompt": "background",
+    "POST /api/sessions/<session_id>/chat": "chat",
+    "GET /api/sessions/<session_id>/export": "loop",
+    "GET /api/sessions/<session_id>/webhook-runs": "loop",
+    "POST /api/sessions/<session_id>/actions/<name>": "webhook",
+    "GET /api/actions": "loop",
+    "GET /api/export": "transfer",
+    "POST /api/import": "transfer",
+}
+
+
+def request(method: str, target: str) -> Any:
+    """Return a request as the server has parsed it."""
+    parsed = RequestParser(Adjustments())
+    parsed.received(f"{method} {target} HTTP/1.1\r\nHost: parley\r\n\r\n".encode())
+    assert parsed.completed
+    assert parsed.error is None
+    return parsed
+
+
+def example(rule: str) -> str:
+    """Return a path of a rule."""
+    parts = ["0190" if part.startswith("<") else part for part in rule.split("/")]
+    return "/".join(parts)
+
+
+@pytest.fixture
+def routing(app: Flask) -> Routing:
+    return Routing(app)
+
+
+def test_every_route_is_in_the_table(app: Flask) -> None:
+    routes = {
+        f"{method} {rule.rule}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) & {"GET", "POST", "PATCH", "PUT", "DELETE"}
+    }
+    assert routes == ROUTES.keys()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_view_runs_where_it_is_marked(routing: Routing, route: str) -> None:
+    method, _, rule = route.partition(" ")
+    assert routing.runs_in(request(method, example(rule))) == ROUTES[route]
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.startswith("GET ")])
+def test_head_runs_where_get_does(routing: Routing, route: str) -> None:
+    assert routing.runs_in(request("HEAD", example(route.removeprefix("GET ")))) == ROUTES[route]
+
+
+@pytest.mark.parametrize("rule", sorted({route.partition(" ")[2] for route in ROUTES}))
+def test_options_runs_on_the_loop_since_no_view_handles_it(routing: Routing, rule: str) -> None:
+    assert routing.runs_in(request("OPTIONS", example(rule))) == "loop"
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/"),
+        ("GET", "/nowhere"),
+        ("GET", "/api/sessions/"),
+        ("POST", "/api/sessions/0190/chat/"),
+        ("POST", "/api/sessions//chat"),
+        ("PUT", "/api/sessions"),
+        ("GET", "/api/sessions/import"),
+        ("DELETE", "/api/sessions/import"),
+        ("GET", "/api/sessions/0190/chat"),
+        ("GET", "/api/auth/login"),
+        ("POST", "/openapi.json"),
+    ],
+)
+def test_no_path_or_a_wrong_method_runs_on_the_loop(routing: Routing, method: str, target: str) -> None:
+    assert routing.runs_in(request(method, target)) == "loop"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("POST", "//api/auth/login", "login"),
+        ("POST", "///api/sessions", "writer"),
+        ("POST", "http://parley/api/auth/login", "login"),
+        ("POST", "http://parley//api/auth/login", "login"),
+        ("POST", "/api%2fauth%2flogin", "login"),
+        ("POST", "/%61pi/auth/%6cogin", "login"),
+        ("POST", "%2f%2fapi/auth/login", None),
+        ("POST", "/%2fapi/auth/login", "login"),
+        ("POST", "/api/sessions/a%20b/chat", "chat"),
+        ("POST", "/api/sessions/%ff%00%0a/chat", "chat"),
+        ("POST", "/api/sessions/%E2%82%AC/chat", "chat"),
+        ("POST", "/api/sessions/a%2fb/chat", "loop"),
+        ("POST", "/api/auth/login?q=1", "login"),
+        ("GET", "/docs/a/b.js", "background"),
+        ("GET", "/docs/..%2f..%2fapp.py", "background"),
+    ],
+)
+def test_paths_are_compared_decoded_as_the_app_does(
+    app: Flask, routing: Routing, method: str, target: str, expected: str | None
+) -> None:
+    parsed = RequestParser(Adjustments())
+    parsed.received(f"{method} {target} HTTP/1.1\r\nHost: parley\r\n\r\n".encode())
+    if expected is None:
+        assert parsed.error is not None
+    else:
+        assert routing.runs_in(parsed) == expected == runs_in_by_werkzeug(app, parsed)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("q=x", "background"),
+        ("q=", "background"),
+        ("q", "background"),
+        ("%71=x", "background"),
+        ("%71", "background"),
+        ("limit=1&q=x", "background"),
+        ("cursor=x", "background"),
+        ("%63ursor=x", "background"),
+        ("c%75rsor", "background"),
+        ("limit=1", "loop"),
+        ("limit=q", "loop"),
+        ("q%20=x", "loop"),
+        ("q+=x", "loop"),
+        ("Q=x", "loop"),
+        ("%2571=x", "loop"),
+        ("limit=1;q=x", "loop"),
+        ("", "loop"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_search_or_a_cursor_runs_in_the_background_however_it_is_encoded(
+    routing: Routing, method: str, query: str, expected: str
+) -> None:
+    assert routing.runs_in(request(method, f"/api/sessions?{query}")) == expected
+
+
+def test_the_parameters_count_for_their_own_view_alone(routing: Routing) -> None:
+    assert routing.runs_in(request("POST", "/api/sessions?q=x")) == "writer"
+    assert routing.runs_in(request("GET", "/api/auth/me?q=x")) == "loop"
+
+
+def test_a_new_view_without_marks_runs_in_the_background(app: Flask) -> None:
+    def view(**_: Any) -> str:
+        return ""
+
+    def batched_view() -> str:
+        return ""
+
+    def pool_view() -> str:
+        return ""
+
+    for number, rule in enumerate(
+        ("/new", "/new/<name>", "/new/<int:number>/x", "/deep/<path:rest>", "/<any(a, b):c>/x")
+    ):
+        app.add_url_rule(rule, f"new_{number}", view, methods=["GET", "POST"])
+    app.add_url_rule("/inline/<path:rest>", "new_inline", inline(lambda rest: ""))
+    app.add_url_rule("/batched", "new_batched", batched(batched_view))
+    app.add_url_rule("/pool", "new_pool", runs_in("transfer")(pool_view))
+    routing = Routing(app)
+    for method in ("GET", "HEAD", "POST"):
+        for path in ("/new", "/new/a", "/new/1/x", "/deep/a", "/deep/a/b", "/b/x"):
+            assert routing.runs_in(request(method, path)) == "background", path
+    assert routing.runs_in(request("GET", "/inline/a/b")) == "loop"
+    assert routing.runs_in(request("GET", "/batched")) == "writer"
+    assert routing.runs_in(request("GET", "/pool")) == "transfer"
+
+
+def runs_in_by_werkzeug(app: Flask, parsed: Any) -> str:
+    path = parsed.path.encode("latin-1").decode(errors="replace")
+    try:
+        endpoint, _ = app.url_map.bind("").match(path, parsed.command)
+    except HTTPException:
+        return "loop"
+    return "loop" if parsed.command == "OPTIONS" else spec_of(app.view_functions[endpoint]).runs_in
+
+
+SEGMENTS = sorted({part for route in ROUTES for part in route.partition("/")[2].split("/") if "<" not in part})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"]),
+    segments=st.lists(st.sampled_from([*SEGMENTS, "0190", "%0A", "%2f", "%c3%a9", "%ff", "..", ""]), max_size=6),
+)
+def test_every_request_runs_where_its_view_is_marked(app: Flask, method: str, segments: list[str]) -> None:
+    parsed = request(method, "/" + "/".join(segments))
+    assert Routing(app).runs_in(parsed) == runs_in_by_werkzeug(app, parsed)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.sampled_from("q%71&=;+cursor?limit"), max_size=12))
+def test_every_query_is_read_as_the_app_does(app: Flask, query: str) -> None:
+    with app.test_request_context(f"/api/sessions?{query}") as context:
+        in_background = bool({"q", "cursor"} & context.request.args.keys())
+    expected = "background" if in_background else "loop"
+    assert Routing(app).runs_in(request("GET", f"/api/sessions?{query}")) == expected
