@@ -181,22 +181,16 @@ def test_the_parameters_count_for_their_own_view_alone(routing: Routing) -> None
 
 
 def test_a_new_view_without_marks_runs_in_the_background(app: Flask) -> None:
-    def view(**_: Any) -> str:
-        return ""
-
-    def batched_view() -> str:
-        return ""
-
-    def pool_view() -> str:
-        return ""
+    def view() -> Any:
+        return lambda **_: ""
 
     for number, rule in enumerate(
         ("/new", "/new/<name>", "/new/<int:number>/x", "/deep/<path:rest>", "/<any(a, b):c>/x")
     ):
-        app.add_url_rule(rule, f"new_{number}", view, methods=["GET", "POST"])
-    app.add_url_rule("/inline/<path:rest>", "new_inline", inline(lambda rest: ""))
-    app.add_url_rule("/batched", "new_batched", batched(batched_view))
-    app.add_url_rule("/pool", "new_pool", runs_in("transfer")(pool_view))
+        app.add_url_rule(rule, f"new_{number}", view(), methods=["GET", "POST"])
+    app.add_url_rule("/inline/<path:rest>", "new_inline", inline(view()))
+    app.add_url_rule("/batched", "new_batched", batched(view()))
+    app.add_url_rule("/pool", "new_pool", runs_in("transfer")(view()))
     routing = Routing(app)
     for method in ("GET", "HEAD", "POST"):
         for path in ("/new", "/new/a", "/new/1/x", "/deep/a", "/deep/a/b", "/b/x"):
