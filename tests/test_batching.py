@@ -1,7 +1,9 @@
-"""Requests that are committed together: each still has its own answer, and none before the commit."""
+"""Requests that are committed together: each still has its own response, and none before the commit."""
 
 from __future__ import annotations
 
+import json
+import select
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,8 +20,10 @@ from database.sqlite import SqliteEngine
 from server.batching import WriteBatcher
 from server.task import Response
 from tests.helpers.client import ApiClient
+from tests.helpers.data_folder import DataFolder
 from tests.helpers.database import query_db
 from tests.helpers.process import ServerProcess, create_user
+from tests.helpers.raw_http import raw_request
 
 
 def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
@@ -124,12 +128,12 @@ def test_without_its_commit_nothing_is_answered(
 def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(
     owner: ApiClient, app: Flask, monkeypatch: Any
 ) -> None:
-    def answer(app: Any, environ: Any) -> str:
+    def response(app: Any, environ: Any) -> str:
         db.rollback()
         return "never sent"
 
     writer = WriteBatcher(app, lambda channel: None)
-    monkeypatch.setattr(Response, "of", answer)
+    monkeypatch.setattr(Response, "of", response)
     task: Any = type("Task", (), {"get_environment": dict})()
 
     def write() -> None:
@@ -142,3 +146,23 @@ def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(
     assert "the transaction is gone" in {str(error) for error in sqlite._exception_chain(raised.value)}
     assert query_db("SELECT username FROM users") == [("owner",)]
     writer.close()
+
+
+def test_large_bodies_do_not_delay_small_ones(data_folder: DataFolder) -> None:
+    """What takes long to parse is parsed where nobody waits: others' writes are answered meanwhile."""
+    wide = json.dumps({"role": "user", "content": "x", "metadata": {f"key {n}": n for n in range(40_000)}}).encode()
+    with ServerProcess(data_folder.path) as server, ExitStack() as stack:
+        _, session, _ = server.request("POST", "/api/sessions", {"title": "x"}, data_folder.token)
+        path = f"/api/sessions/{session['id']}/messages"
+        sent = [stack.enter_context(server.connect()) for _ in range(12)]
+        whole = raw_request("POST", path, wide, data_folder.token)
+        for connection in sent:
+            connection.sendall(whole[:-1])
+        for connection in sent:  # so that all are there at once, however long sending them took
+            connection.sendall(whole[-1:])
+        other = server.request("POST", "/api/sessions", {"title": "small"}, data_folder.token)
+        assert other[0] == 201
+        waiting = [connection for connection in sent if not select.select([connection], [], [], 0)[0]]
+        assert len(waiting) > 6  # it has not waited for all of them
+        for connection in sent:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 201")

@@ -12,15 +12,21 @@ import pytest
 import errors
 from server import loop_guard
 from tests.helpers.probe_app import HOLD_SECONDS
-from tests.helpers.process import ServerProcess, make_user
+from tests.helpers.process import ServerProcess, create_user
 from tests.helpers.waiting import wait_until
 from web.spec import POOLS
+
+
+class ProbeServer(ServerProcess):
+    """The service with views that say where they run."""
+
+    program = ("-m", "tests.helpers.probe_app")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     data = tmp_path_factory.mktemp("dispatch") / "data"
-    with ServerProcess(data, ("-m", "tests.helpers.probe_app"), LOG_FORMAT="json") as server:
+    with ProbeServer(data, LOG_FORMAT="json") as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
@@ -71,7 +77,7 @@ def test_an_inline_view_that_holds_the_loop_is_logged(server: ServerProcess) -> 
 
 
 def test_parsing_that_holds_the_loop_is_logged(server: ServerProcess) -> None:
-    token = make_user(server.data)
+    token = create_user(server.data)
     assert server.request("POST", "/probe/unmarked?q=private", b"x" * 100_000, token)[0] == 200
     wait_until(lambda: bool(warnings(server, "/probe/unmarked")), "the warning is logged")
     assert warnings(server, "/probe/unmarked")[0]["method"] == "POST"

@@ -6,8 +6,6 @@ import errno
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,22 +15,7 @@ import pytest
 
 from config import StartupError
 from server.lock import lock_database, log
-from tests.helpers.process import ROOT, FakeLlm, ServerProcess, create_user, environment, run_flask
-
-
-def start_in_vain(data: Path, **settings: Any) -> str:
-    """Start a server that refuses to, and return what it says."""
-    done = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env=environment(data, **settings),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode != 0
-    assert done.stdout == ""
-    return done.stderr
+from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_start, run_flask
 
 
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
@@ -51,7 +34,7 @@ def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
         elif way == "a folder that is a symlink":
             folder = tmp_path / "other"
             folder.symlink_to(data)
-        (line,) = start_in_vain(folder, **settings).splitlines()
+        (line,) = failed_start(folder, **settings).splitlines()
         assert line.startswith("Error: Another server is running on the database ")
         assert "parley.db" in line
         assert f"process {server.process.pid} on " in line
@@ -66,7 +49,7 @@ def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name:
     data = tmp_path / "data"
     create_user(data)
     os.link(data / "parley.db", data / "other.db")
-    (line,) = start_in_vain(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
+    (line,) = failed_start(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
     assert "hard link" in line
     (data / "other.db").unlink()
     with ServerProcess(data) as server:
@@ -87,7 +70,7 @@ def test_what_runs_in_the_first_is_let_run(tmp_path: Path, fake_llm: FakeLlm) ->
         received = b""
         while b'"one"' not in received:
             received += connection.recv(65_536)
-        assert "Another server" in start_in_vain(data, LLM_BASE_URL=fake_llm.url)
+        assert "Another server" in failed_start(data, LLM_BASE_URL=fake_llm.url)
         while b"event: done" not in received:
             piece = connection.recv(65_536)
             assert piece, received

@@ -21,12 +21,15 @@ import pytest
 
 from database.reserve import Reserve
 from ids import new_id
+from tests.helpers.database_files import assert_integrity, query_file
+from tests.helpers.http_client import HttpClient
+from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess, create_user, run_flask
-from tests.test_drills import MIB, Client, assert_sound, document, query, small_disk, until
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-__all__ = ["small_disk"]
 
+MIB = 1_048_576
 COUNT = 50_000
 
 
@@ -62,7 +65,7 @@ def large_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
         )
     connection.close()
     with ServerProcess(data):
-        until(lambda: query(data, "SELECT count(*) FROM search_pending") == [(0,)], "all is indexed")
+        wait_until(lambda: query_file(data, "SELECT count(*) FROM search_pending") == [(0,)], "all is indexed")
     yield Large(data, alice, bob)
     shutil.rmtree(data)
 
@@ -81,7 +84,7 @@ def others(server: ServerProcess, token: str) -> Iterator[list[float]]:
     done = threading.Event()
 
     def go_on() -> None:
-        with Client(server, token) as client:
+        with HttpClient(server, token) as client:
             _, session = client("POST", "/api/sessions", {})
             while not done.is_set():
                 for method, path, body in (
@@ -95,7 +98,7 @@ def others(server: ServerProcess, token: str) -> Iterator[list[float]]:
 
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(go_on)
-        until(lambda: len(took) > 20 or going.done(), "others are being served")
+        wait_until(lambda: len(took) > 20 or going.done(), "others are being served")
         took.clear()
         try:
             yield took
@@ -118,7 +121,7 @@ def test_a_large_list(large: Large) -> None:
         answer = client._connection.getresponse()
         return iter(partial(answer.read, MIB), b"")
 
-    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, HttpClient(server, large.alice) as client:
         process = psutil.Process(server.process.pid)
         for _ in range(50):
             client("GET", "/api/sessions?limit=5")
@@ -139,7 +142,7 @@ def test_a_large_list(large: Large) -> None:
 
 
 def test_a_cursor_after_40_000_sessions(large: Large) -> None:
-    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, HttpClient(server, large.alice) as client:
         came, path = [], "/api/sessions?limit=200"
         cursor: str | None = ""
         while cursor is not None:
@@ -154,7 +157,7 @@ def test_a_cursor_after_40_000_sessions(large: Large) -> None:
 
 
 def deleted_rows(data: Path) -> int:
-    ((count,),) = query(
+    ((count,),) = query_file(
         data,
         "SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.generation IS NOT u.generation",
     )
@@ -162,19 +165,19 @@ def deleted_rows(data: Path) -> int:
 
 
 def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
-    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, HttpClient(server, large.alice) as client:
         with others(server, large.bob) as took:
             began = time.monotonic()
             assert client("DELETE", "/api/sessions") == (200, {"deleted": COUNT})
             assert time.monotonic() - began < 1
             assert client("GET", "/api/sessions") == (200, {"items": []})
             _, kept = client("POST", "/api/sessions", {"title": "kept"})
-            until(lambda: deleted_rows(large.data) < COUNT * 0.9, "some rows are erased")
+            wait_until(lambda: deleted_rows(large.data) < COUNT * 0.9, "some rows are erased")
         server.stop(signal.SIGKILL)
     assert_hardly_noticed(took)
     assert 0 < deleted_rows(large.data) < COUNT
     began = time.monotonic()
-    with ServerProcess(large.data) as server, Client(server, large.alice) as client:
+    with ServerProcess(large.data) as server, HttpClient(server, large.alice) as client:
         assert time.monotonic() - began < 10
         assert client("GET", "/api/sessions") == (200, {"items": [kept]})
         with others(server, large.bob) as took:
@@ -185,39 +188,41 @@ def test_a_large_deletion_and_a_crash_in_the_middle(large: Large) -> None:
                 time.sleep(0.5)
         assert server.stop() == 0
     assert_hardly_noticed(took)
-    assert query(large.data, "SELECT count(*) FROM sessions WHERE title = 'title'") == [(0,)]
-    assert query(large.data, "SELECT count(*) FROM messages WHERE content = 'hello'") == [(0,)]
-    assert_sound(large.data)
+    assert query_file(large.data, "SELECT count(*) FROM sessions WHERE title = 'title'") == [(0,)]
+    assert query_file(large.data, "SELECT count(*) FROM messages WHERE content = 'hello'") == [(0,)]
+    assert_integrity(large.data)
 
 
 def test_a_user_is_removed_beside_the_server(large: Large) -> None:
     with ServerProcess(large.data) as server, others(server, large.bob) as took:
         removal = threading.Thread(target=run_flask, args=(large.data, "users", "remove", "alice", "--yes"))
         removal.start()
-        with Client(server, large.alice) as client:
-            until(lambda: client("GET", "/api/sessions")[0] == 401, "alice is gone")
+        with HttpClient(server, large.alice) as client:
+            wait_until(lambda: client("GET", "/api/sessions")[0] == 401, "alice is gone")
         assert "alice" not in run_flask(large.data, "users", "list").stdout
         again = create_user(large.data, "alice")
-        with Client(server, again) as client:
+        with HttpClient(server, again) as client:
             assert client("GET", "/api/sessions") == (200, {"items": []})
         removal.join(timeout=60)
-        until(lambda: query(large.data, "SELECT count(*) FROM users") == [(2,)], "the rows are gone")
+        wait_until(lambda: query_file(large.data, "SELECT count(*) FROM users") == [(2,)], "the rows are gone")
     assert_hardly_noticed(took)
-    assert query(large.data, "SELECT count(*) FROM messages WHERE content = 'hello'") == [(0,)]
-    assert_sound(large.data)
+    assert query_file(large.data, "SELECT count(*) FROM messages WHERE content = 'hello'") == [(0,)]
+    assert_integrity(large.data)
 
 
 def test_a_very_long_session_goes_while_others_write(tmp_path: Path) -> None:
     data = tmp_path / "data"
     alice, bob = create_user(data, "alice"), create_user(data, "bob")
-    with ServerProcess(data) as server, Client(server, alice) as client:
-        _, imported = client("POST", "/api/sessions/import", document(100_000, text="message {} " + "word " * 20))
+    with ServerProcess(data) as server, HttpClient(server, alice) as client:
+        _, imported = client(
+            "POST", "/api/sessions/import", numbered_document(100_000, text="message {} " + "word " * 20)
+        )
         path = f"/api/sessions/{imported['session']['id']}"
         with others(server, bob) as took:
             assert client("DELETE", path) == (204, None)
             assert client("GET", path) == (404, {"error": "session_not_found"})
-            until(
-                lambda: query(data, "SELECT count(*) FROM messages")[0][0] < 50_000,
+            wait_until(
+                lambda: query_file(data, "SELECT count(*) FROM messages")[0][0] < 50_000,
                 "half",
             )
         assert_hardly_noticed(took)
@@ -275,7 +280,7 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def append_until_full(client: Client, path: str) -> None:
+def append_until_full(client: HttpClient, path: str) -> None:
     body = {"role": "user", "content": "x" * 20_000}
     for _ in range(5_000):
         status, answer = client("POST", path, body)
@@ -288,18 +293,18 @@ def append_until_full(client: Client, path: str) -> None:
 @pytest.mark.parametrize("what", ["a session", "all sessions"])
 def test_what_frees_room_gets_through_on_a_full_disk(small_disk: Path, what: str) -> None:
     token = create_user(small_disk)
-    with ServerProcess(small_disk, MAX_BODY_BYTES=MIB) as server, Client(server, token) as client:
+    with ServerProcess(small_disk, MAX_BODY_BYTES=MIB) as server, HttpClient(server, token) as client:
         assert (small_disk / "parley.reserve").stat().st_size == Reserve.SIZE
-        _, large = client("POST", "/api/sessions/import", document(100, text="{} " + "x" * 20_000))
+        _, large = client("POST", "/api/sessions/import", numbered_document(100, text="{} " + "x" * 20_000))
         _, small = client("POST", "/api/sessions", {"title": "small"})
         path = f"/api/sessions/{small['id']}/messages"
-        _, second = client("POST", "/api/auth/login", {"username": "alice", "password": "correct horse"})
+        _, second = client("POST", "/api/auth/login", {"username": "alice", "password": "correct horse battery"})
         fill(small_disk)
         append_until_full(client, path)
         for _ in range(3):
             assert client("POST", path, {"role": "user", "content": "x" * 40_000}) == (507, {"error": "disk_full"})
         assert client("GET", "/api/sessions")[0] == 200
-        with Client(server, second["access_token"]) as other:
+        with HttpClient(server, second["access_token"]) as other:
             assert other("POST", "/api/auth/logout") == (204, None)
             assert other("GET", "/api/sessions") == (401, {"error": "token_revoked"})
         assert client("POST", path, {"role": "user", "content": "x" * 40_000})[0] in (201, 507)
@@ -309,8 +314,8 @@ def test_what_frees_room_gets_through_on_a_full_disk(small_disk: Path, what: str
             assert client("DELETE", "/api/sessions")[0] == 200
             _, small = client("POST", "/api/sessions", {"title": "new"})
             path = f"/api/sessions/{small['id']}/messages"
-        until(lambda: query(small_disk, "SELECT count(*) FROM sessions") == [(1,)], "all rows are erased")
+        wait_until(lambda: query_file(small_disk, "SELECT count(*) FROM sessions") == [(1,)], "all rows are erased")
         for _ in range(50):
             assert client("POST", path, {"role": "user", "content": "x" * 20_000})[0] == 201
         assert server.stop() == 0
-    assert_sound(small_disk)
+    assert_integrity(small_disk)

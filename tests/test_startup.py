@@ -1,0 +1,103 @@
+"""How a server starts, and what it says if it cannot."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.data_folder import DataFolder
+from tests.helpers.process import ServerProcess, failed_start
+
+
+def test_prints_one_line_with_address_and_database_and_how_to_add_a_user(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        assert server.stop() == 0
+    (line,) = server.log.read_text().splitlines()
+    assert server.url in line
+    assert str(tmp_path / "data" / "parley.db") in line
+    assert "flask users add NAME" in line
+
+
+def test_does_not_print_how_to_add_a_user_if_there_is_one(data_folder: DataFolder) -> None:
+    with ServerProcess(data_folder.path) as server:
+        assert server.stop() == 0
+    (line,) = server.log.read_text().splitlines()
+    assert line == f"Parley listens on {server.url}, database {data_folder.path / 'parley.db'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "65536"),
+        ("JWT_SECRET_KEY", "a-short-secret"),
+        ("DATABASE_URL", "mysql://alice:a-short-secret@127.0.0.1/x"),
+        ("THREADS", "0"),
+        ("SQLITE_SYNCHRONOUS", "OFF"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_names_a_wrong_setting_without_its_value(tmp_path: Path, name: str, value: str) -> None:
+    message = failed_start(tmp_path / "data", **{name: value})
+    assert f"PARLEY_{name}" in message
+    assert "a-short-secret" not in message
+    assert len(message.splitlines()) == 1
+
+
+def test_names_all_wrong_settings_at_once(tmp_path: Path) -> None:
+    message = failed_start(tmp_path / "data", PORT="abc", THREADS="x")
+    assert "PARLEY_PORT" in message
+    assert "PARLEY_THREADS" in message
+
+
+def test_port_in_use_is_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        message = failed_start(tmp_path / "data", PORT=port)
+    assert f"127.0.0.1:{port}" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_data_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.write_text("mine")
+    message = failed_start(file)
+    assert str(file) in message
+    assert len(message.splitlines()) == 1
+    assert file.read_text() == "mine"
+
+
+def test_missing_secret_file_is_an_error(tmp_path: Path) -> None:
+    message = failed_start(tmp_path / "data", JWT_SECRET_KEY_FILE=tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere") in message
+    assert len(message.splitlines()) == 1
+
+
+def test_secret_is_read_from_its_file(data_folder: DataFolder, tmp_path: Path) -> None:
+    own = data_folder.path / "jwt_secret"
+    secret = own.replace(tmp_path / "secret")
+    with ServerProcess(data_folder.path, JWT_SECRET_KEY_FILE=secret) as server:
+        assert server.request("GET", "/api/auth/me", token=data_folder.token)[0] == 200
+    assert not own.exists()
+
+
+def test_database_of_a_newer_version_is_rejected_and_unchanged(data_folder: DataFolder) -> None:
+    database = data_folder.path / "parley.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(schema_migration)")]
+        row = connection.execute("SELECT * FROM schema_migration").fetchone()
+        values = dict(zip(columns, row, strict=True)) | {"name": "9999_future"}
+        values.pop("id", None)
+        marks = ", ".join("?" * len(values))
+        connection.execute(
+            f"INSERT INTO schema_migration ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
+        )
+    before = database.read_bytes()
+    message = failed_start(data_folder.path)
+    assert "newer" in message
+    assert "9999_future" in message
+    assert database.read_bytes() == before
