@@ -66,7 +66,7 @@ class FairQueue(Generic[Item]):
             return self._pop()
 
     def task_done(self, key: str) -> None:
-        """Release an item's place among the active ones of its key."""
+        """Count one active item of a key less."""
         with self._lock:
             self._active[key] -= 1
             if not self._active[key]:

@@ -138,7 +138,7 @@ class Server:
         wasyncore.close_all(self._sockets)
 
     def handle_exit(self, number: int, frame: object) -> None:
-        """Begin the shutdown; a second signal ends the process at once."""
+        """Start the shutdown; a second signal ends the process at once."""
         self.should_exit = Listener.is_stopping = True
         self._listeners[0].trigger.pull_trigger()
         signal.signal(number, signal.SIG_DFL)

@@ -123,7 +123,7 @@ class RequestParser(HTTPRequestParser):
             if field is None:
                 raise ParsingError("A header field is invalid.")
             name = field[1]
-            if b"_" in name:  # WSGI cannot tell it from one with a dash
+            if b"_" in name:  # in WSGI it would be the same as one with a dash
                 continue
             key = name.upper().replace(b"-", b"_").decode()
             value = field[2].strip(b" \t").decode("latin-1")

@@ -86,14 +86,14 @@ def test_secrets_are_not_logged_and_lines_cannot_be_forged(data_folder: DataFold
         wrong = "a wrong password"
         _, pair, _ = server.request("POST", "/api/auth/login", {"username": "alice", "password": PASSWORD})
         server.request("POST", "/api/auth/login", {"username": "alice", "password": wrong})
-        said = "what alice said"
+        content = "what alice said"
         tokens = {"imports": data_folder.token, "reads": pair["access_token"]}
-        _, imported, _ = server.request("POST", "/api/sessions/import", document(said), tokens["imports"])
+        _, imported, _ = server.request("POST", "/api/sessions/import", document(content), tokens["imports"])
         session = imported["session"]["id"]
-        assert message_contents(server, tokens["reads"], session) == [said]
-        server.request("PATCH", f"/api/sessions/{session}", {"title": said}, data_folder.token)
-        server.request("PATCH", f"/api/sessions/{session}/system-prompt", {"system_prompt": said}, data_folder.token)
-        server.request("POST", "/api/sessions/import", document(said, ""), data_folder.token)
+        assert message_contents(server, tokens["reads"], session) == [content]
+        server.request("PATCH", f"/api/sessions/{session}", {"title": content}, data_folder.token)
+        server.request("PATCH", f"/api/sessions/{session}/system-prompt", {"system_prompt": content}, data_folder.token)
+        server.request("POST", "/api/sessions/import", document(content, ""), data_folder.token)
         server.request(
             "GET", f"/api/sessions?access_token={data_folder.token}&q=what+alice+said", token=data_folder.token
         )
@@ -102,7 +102,15 @@ def test_secrets_are_not_logged_and_lines_cannot_be_forged(data_folder: DataFold
         count = len(request_lines(server))
         server.request("GET", "/x%0aForged%0d%0aForged%E2%80%A8Forged%C2%85Forged", headers={"X-Request-Id": "f\tg"})
         log, lines = server.log.read_text(), request_lines(server)
-    secrets = (PASSWORD, wrong, data_folder.token, pair["access_token"], pair["refresh_token"], said, "what+alice+said")
+    secrets = (
+        PASSWORD,
+        wrong,
+        data_folder.token,
+        pair["access_token"],
+        pair["refresh_token"],
+        content,
+        "what+alice+said",
+    )
     assert [secret for secret in secrets if secret in log] == []
     assert len(lines) == count + 1
     assert not any(line.startswith("Forged") for line in log.splitlines())

@@ -1,4 +1,4 @@
-"""Which addresses are one client's."""
+"""The network that stands for a client's addresses."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ from addresses import client_network
         (None, ""),
     ],
 )
-def test_the_network_of_an_address(address: str | None, network: str) -> None:
+def test_addresses_of_one_client_have_one_network(address: str | None, network: str) -> None:
     assert client_network(address) == network

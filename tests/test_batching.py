@@ -1,4 +1,4 @@
-"""Requests that are committed together: each still has its own response, and none before the commit."""
+"""Group commit: each request has its own response, and none before the commit."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.helpers.process import ServerProcess, create_user
 from tests.helpers.raw_http import raw_request
 
 
-def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> None:
+def test_a_rejected_request_undoes_nothing_of_its_group(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server, ExitStack() as stack:
         token = create_user(server.data)
         _, session, _ = server.request("POST", "/api/sessions", None, token)
         path = f"/api/sessions/{session['id']}/messages"
         kinds = [
-            (201, path, token, b'{"role":"user","content":"kept"}'),
+            (201, path, token, b'{"role":"user","content":"stored"}'),
             (400, path, token, b'{"role":"user","content":""}'),
             (400, path, token, b"{"),
             (401, path, token + "x", b'{"role":"user","content":"lost"}'),
@@ -50,16 +50,15 @@ def test_one_that_is_refused_undoes_nothing_of_the_others(tmp_path: Path) -> Non
         for status, connection in sent:
             assert connection.recv(65_536).startswith(b"HTTP/1.1 %d " % status)
         _, found, _ = server.request("GET", path.removesuffix("/messages"), token=token)
-        assert [message["content"] for message in found["messages"]] == ["kept"] * 6
+        assert [message["content"] for message in found["messages"]] == ["stored"] * 6
         assert server.stop() == 0
 
 
 class Request:
-    """As much of waitress's request as the writer looks at."""
+    """The part of a waitress request that the write batcher uses."""
 
     version = "1.1"
     response: Response | None = None
-    moved = False
     group_error: errors.ApiError | None = None
 
     def __init__(self) -> None:
@@ -97,22 +96,22 @@ def failing(name: str) -> Callable[..., None]:
         (("commit", "SQLITE_FULL"), None),  # each is tried alone: what frees room gets through
     ],
 )
-def test_without_its_commit_nothing_is_answered(
+def test_no_response_without_the_commit(
     owner: ApiClient,
     app: Flask,
     monkeypatch: pytest.MonkeyPatch,
     trouble: tuple[str, str] | None,
     group_error: str | None,
 ) -> None:
-    writer = WriteBatcher(app, lambda channel: None)
+    batcher = WriteBatcher(app, lambda channel: None)
     headers = {"Authorization": f"Bearer {owner.token}"}
     environ = app.test_request_context("/api/sessions", method="POST", headers=headers).request.environ
-    monkeypatch.setattr(writer, "_run_task", lambda task: Response.of(app, dict(environ)))
+    monkeypatch.setattr(batcher, "_run_task", lambda task: Response.of(app, dict(environ)))
     channels: Any = [Channel(), Channel()]
     with monkeypatch.context() as patch:
         if trouble:
             patch.setattr(SqliteEngine, trouble[0], failing(trouble[1]))
-        writer._commit_group(channels)
+        batcher._commit_group(channels)
     requests = [channel.requests[0] for channel in channels]
     if trouble is None:
         assert [request.response.status for request in requests] == ["201 CREATED"] * 2
@@ -122,34 +121,32 @@ def test_without_its_commit_nothing_is_answered(
         assert [request.group_error and request.group_error.code for request in requests] == [group_error] * 2
         assert [request.rewound for request in requests] == [1] * 2
         assert query_db("SELECT * FROM sessions") == []
-    writer.close()
+    batcher.close()
 
 
-def test_a_transaction_that_sqlite_has_undone_is_not_gone_on_with(
-    owner: ApiClient, app: Flask, monkeypatch: Any
-) -> None:
-    def response(app: Any, environ: Any) -> str:
+def test_transaction_that_sqlite_rolled_back_is_not_continued(owner: ApiClient, app: Flask, monkeypatch: Any) -> None:
+    def respond(app: Any, environ: Any) -> str:
         db.rollback()
         return "never sent"
 
-    writer = WriteBatcher(app, lambda channel: None)
-    monkeypatch.setattr(Response, "of", response)
+    batcher = WriteBatcher(app, lambda channel: None)
+    monkeypatch.setattr(Response, "of", respond)
     task: Any = type("Task", (), {"get_environment": dict})()
 
     def write() -> None:
         with db.write_transaction():
             query_db("UPDATE users SET username = 'changed'")
-            writer._run_task(task)
+            batcher._run_task(task)
 
     with pytest.raises(peewee.OperationalError) as raised:
         write()
     assert "the transaction is gone" in {str(error) for error in sqlite._exception_chain(raised.value)}
     assert query_db("SELECT username FROM users") == [("owner",)]
-    writer.close()
+    batcher.close()
 
 
 def test_large_bodies_do_not_delay_small_ones(data_folder: DataFolder) -> None:
-    """What takes long to parse is parsed where nobody waits: others' writes are answered meanwhile."""
+    """What takes long to parse is parsed in a pool, and others' writes are served concurrently."""
     wide = json.dumps({"role": "user", "content": "x", "metadata": {f"key {n}": n for n in range(40_000)}}).encode()
     with ServerProcess(data_folder.path) as server, ExitStack() as stack:
         _, session, _ = server.request("POST", "/api/sessions", {"title": "x"}, data_folder.token)

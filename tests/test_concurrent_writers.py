@@ -32,9 +32,9 @@ def test_many_writers_all_succeed(tmp_path: Path, token: str) -> None:
     def write(writer: int) -> None:
         with HttpClient(server, token) as client:
             while time.monotonic() < deadline:
-                status, made = client("POST", "/api/sessions", {"title": "new"})
+                status, created = client("POST", "/api/sessions", {"title": "new"})
                 statuses = [status]
-                path = f"/api/sessions/{made.get('id')}"
+                path = f"/api/sessions/{created.get('id')}"
                 for method, at, body in (
                     ("PATCH", path, {"title": "renamed"}),
                     ("PATCH", f"{path}/system-prompt", {"system_prompt": "Be brief."}),

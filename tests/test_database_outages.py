@@ -16,7 +16,7 @@ def test_moved_database_is_unavailable_until_it_is_back(data_folder: DataFolder)
     database, elsewhere = data_folder.path / "parley.db", data_folder.path / "elsewhere.db"
     unavailable = (503, {"error": "database_unavailable"})
     with ServerProcess(data_folder.path) as server:
-        assert server.request("POST", "/api/sessions", {"title": "kept"}, data_folder.token)[0] == 201
+        assert server.request("POST", "/api/sessions", {"title": "before"}, data_folder.token)[0] == 201
         database.rename(elsewhere)
         for method, path, body in (
             ("GET", "/readyz", None),
@@ -31,7 +31,7 @@ def test_moved_database_is_unavailable_until_it_is_back(data_folder: DataFolder)
         elsewhere.rename(database)
         assert server.request("GET", "/readyz")[0] == 200
         _, listed, _ = server.request("GET", "/api/sessions", token=data_folder.token)
-        assert [session["title"] for session in listed["items"]] == ["kept"]
+        assert [session["title"] for session in listed["items"]] == ["before"]
         assert server.request("POST", "/api/sessions", {"title": "again"}, data_folder.token)[0] == 201
 
 

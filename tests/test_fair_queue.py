@@ -1,4 +1,4 @@
-"""Lines that take turns."""
+"""Fair queuing: keys take turns, and no key has more active items than allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def drained(queue: FairQueue[int]) -> list[tuple[str, int]]:
 
 
 @given(st.lists(st.sampled_from("abc")))
-def test_each_line_keeps_its_order_and_none_waits_for_a_longer_one(keys: list[str]) -> None:
+def test_each_key_is_in_order_and_none_waits_for_a_longer_one(keys: list[str]) -> None:
     queue: FairQueue[int] = FairQueue()
     for number, key in enumerate(keys):
         queue.put(key, number)
@@ -26,12 +26,12 @@ def test_each_line_keeps_its_order_and_none_waits_for_a_longer_one(keys: list[st
     for key in "abc":
         own = [number for number, each in enumerate(keys) if each == key]
         assert [number for each, number in out if each == key] == own
-        for place, number in enumerate(own):  # before the n-th of a line are at most n of each other one
+        for place, number in enumerate(own):  # before the n-th item of a key are at most n of each other key
             before = Counter(each for each, _ in out[: out.index((key, number))])
             assert all(count <= place + 1 for other, count in before.items() if other != key)
 
 
-def test_of_one_line_no_more_are_out_than_its_share() -> None:
+def test_no_more_items_of_a_key_are_active_than_allowed() -> None:
     queue: FairQueue[int] = FairQueue(max_active=2)
     for number in range(5):
         queue.put("greedy", number)
@@ -42,7 +42,7 @@ def test_of_one_line_no_more_are_out_than_its_share() -> None:
     assert [queue.get_nowait() for _ in range(2)] == [("greedy", 2), None]
 
 
-def test_who_waits_gets_what_comes_and_is_let_go_at_the_end() -> None:
+def test_waiting_threads_get_all_items_and_end_when_it_is_closed() -> None:
     queue: FairQueue[int] = FairQueue(max_active=1)
     got: list[tuple[str, int]] = []
 

@@ -26,9 +26,9 @@ def test_imports_fail_on_a_full_disk_until_there_is_room(small_disk: Path, count
     body = numbered_document(count, str(count))
     padded = numbered_document(count, str(count), "message {}" + "x" * (2 * MIB // count))
     with ServerProcess(small_disk) as server, HttpClient(server, token) as client:
-        status, kept = client("POST", "/api/sessions/import", body)
+        status, imported = client("POST", "/api/sessions/import", body)
         assert status == 201
-        session = f"/api/sessions/{kept['session']['id']}"
+        session = f"/api/sessions/{imported['session']['id']}"
         before = client("GET", session)
         with ballast.open("wb") as file:
             file.write(bytes(12 * MIB))
@@ -39,12 +39,12 @@ def test_imports_fail_on_a_full_disk_until_there_is_room(small_disk: Path, count
         assert client("GET", session) == before
         assert client("GET", "/readyz")[0] == 200
         _, listed = client("GET", "/api/sessions")
-        assert {item["id"] for item in listed["items"]} == {kept["session"]["id"], *stored}
+        assert {item["id"] for item in listed["items"]} == {imported["session"]["id"], *stored}
         ballast.unlink()
         assert client("POST", "/api/sessions", {"title": "0"})[0] == 201
         assert client("POST", "/api/sessions/import", body)[0] == 201
         assert client("DELETE", session) == (204, None)
-        # What is deleted is erased meanwhile, what was cut off too.
+        # Deleted rows and those of interrupted imports are erased in the background.
         wait_until(
             lambda: query_file(small_disk, "SELECT count(*) FROM sessions") == [(len(stored) + 2,)], "all is erased"
         )
@@ -60,7 +60,7 @@ def test_imports_fail_on_a_full_disk_until_there_is_room(small_disk: Path, count
 
 
 def test_disk_that_fills_up_under_writers_loses_nothing_acknowledged(small_disk: Path) -> None:
-    """What many writers commit together is acknowledged together or refused together, never half."""
+    """What many writers commit together is acknowledged or rejected as a whole."""
     token = create_user(small_disk)
 
     def append(server: ServerProcess, session: str, writer: int) -> list[str]:

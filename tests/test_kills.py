@@ -40,7 +40,7 @@ def token(tmp_path: Path) -> str:
 
 def test_kill_under_writers_loses_nothing_acknowledged(tmp_path: Path, token: str) -> None:
     acknowledged: dict[str, int] = {}
-    refused: list[Any] = []
+    rejected: list[Any] = []
 
     def write(server: ServerProcess, writer: int) -> None:
         with HttpClient(server, token) as client:
@@ -55,29 +55,29 @@ def test_kill_under_writers_loses_nothing_acknowledged(tmp_path: Path, token: st
                 except (OSError, http.client.HTTPException):
                     return  # killed
                 if status != 201:
-                    refused.append(response)
+                    rejected.append(response)
                     return
                 acknowledged[response["id"]] = count
 
-    def enough_or_refused(enough: int) -> bool:
-        return len(acknowledged) >= enough or bool(refused)
+    def enough_or_rejected(enough: int) -> bool:
+        return len(acknowledged) >= enough or bool(rejected)
 
     for _ in range(4):
         with ServerProcess(tmp_path / "data") as server, ThreadPoolExecutor(16) as pool:
             enough = len(acknowledged) + 100
             writers = [pool.submit(write, server, writer) for writer in range(16)]
-            wait_until(partial(enough_or_refused, enough), "enough is acknowledged")
+            wait_until(partial(enough_or_rejected, enough), "enough is acknowledged")
             server.stop(signal.SIGKILL)
             for writer in writers:
                 writer.result(timeout=60)
-        assert refused == []
+        assert rejected == []
         with ServerProcess(tmp_path / "data") as server, HttpClient(server, token) as client:
             assert_whole(client, acknowledged)
         assert_integrity(tmp_path / "data")
 
 
 def test_kill_during_imports_leaves_none_by_halves(tmp_path: Path, token: str) -> None:
-    """Each import is there whole or not at all, and it is there if its client was told so."""
+    """An import is there whole or not at all, and it is there if its client received its response."""
     data = tmp_path / "data"
     body = numbered_document(20_000, "20000")
     active = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
@@ -94,10 +94,10 @@ def test_kill_during_imports_leaves_none_by_halves(tmp_path: Path, token: str) -
             count = f"SELECT count(*) > 2000 FROM messages WHERE session_id IN {active}"
             wait_until(partial(query_returns, data, count, [(1,)]), "the imports are under way")
             server.stop(signal.SIGKILL)
-            told = {running.result(timeout=60) for running in imports} - {None}
+            acknowledged = {running.result(timeout=60) for running in imports} - {None}
         cut_off += len(query_file(data, f"SELECT 1 FROM sessions WHERE id IN {active}"))
         whole = {session_id for (session_id,) in query_file(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
-        assert told <= whole
+        assert acknowledged <= whole
         with ServerProcess(data) as server, HttpClient(server, token) as client:
             assert {item["id"] for item in client("GET", "/api/sessions")[1]["items"]} == whole
             counts = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)"

@@ -1,4 +1,4 @@
-"""One server a database: a second one does not start, and takes nothing of the first one's for a dead process's."""
+"""One server per database: a second one does not start, and does not touch the work of the first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_st
 
 
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
-def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
+def test_second_server_fails_with_the_process_that_holds_the_lock(tmp_path: Path, way: str) -> None:
     data, database = tmp_path / "data", tmp_path / "data" / "parley.db"
     with ServerProcess(data) as server:
         token = create_user(data)
@@ -40,12 +40,12 @@ def test_a_second_server_says_so_and_ends(tmp_path: Path, way: str) -> None:
         assert f"process {server.process.pid} on " in line
         assert server.request("GET", "/api/sessions", token=token)[0] == 200
         assert server.stop() == 0
-    with ServerProcess(data) as server:  # and the lock goes with its process
+    with ServerProcess(data) as server:  # the lock is released with its process
         assert server.request("GET", "/api/sessions", token=token)[0] == 200
 
 
 @pytest.mark.parametrize("name", ["parley.db", "other.db"])
-def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name: str) -> None:
+def test_database_with_two_names_is_served_under_neither(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
     create_user(data)
     os.link(data / "parley.db", data / "other.db")
@@ -56,7 +56,7 @@ def test_a_database_with_two_names_is_served_under_neither(tmp_path: Path, name:
         assert server.request("GET", "/readyz")[0] == 200
 
 
-def test_what_runs_in_the_first_is_let_run(tmp_path: Path, fake_llm: FakeLlm) -> None:
+def test_second_server_does_not_interrupt_the_first_ones_chats(tmp_path: Path, fake_llm: FakeLlm) -> None:
     data = tmp_path / "data"
     token = create_user(data)
     with ServerProcess(data, LLM_BASE_URL=fake_llm.url) as server, closing(server.connect()) as connection:
@@ -79,16 +79,16 @@ def test_what_runs_in_the_first_is_let_run(tmp_path: Path, fake_llm: FakeLlm) ->
         assert [message["content"] for message in read["messages"]][1:] == ["onetwo"]
 
 
-def test_after_a_kill_the_next_one_starts_at_once(tmp_path: Path) -> None:
+def test_kill_releases_the_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server:
         server.stop(signal.SIGKILL)
-        began = time.monotonic()
+        started_at = time.monotonic()
         with ServerProcess(tmp_path / "data") as other:
             assert other.request("GET", "/healthz")[0] == 200
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - started_at < 15
 
 
-def test_commands_go_on_beside_a_server(tmp_path: Path) -> None:
+def test_commands_work_beside_a_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(data) as server:
         token = create_user(data)
@@ -97,18 +97,18 @@ def test_commands_go_on_beside_a_server(tmp_path: Path) -> None:
         assert server.request("GET", "/api/auth/me", token=token)[0] == 200
 
 
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    warned: list[Any] = []
-    monkeypatch.setattr(log, "warning", lambda *said: warned.append(said))
+    warnings: list[Any] = []
+    monkeypatch.setattr(log, "warning", lambda *arguments: warnings.append(arguments))
     assert lock_database(tmp_path / "parley.db") is None
-    assert str(tmp_path / "parley.db.lock") in str(warned)
+    assert str(tmp_path / "parley.db.lock") in str(warnings)
 
 
-def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+def test_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StartupError) as raised:
         lock_database(tmp_path / "nowhere" / "parley.db")
     assert "parley.db.lock" in str(raised.value.message)

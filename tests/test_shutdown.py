@@ -26,7 +26,7 @@ def rejects_connections(server: ServerProcess) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_finishes_requests_in_flight_and_accepts_no_more(data_folder: DataFolder, number: int) -> None:
-    body = json.dumps(document("kept")).encode()
+    body = json.dumps(document("imported")).encode()
     with (
         ServerProcess(data_folder.path) as server,
         server.connect() as idle,
@@ -39,29 +39,29 @@ def test_finishes_requests_in_flight_and_accepts_no_more(data_folder: DataFolder
         busy.sendall(expecting.removesuffix(body))
         assert busy.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         server.process.send_signal(number)
-        wait_until(lambda: rejects_connections(server), "connections are refused")
+        wait_until(lambda: rejects_connections(server), "connections are rejected")
         assert idle.recv(1) == silent.recv(1) == b""
         busy.sendall(body)
         (response,) = parse_responses(read_to_end(busy), "POST")
         assert (response.status, response.json["imported_messages"]) == (201, 1)
         assert server.process.wait(timeout=10) == 0
     with ServerProcess(data_folder.path) as server:
-        assert message_contents(server, data_folder.token, response.json["session"]["id"]) == ["kept"]
+        assert message_contents(server, data_folder.token, response.json["session"]["id"]) == ["imported"]
 
 
 def test_serves_what_was_sent_before_the_signal(data_folder: DataFolder) -> None:
     log_in = json.dumps({"username": "alice", "password": PASSWORD}).encode()
     with ServerProcess(data_folder.path) as server, ExitStack() as stack:
-        kept = stack.enter_context(server.connect())
-        kept.sendall(raw_request("GET", "/healthz"))
-        assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
+        idle = stack.enter_context(server.connect())
+        idle.sendall(raw_request("GET", "/healthz"))
+        assert idle.recv(65_536).startswith(b"HTTP/1.1 200")
         server.process.send_signal(signal.SIGSTOP)
         fresh = [stack.enter_context(server.connect()) for _ in range(10)]
-        for connection in (kept, *fresh):
+        for connection in (idle, *fresh):
             connection.sendall(raw_request("POST", "/api/auth/login", log_in, headers=CLOSE))
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGCONT)
-        responses = [parse_responses(read_to_end(connection), "POST")[0] for connection in (kept, *fresh)]
+        responses = [parse_responses(read_to_end(connection), "POST")[0] for connection in (idle, *fresh)]
         assert [response.status for response in responses] == [200] * 11
         assert server.process.wait(timeout=10) == 0
 
@@ -81,7 +81,7 @@ def test_kill_loses_nothing_acknowledged(data_folder: DataFolder) -> None:
     before = secret.read_text()
     with ServerProcess(data_folder.path) as server:
         _, pair, _ = server.request("POST", "/api/auth/login", {"username": "alice", "password": PASSWORD})
-        _, made, _ = server.request("POST", "/api/sessions", {"title": "made"}, data_folder.token)
+        _, created, _ = server.request("POST", "/api/sessions", {"title": "created"}, data_folder.token)
         _, imported, _ = server.request("POST", "/api/sessions/import", document("a", "b"), data_folder.token)
         _, listed, _ = server.request("GET", "/api/sessions", token=data_folder.token)
         assert len(listed["items"]) == 2
@@ -89,7 +89,7 @@ def test_kill_loses_nothing_acknowledged(data_folder: DataFolder) -> None:
     with ServerProcess(data_folder.path) as server:
         for token in (data_folder.token, pair["access_token"]):
             assert server.request("GET", "/api/sessions", token=token)[1] == listed
-        assert message_contents(server, data_folder.token, made["id"]) == []
+        assert message_contents(server, data_folder.token, created["id"]) == []
         assert message_contents(server, data_folder.token, imported["session"]["id"]) == ["a", "b"]
         assert server.request("POST", "/api/auth/refresh", token=pair["refresh_token"])[0] == 200
     assert secret.read_text() == before

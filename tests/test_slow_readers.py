@@ -62,7 +62,7 @@ def test_response_that_a_stalled_reader_reads_at_last_is_complete(two_users: Two
     "path", ["/api/export", "/api/sessions", "{long}", "{long}/export", "{long}/export?format=markdown"]
 )
 def test_deferred_response_is_complete_for_a_client_that_reads_now_and_then(two_users: TwoUsers, path: str) -> None:
-    """So it is gone on with by other threads, at any place in it: between two sessions, too."""
+    """It is continued by other threads, at any position, between two sessions, too."""
     document = {"session": {}, "messages": [{"role": "user", "content": "x" * 8_000}] * 10}
     lines = b"".join(json.dumps(document | {"session": {"title": f"session {n}"}}).encode() + b"\n" for n in range(200))
     fields = {"Content-Type": "application/x-ndjson"}
@@ -79,16 +79,16 @@ def test_deferred_response_is_complete_for_a_client_that_reads_now_and_then(two_
         http.client.HTTPResponse(connection) as response,
     ):
         response.begin()
-        taken = []
-        while part := response.read(1_500_000):  # more than is kept for it
-            taken.append(part)
+        read = []
+        while part := response.read(1_500_000):  # more than is buffered
+            read.append(part)
             time.sleep(0.05)
     if path == "/api/export":
-        assert len(b"".join(taken).splitlines()) == len(quick.splitlines()) == 602
+        assert len(b"".join(read).splitlines()) == len(quick.splitlines()) == 602
     elif "markdown" not in path:
-        assert len(json.loads(b"".join(taken))) == len(quick)
+        assert len(json.loads(b"".join(read))) == len(quick)
     else:
-        assert len(b"".join(taken)) == len(quick)
+        assert len(b"".join(read)) == len(quick)
 
 
 def test_crowd_that_never_reads_takes_little_memory_and_frees_it(two_users: TwoUsers) -> None:
@@ -111,4 +111,4 @@ def test_crowd_that_never_reads_takes_little_memory_and_frees_it(two_users: TwoU
             two_users.server.request("GET", "/api/sessions?limit=1", token=two_users.greedy)[0] == 200
         )  # what stalls gives way
     wait_until(lambda: two_users.process.num_fds() < 100, "all are gone")
-    wait_until(lambda: two_users.process.memory_info().rss - before < 64 * MIB, "the memory is given back")
+    wait_until(lambda: two_users.process.memory_info().rss - before < 64 * MIB, "the memory is freed")

@@ -1,4 +1,4 @@
-"""A client that keeps its connection."""
+"""A client with a persistent connection."""
 
 from __future__ import annotations
 

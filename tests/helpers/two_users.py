@@ -57,23 +57,23 @@ def request_header(method: str, path: str, token: str | None, **fields: Any) -> 
 @contextmanager
 def measured_latency(two_users: TwoUsers, token: str, path: str = "/api/sessions?limit=1") -> Iterator[list[float]]:
     """Ask for something small again and again beside the block; yields how long each response took, in seconds."""
-    taken: list[float] = []
+    latencies: list[float] = []
     stop = threading.Event()
 
     def watch() -> None:
         with closing(http.client.HTTPConnection(*two_users.server.address, timeout=60)) as connection:
             while not stop.is_set():
-                began = time.perf_counter()
+                started_at = time.perf_counter()
                 connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
                 with connection.getresponse() as response:
                     assert response.status == 200
                     response.read()
-                taken.append(time.perf_counter() - began)
+                latencies.append(time.perf_counter() - started_at)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield taken
+        yield latencies
     finally:
         stop.set()
         thread.join()
