@@ -6,31 +6,26 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.data_folder import DataFolder
 from tests.helpers.database_files import assert_integrity, query_file
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
-from tests.helpers.process import ServerProcess, create_user
+from tests.helpers.process import ServerProcess
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def token(tmp_path: Path) -> str:
-    return create_user(tmp_path / "data")
-
-
-def test_many_writers_all_succeed(tmp_path: Path, token: str) -> None:
+def test_many_writers_all_succeed(data_folder: DataFolder) -> None:
     answered: Counter[int] = Counter()
     turns: Counter[int] = Counter()
     lock = threading.Lock()
     deadline = time.monotonic() + 10
 
     def write(writer: int) -> None:
-        with HttpClient(server, token) as client:
+        with HttpClient(server, data_folder.token) as client:
             while time.monotonic() < deadline:
                 status, created = client("POST", "/api/sessions", {"title": "new"})
                 statuses = [status]
@@ -47,11 +42,11 @@ def test_many_writers_all_succeed(tmp_path: Path, token: str) -> None:
                     answered.update(statuses)
                     turns[writer] += 1
 
-    with ServerProcess(tmp_path / "data") as server, ThreadPoolExecutor(32) as pool:
+    with ServerProcess(data_folder.path) as server, ThreadPoolExecutor(32) as pool:
         for writer in [pool.submit(write, writer) for writer in range(32)]:
             writer.result(timeout=60)
         assert server.stop() == 0
     assert answered.keys() == {200, 201, 204}
     assert len(turns) == 32
-    assert query_file(tmp_path / "data", "SELECT count(*) FROM sessions") == [(turns.total(),)]
-    assert_integrity(tmp_path / "data")
+    assert query_file(data_folder.path, "SELECT count(*) FROM sessions") == [(turns.total(),)]
+    assert_integrity(data_folder.path)

@@ -7,15 +7,15 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.data_folder import DataFolder
 from tests.helpers.database_files import assert_integrity, query_file, query_returns
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
-from tests.helpers.process import ServerProcess, create_user
+from tests.helpers.process import ServerProcess
 from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -33,17 +33,12 @@ def assert_whole(client: HttpClient, acknowledged: dict[str, int]) -> None:
         assert acknowledged.get(session_id, int(title)) == int(title)
 
 
-@pytest.fixture
-def token(tmp_path: Path) -> str:
-    return create_user(tmp_path / "data")
-
-
-def test_kill_under_writers_loses_nothing_acknowledged(tmp_path: Path, token: str) -> None:
+def test_kill_under_writers_loses_nothing_acknowledged(data_folder: DataFolder) -> None:
     acknowledged: dict[str, int] = {}
     rejected: list[Any] = []
 
     def write(server: ServerProcess, writer: int) -> None:
-        with HttpClient(server, token) as client:
+        with HttpClient(server, data_folder.token) as client:
             for turn in range(writer, 100_000):
                 count = (0, 1, 7, 0, 1_500)[turn % 5]
                 try:
@@ -63,7 +58,7 @@ def test_kill_under_writers_loses_nothing_acknowledged(tmp_path: Path, token: st
         return len(acknowledged) >= enough or bool(rejected)
 
     for _ in range(4):
-        with ServerProcess(tmp_path / "data") as server, ThreadPoolExecutor(16) as pool:
+        with ServerProcess(data_folder.path) as server, ThreadPoolExecutor(16) as pool:
             enough = len(acknowledged) + 100
             writers = [pool.submit(write, server, writer) for writer in range(16)]
             wait_until(partial(enough_or_rejected, enough), "enough is acknowledged")
@@ -71,20 +66,20 @@ def test_kill_under_writers_loses_nothing_acknowledged(tmp_path: Path, token: st
             for writer in writers:
                 writer.result(timeout=60)
         assert rejected == []
-        with ServerProcess(tmp_path / "data") as server, HttpClient(server, token) as client:
+        with ServerProcess(data_folder.path) as server, HttpClient(server, data_folder.token) as client:
             assert_whole(client, acknowledged)
-        assert_integrity(tmp_path / "data")
+        assert_integrity(data_folder.path)
 
 
-def test_kill_during_imports_leaves_none_by_halves(tmp_path: Path, token: str) -> None:
+def test_kill_during_imports_leaves_none_by_halves(data_folder: DataFolder) -> None:
     """An import is there whole or not at all, and it is there if its client received its response."""
-    data = tmp_path / "data"
+    data = data_folder.path
     body = numbered_document(20_000, "20000")
     active = "(SELECT id FROM sessions WHERE user_id IS NULL AND generation = 0)"
     cut_off = 0
 
     def import_it(server: ServerProcess) -> str | None:
-        with HttpClient(server, token) as client, suppress(OSError, http.client.HTTPException):
+        with HttpClient(server, data_folder.token) as client, suppress(OSError, http.client.HTTPException):
             return str(client("POST", "/api/sessions/import", body)[1]["session"]["id"])
         return None
 
@@ -98,7 +93,7 @@ def test_kill_during_imports_leaves_none_by_halves(tmp_path: Path, token: str) -
         cut_off += len(query_file(data, f"SELECT 1 FROM sessions WHERE id IN {active}"))
         whole = {session_id for (session_id,) in query_file(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
         assert acknowledged <= whole
-        with ServerProcess(data) as server, HttpClient(server, token) as client:
+        with ServerProcess(data) as server, HttpClient(server, data_folder.token) as client:
             assert {item["id"] for item in client("GET", "/api/sessions")[1]["items"]} == whole
             counts = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)"
             wait_until(
