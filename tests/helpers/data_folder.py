@@ -21,7 +21,7 @@ class DataFolder:
         app = create_app({"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"})
         self.tokens = [str(add_user(app, f"user {number}" if number else "alice").token) for number in range(users)]
         app.extensions["services"].close()
-        db.checkpoint_and_close()
+        db.close_cleanly()
 
     @property
     def token(self) -> str:
