@@ -1,44 +1,75 @@
-"""Conditional requests (RFC 9110, section 13): what a client has already, and what must not have changed.
+"""Conditional requests (RFC 9110, section 13): entity tags, ``If-None-Match`` and ``If-Match``.
 
-Whatever a session's responses depend on changes its ``updated_at``, strictly forwards: so that is its etag.
+All that a session's responses depend on moves its ``updated_at`` strictly forward, so an entity tag is that time, the
+representation, and a digest of what the representation looks like, so that a new version of it has new tags.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from flask import Response, abort, request
+from marshmallow import Schema, fields
 
+import schemas
 from errors import ApiError
+from version import VERSION
 
-REPRESENTATION_VERSION = 2  # to be raised with a change of what a response looks like
-WEAK = {"export", "markdown"}  # they say when they were made: no two are the same bytes
+WEAK = {"export", "markdown"}  # they contain the time of the request: no two are the same bytes
 
 
-def etag(kind: str, session: dict[str, Any]) -> str:
+def representation_digest(schema: type[Schema]) -> str:
+    """Return a digest of the JSON that a schema describes: its keys in their order, their types, which may be null."""
+    return hashlib.sha256(repr(_shape(schema())).encode()).hexdigest()[:8]
+
+
+def _shape(schema: Schema | fields.Field[Any]) -> object:
+    match schema:
+        case Schema():
+            return [
+                (field.data_key or name, field.required, field.allow_none, _shape(field))
+                for name, field in schema.fields.items()
+            ]
+        case fields.Nested():
+            return _shape(schema.schema)
+        case fields.List():
+            return [_shape(schema.inner)]
+        case _:
+            return type(schema).__name__
+
+
+REPRESENTATIONS = {
+    "session": representation_digest(schemas.SessionWithMessages),
+    "export": representation_digest(schemas.ExportDocument),
+    "markdown": VERSION,  # no schema describes it: each release may write it differently
+}
+
+
+def etag(representation: str, session: dict[str, Any]) -> str:
     """Return the entity tag of a session in one of its representations: a strong one, if it stands for bytes."""
-    return f'{"W/" if kind in WEAK else ""}"{_opaque_tag(kind, session)}"'
+    return f'{"W/" if representation in WEAK else ""}"{_opaque_tag(representation, session)}"'
 
 
-def _opaque_tag(kind: str, session: dict[str, Any]) -> str:
-    return f"{kind}{REPRESENTATION_VERSION}-{session['updated_at']}"
+def _opaque_tag(representation: str, session: dict[str, Any]) -> str:
+    return f"{representation}-{REPRESENTATIONS[representation]}-{session['updated_at']}"
 
 
 def with_etag(session: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a session as the payload of a response, with the header that has its etag."""
+    """Return a session as the payload of a response, with its ``ETag`` header."""
     return session, {"ETag": etag("session", session)}
 
 
-def check_if_none_match(kind: str, session: dict[str, Any]) -> dict[str, str]:
-    """Return the header with the etag of this representation; respond 304 if the client has it already."""
-    headers = {"ETag": etag(kind, session)}
-    if request.if_none_match.contains_weak(_opaque_tag(kind, session)):
+def check_if_none_match(representation: str, session: dict[str, Any]) -> dict[str, str]:
+    """Return the ``ETag`` header of this representation; respond 304 if the client has it already."""
+    headers = {"ETag": etag(representation, session)}
+    if request.if_none_match.contains_weak(_opaque_tag(representation, session)):
         abort(Response(status=304, headers=headers))
     return headers
 
 
 def check_if_match(session: dict[str, Any]) -> None:
-    """Refuse a request that is meant for another state of the session than this one.
+    """Check that the session is still as the client knows it, if the request has an ``If-Match`` header.
 
     Raises:
         ApiError: ``precondition_failed``.
