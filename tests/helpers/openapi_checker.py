@@ -12,6 +12,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.test import TestResponse
 
 DOCUMENT = json.loads((Path(__file__).parent.parent.parent / "openapi.json").read_text())
+OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
+    (path, method, operation) for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
+]
+"""Path, method and description of each operation."""
 PATHS = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in DOCUMENT["paths"]}
 
 # More would make the suite slow, and says nothing new.
