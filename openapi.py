@@ -10,10 +10,10 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, current_app
-from marshmallow import fields
 from werkzeug.routing import Rule
 
 import errors
+import fields
 import schemas
 from routes.docs import OPENAPI_FILE
 from version import VERSION
@@ -27,8 +27,8 @@ def build(app: Flask) -> dict[str, Any]:
     marshmallow = MarshmallowPlugin(schema_name_resolver=lambda schema: type(_instance(schema)).__name__)
     spec = APISpec("Parley", VERSION, "3.1.0", info={"description": DESCRIPTION}, plugins=[marshmallow])
     converter: Any = marshmallow.converter
-    converter.map_to_openapi_type(schemas.Metadata, "object", None)
-    converter.map_to_openapi_type(schemas.MessageList, "array", None)
+    converter.map_to_openapi_type(fields.JsonObject, "object", None)
+    converter.map_to_openapi_type(fields.MessageList, "array", None)
     converter.add_attribute_function(_attributes)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     spec.components.schema("JsonValue", JSON_VALUE)
@@ -70,20 +70,20 @@ def _instance(schema: Any) -> Any:
 def _attributes(self: Any, field: Any, ret: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Return what a field of ours says beside what its class and its validators do."""
     match field:
-        case schemas.MessageList():
-            return {"items": self.resolve_nested_schema(field.nested)}
-        case schemas.Metadata():
+        case fields.MessageList():
+            return {"items": self.resolve_nested_schema(field.schema)}
+        case fields.JsonObject():
             ret.pop("maxLength", None)  # of its JSON text, which is no property of the object
             return JSON_OBJECT
-        case schemas.TrimmedText():
-            return {"pattern": TRIMMED_PATTERN % (ret.pop("maxLength") - 2)}
-        case schemas.Text() if "enum" not in ret:
+        case fields.TrimmedText():
+            return {"description": "Trimmed.", "pattern": TRIMMED_PATTERN % (ret.pop("maxLength") - 2)}
+        case fields.Text() if "enum" not in ret:
             return {"pattern": TEXT_PATTERN}
-        case schemas.IsoTime():
+        case fields.IsoTime():
             return {"format": "date-time"}
-        case schemas.Timestamp():
+        case fields.Timestamp():
             return {"pattern": TIME_PATTERN}
-        case schemas.Uuid():
+        case fields.Uuid():
             return {"pattern": ID_PATTERN}
     return {}
 
@@ -167,7 +167,7 @@ def _operation(rule: Rule, view: Any) -> dict[str, Any]:
 AUTHENTICATION = ("missing_token", "invalid_token", "token_expired", "token_revoked")
 JSON = "application/json"
 TEXT_PATTERN = r"^[^\u0000]*$"
-_BLANK = "".join(f"\\u{ord(char):04x}" for char in schemas.WHITESPACE)
+_BLANK = "".join(f"\\u{ord(char):04x}" for char in fields.WHITESPACE)
 TRIMMED_PATTERN = rf"^[{_BLANK}]*[^\u0000{_BLANK}]([^\u0000]{{0,%d}}[^\u0000{_BLANK}])?[{_BLANK}]*$"
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"

@@ -19,7 +19,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 @runs_in("login")
 @errors("invalid_credentials", "rate_limited")
 @response(schemas.TokenPair)
-@body(schemas.Credentials)
+@body(schemas.CreateLogin)
 def create_login(data: dict[str, Any]) -> dict[str, Any]:
     """Log in with a name and a password."""
     return logins.create_login(*logins.check_credentials(data["username"], data["password"], request.remote_addr))

@@ -11,6 +11,7 @@ import schemas
 from errors import ApiError
 from services import get_services
 from services.chat import replay_events
+from web import parameters
 from web.decorators import body, errors, query, response, runs_in
 from web.idempotency import idempotent, remember_id
 
@@ -23,7 +24,7 @@ SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "
 
 @blueprint.get("/<session_id>/prompt")
 @response(schemas.Prompt)
-@query(schemas.GetPrompt)
+@query(parameters.GetPrompt)
 def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Get exactly what the model would be sent."""
     return {"messages": get_services().prompt.build(g.user_id, session_id, query["content"])}

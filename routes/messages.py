@@ -12,7 +12,7 @@ from database import db
 from models import Message
 from services import documents
 from store import entries, messages
-from web import pagination
+from web import pagination, parameters
 from web.decorators import batched, body, inline, query, response
 from web.idempotency import idempotent, remember_id
 
@@ -35,7 +35,7 @@ def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @blueprint.get("/<session_id>/messages")
 @inline
 @response(schemas.MessagePage)
-@query(schemas.ListPage)
+@query(parameters.Page)
 def list_messages(query: dict[str, Any], session_id: str) -> bytes:
     """List a page of a session's messages, oldest first."""
     after = pagination.decode_cursor(query, int) or 0

@@ -13,7 +13,7 @@ from search import search
 from services import documents
 from store import deletion, session_pages, sessions
 from store.session_pages import SessionCursor
-from web import pagination
+from web import pagination, parameters
 from web.decorators import batched, body, conditional, inline, query, response
 from web.etags import check_if_match, check_if_none_match, with_etag
 from web.idempotency import idempotent, remember
@@ -24,7 +24,7 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 @blueprint.get("")
 @inline(unless=("q", "cursor"))  # searches, and pages after many moves, take longer
 @response(schemas.SessionList)
-@query(schemas.ListSessions)
+@query(parameters.ListSessions)
 def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
     """List the caller's sessions, the most recently updated first; or a page of them, or what a search finds."""
     if query["q"] is not None:

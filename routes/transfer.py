@@ -13,6 +13,7 @@ import schemas
 from database import db
 from services import documents, importers, markdown, transfer
 from store import imports, sessions
+from web import parameters
 from web.decorators import body, conditional, inline, other_response, query, raw_body, response, runs_in
 from web.etags import check_if_none_match
 from web.idempotency import idempotent, remember
@@ -27,7 +28,7 @@ blueprint = Blueprint("transfer", __name__, url_prefix="/api")
 @inline
 @conditional("If-None-Match")
 @response(schemas.ExportDocument, 200, MARKDOWN)
-@query(schemas.ExportSession)
+@query(parameters.ExportSession)
 def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Document, dict[str, str]]:
     """Export a session, as a document that the import accepts or as Markdown to be read."""
     with db.read_transaction():
@@ -40,9 +41,9 @@ def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Do
 
 
 @blueprint.post("/sessions/import")
-@response(schemas.ImportedSession, 201)
-@other_response(schemas.ImportDryRun, 200)
-@query(schemas.ImportOptions)
+@response(schemas.ImportResult, 201)
+@other_response(schemas.ImportDryRunResult, 200)
+@query(parameters.ImportSession)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
 @idempotent(lambda session, query, data: import_response(session, data))
 def import_session(query: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
@@ -76,7 +77,7 @@ def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
 @blueprint.post("/import")
 @runs_in("transfer")
 @response(schemas.ImportReport)
-@query(schemas.BulkImportOptions)
+@query(parameters.ImportAll)
 @raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
 @names_programs
 def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:

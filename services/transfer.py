@@ -18,8 +18,9 @@ import database
 import jsonstream
 from database import db
 from errors import ApiError, NotFound
+from fields import MessageRow
 from limits import MAX_PAGE_SIZE
-from schemas import ImportDocument, MessageRow, SetSystemPrompt
+from schemas import ImportDocument, SetSystemPrompt
 from services import documents, importers
 from store import imports, session_pages, sessions
 from store.entries import DeletedDuringRead

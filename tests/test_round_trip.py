@@ -61,7 +61,8 @@ def test_every_field_has_a_value_or_a_reason(
     fields = column_names(table) | set(schema().fields)
     missing = fields - set(values) - set(not_carried)
     assert not missing, (
-        f"{table.__name__} has the new fields {sorted(missing)}. In tests/test_round_trip.py, add a value that is not the default to "
+        f"{table.__name__} has the new fields {sorted(missing)}. "
+        "In tests/test_round_trip.py, add a value that is not the default to "
         f"{table.__name__.upper()}, or, if it is not exported, a reason to {table.__name__.upper()}_NOT_CARRIED."
     )
     assert set(values) | set(not_carried) == fields
