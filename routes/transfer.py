@@ -45,8 +45,8 @@ def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Do
 @other_response(schemas.ImportDryRunResult, 200)
 @query(parameters.ImportSession)
 @body(schemas.ImportDocument, limit="PARLEY_MAX_IMPORT_BYTES")
-@idempotent(lambda session, query, data: import_response(session, data))
-def import_session(query: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | Response:
+@idempotent(lambda session, data, query: import_response(session, data))
+def import_session(data: dict[str, Any], query: dict[str, Any]) -> dict[str, Any] | Response:
     """Import an export document as a new session, or only check it."""
     if query["dry_run"]:
         counted = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
@@ -80,7 +80,7 @@ def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
 @query(parameters.ImportAll)
 @raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
 @names_programs
-def import_all(query: dict[str, Any], lines: IO[bytes]) -> Response:
+def import_all(lines: IO[bytes], query: dict[str, Any]) -> Response:
     """Import documents, a line or an array item each, exported by {programs}."""
     summary = transfer.ImportSummary()
     listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # closed when it is sent

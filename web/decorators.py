@@ -1,4 +1,7 @@
-"""The decorators of handlers: what comes in and goes out, where a view runs, and which errors it has."""
+"""The decorators of views: what a request contains, what its response is, where it runs, and which errors it has.
+
+A decorator that passes something to the view prepends it to the view's arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import chain
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 import orjson
 from flask import Response, current_app, g, request
@@ -16,72 +19,87 @@ from marshmallow import Schema, ValidationError
 import jsonstream
 from errors import STATUS_BY_CODE, ApiError
 from json_values import parse_json
-from web.spec import LOOP, POOLS, WRITER, annotate
+from web.spec import LOOP, POOLS, WRITER, View, annotate
 
-View = TypeVar("View", bound=Callable[..., Any])
-Decorator = Callable[[View], View]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Loaded = dict[str, Any]
 
-# Of a body that is parsed in one go: 20 ms, in which nobody else has the interpreter; a message has ten.
+
+class Decorator(Protocol):
+    """A decorator that returns the view that it gets."""
+
+    def __call__(self, view: View, /) -> View:
+        """Return the view, annotated."""
+
+
+# Of a body that is parsed in one go, which takes 20 ms and blocks all other threads. A message has ten.
 MAX_VALUES = 100_000
 
 
-def body(schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES") -> Callable[..., Any]:
-    """Load the request's JSON body through a schema and pass it as the handler's next argument.
+def body(
+    schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES"
+) -> Callable[[Callable[Concatenate[Loaded, Arguments], Result]], Callable[Arguments, Result]]:
+    """Load the request's JSON body through a schema and pass it to the view.
 
-    If it is not ``required``, none and ``null`` stand for an empty object. ``limit`` is the setting
-    that says how many bytes it may have.
+    If it is not ``required``, an absent body and ``null`` stand for an empty object. ``limit`` is the setting that has
+    its maximum size in bytes.
     """
     loader = schema()
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(view: Callable[Concatenate[Loaded, Arguments], Result]) -> Callable[Arguments, Result]:
         @wraps(view)
-        def handler(*loaded: Any, **arguments: Any) -> Any:
+        def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             document = read_json(current_app.config[limit], getattr(loader, "compact", None))
             if document is None and not required:
                 document = {}
-            try:
-                data = loader.load(document)
-            except ValidationError as error:
-                raise ApiError("validation_error", error.messages) from None
-            return view(*loaded, data, **arguments)
+            return view(_load(loader, document), *args, **kwargs)
 
-        return annotate(handler, body=loader, body_required=required, body_limit=limit)
+        return annotate(wrapper, body=loader, body_required=required, body_limit=limit)
 
     return decorate
 
 
-def query(schema: type[Schema]) -> Callable[..., Any]:
-    """Load the request's query parameters through a schema and pass them as the handler's next argument."""
+def query(
+    schema: type[Schema],
+) -> Callable[[Callable[Concatenate[Loaded, Arguments], Result]], Callable[Arguments, Result]]:
+    """Load the request's query parameters through a schema and pass them to the view."""
     loader = schema()
     defaults = loader.load({})
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(view: Callable[Concatenate[Loaded, Arguments], Result]) -> Callable[Arguments, Result]:
         @wraps(view)
-        def handler(*loaded: Any, **arguments: Any) -> Any:
-            try:
-                data = loader.load(request.args) if request.query_string else defaults
-            except ValidationError as error:
-                raise ApiError("validation_error", error.messages) from None
-            return view(*loaded, data, **arguments)
+        def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            return view(_load(loader, request.args) if request.query_string else defaults, *args, **kwargs)
 
-        return annotate(handler, query=loader)
+        return annotate(wrapper, query=loader)
 
     return decorate
 
 
-def raw_body(*types: str, limit: str) -> Callable[..., Any]:
-    """Pass the request's body, which must be of one of these types, to the handler as a file of bytes."""
+def _load(loader: Schema, data: Any) -> Loaded:
+    try:
+        loaded: Loaded = loader.load(data)
+    except ValidationError as error:
+        raise ApiError("validation_error", error.messages) from None
+    return loaded
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+
+def raw_body(
+    *media_types: str, limit: str
+) -> Callable[[Callable[Concatenate[IO[bytes], Arguments], Result]], Callable[Arguments, Result]]:
+    """Pass the request's body, which must have one of these media types, to the view as a file of bytes."""
+
+    def decorate(view: Callable[Concatenate[IO[bytes], Arguments], Result]) -> Callable[Arguments, Result]:
         @wraps(view)
-        def handler(*loaded: Any, **arguments: Any) -> Any:
+        def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             if (request.content_length or 0) > current_app.config[limit]:
                 raise ApiError("payload_too_large")
-            if request.mimetype not in types:
-                raise ApiError("unsupported_media_type")
-            return view(*loaded, request.stream, **arguments)
+            if request.mimetype not in media_types:
+                raise unsupported_media_type(*media_types)
+            return view(request.stream, *args, **kwargs)
 
-        return annotate(handler, raw_body=types, body_limit=limit)
+        return annotate(wrapper, raw_body=media_types, body_limit=limit)
 
     return decorate
 
@@ -119,41 +137,52 @@ def _parse(body: bytes | IO[bytes], size: int, limit: int, parse: Callable[[], A
     if size > limit:
         raise ApiError("payload_too_large")
     if not request.is_json:
-        raise ApiError("unsupported_media_type")
+        raise unsupported_media_type("application/json")
     try:
         return parse()
     except ValueError:
         raise ApiError("invalid_json") from None
 
 
-def response(schema: type[Schema] | None, status: int = 200, *other_types: str) -> Callable[..., Any]:
-    """Send what the handler returns: an object as JSON, bytes as they are, an iterator as a stream.
+def unsupported_media_type(*accepted: str) -> ApiError:
+    """Return the error for a body that has none of the accepted media types."""
+    return ApiError("unsupported_media_type", {"Content-Type": [f"Must be one of: {', '.join(accepted)}."]})
 
-    It may return a pair of that and of headers, or a response of its own; ``other_types`` are those
-    that the response may have beside JSON, with status 200.
+
+Payload = object
+"""Of a response: bytes, an iterator of bytes, or what orjson can write."""
+
+
+def response(
+    schema: type[Schema] | None, status: int = 200, *other_types: str
+) -> Callable[[Callable[Arguments, Payload]], Callable[Arguments, Response]]:
+    """Send what the view returns: an object as JSON, bytes as they are, an iterator of bytes as a stream.
+
+    The view may also return a pair of that and of headers, or a Response. ``other_types`` are the media types that the
+    response may have instead of JSON, with status 200.
     """
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(view: Callable[Arguments, Payload]) -> Callable[Arguments, Response]:
         @wraps(view)
-        def handler(*arguments: Any, **named: Any) -> Response:
-            result = view(*arguments, **named)
+        def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
+            result = view(*args, **kwargs)
             if isinstance(result, Response):
                 return result
             if schema is None:
                 return Response(status=status)
             payload, headers = result if isinstance(result, tuple) else (result, {})
             content = payload if "Content-Type" in headers else _json_line(payload)
-            made = Response(content, status, mimetype="application/json")
-            made.headers.update(headers)
-            return made
+            response = Response(content, status, mimetype="application/json")
+            response.headers.update(headers)
+            return response
 
-        return annotate(handler, has_response=True, response=schema, status=status, other_types=other_types)
+        return annotate(wrapper, has_response=True, response=schema, status=status, other_types=other_types)
 
     return decorate
 
 
-def _json_line(payload: Any) -> bytes | Iterator[bytes]:
-    """Return a payload as JSON that ends its line, so that a terminal's prompt gets its own."""
+def _json_line(payload: Payload) -> bytes | Iterator[bytes]:
+    """Return a payload as JSON with a line break at its end, so that a terminal's prompt gets its own line."""
     if isinstance(payload, bytes):
         return payload + b"\n"
     if isinstance(payload, Iterator):
@@ -161,13 +190,13 @@ def _json_line(payload: Any) -> bytes | Iterator[bytes]:
     return orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def other_response(schema: type[Schema], status: int) -> Decorator[View]:
-    """Say what else a view may return than its usual response, and with which status."""
+def other_response(schema: type[Schema], status: int) -> Decorator:
+    """Declare what a view may return instead of its usual response, and with which status."""
     return lambda view: annotate(view, other_response=(schema, status))
 
 
-def errors(*codes: str) -> Decorator[View]:
-    """Say with which codes a view may fail, beside those that follow from its route.
+def errors(*codes: str) -> Decorator:
+    """Declare the codes of a view's errors, besides those that follow from its route.
 
     Raises:
         KeyError: there is no such code.
@@ -178,28 +207,43 @@ def errors(*codes: str) -> Decorator[View]:
     return lambda view: annotate(view, errors=codes)
 
 
-def conditional(header: str) -> Decorator[View]:
-    """Say which header of conditional requests a view heeds: ``If-Match`` or ``If-None-Match``."""
+def conditional(header: str) -> Decorator:
+    """Declare the header of conditional requests that a view supports: ``If-Match`` or ``If-None-Match``."""
     return lambda view: annotate(view, conditional=header)
 
 
-def inline(view: View | None = None, *, unless: tuple[str, ...] = ()) -> Any:
-    """Run a view in the event loop itself, where it must be done in a few milliseconds, whatever the user has.
+@overload
+def inline(view: View) -> View: ...
+@overload
+def inline(*, unless: tuple[str, ...]) -> Decorator: ...
 
-    Everybody else waits for it. With a query parameter of those in ``unless`` it runs in the background.
+
+def inline(view: View | None = None, *, unless: tuple[str, ...] = ()) -> View | Decorator:
+    """Run a view in the event loop itself: all other requests wait until it returns.
+
+    It must take a few milliseconds at most, however much the user has. With any of the query parameters in ``unless``
+    it runs in the background.
     """
-    if view is None:
-        return lambda view: inline(view, unless=unless)
-    return annotate(view, runs_in=LOOP, unless=frozenset(unless))
+    decorate = _runs_in(LOOP, unless)
+    return decorate if view is None else decorate(view)
 
 
 def batched(view: View) -> View:
-    """Run a view in the write batcher: in one transaction with others, where it must be as quick as ``inline``."""
-    return annotate(view, runs_in=WRITER)
+    """Run a view in the write batcher, in one transaction with others; it must be as quick as an ``inline`` one."""
+    return _runs_in(WRITER)(view)
 
 
-def runs_in(pool: str) -> Decorator[View]:
-    """Run a view that waits for something in a pool of threads of its own; unmarked ones run in ``background``."""
+def runs_in(pool: str) -> Decorator:
+    """Run a view that waits for something in a pool of threads of its own; unmarked views run in ``background``.
+
+    Raises:
+        ValueError: there is no such pool.
+
+    """
     if pool not in POOLS:
         raise ValueError(f"no such pool: {pool}")
-    return lambda view: annotate(view, runs_in=pool)
+    return _runs_in(pool)
+
+
+def _runs_in(place: str, unless: tuple[str, ...] = ()) -> Decorator:
+    return lambda view: annotate(view, runs_in=place, unless=frozenset(unless))

@@ -1,4 +1,4 @@
-"""Requests that may be sent again: those with an Idempotency-Key do their work once.
+"""Idempotent requests: one with an Idempotency-Key does its work once, however often it is sent.
 
 What a request has created is saved under its key, in the transaction that creates it. The header is
 that of https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 from flask import Flask, current_app, g, request
@@ -23,37 +23,42 @@ from store.idempotency import KeyTaken
 from web.spec import annotate
 
 HEADER = "Idempotency-Key"
-WAIT_TIMEOUT = 10.0
+WAIT_TIMEOUT = 10.0  # seconds
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Replayed = TypeVar("Replayed")
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class RequestKey(NamedTuple):
-    """What tells a request sent again from another one with the same key."""
+    """Distinguishes a request that is sent again from another one with the same key."""
 
     user_id: str
     key: str
     fingerprint: str
 
 
-def idempotent(replay: Callable[..., Any], wait_timeout: float = WAIT_TIMEOUT) -> Callable[..., Any]:
-    """Make a view do its work once a key. It calls ``remember`` or ``remember_id`` in its transaction.
+def idempotent(
+    replay: Callable[..., Replayed], wait_timeout: float = WAIT_TIMEOUT
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result | Replayed]]:
+    """Run a view once per key. In its transaction it calls ``remember`` or ``remember_id``.
 
-    ``replay`` responds in its stead from then on; it gets what was remembered, and then what the
-    view would. A request that is sent again while the first is in progress waits for it, for
-    ``wait_timeout`` seconds at most, in a thread of a pool. (In the write batcher it cannot: the
-    first is done by then.) The database decides: one in another process, or one whose transaction is
-    not committed yet, is only found when this one's own work is saved.
+    From then on ``replay`` responds instead; it gets what was remembered, and then the view's arguments. While the
+    first request is in progress, one that is sent again waits for it in a thread of a pool, at most ``wait_timeout``
+    seconds. (In the write batcher it need not wait: the first has finished before.) The database decides: a request in
+    another process, or one whose transaction is not committed yet, is only found when this one saves its own work.
     """
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(view: Callable[Arguments, Result]) -> Callable[Arguments, Result | Replayed]:
         @wraps(view)
-        def handler(*loaded: Any, **arguments: Any) -> Any:
+        def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | Replayed:
             key = request.headers.get(HEADER)
             if key is None:
-                return view(*loaded, **arguments)
+                return view(*args, **kwargs)
             if not _KEY.fullmatch(key):
-                raise ApiError("validation_error", {HEADER: ["Not 1 to 255 printable characters of ASCII."]})
+                raise ApiError("validation_error", {HEADER: ["Must be 1 to 255 printable ASCII characters."]})
             digest = hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + g.body_digest)
             request_key = RequestKey(g.user_id, key, digest.hexdigest())
             with current_app.extensions["key_locks"].hold(request_key, wait_timeout):
@@ -61,32 +66,32 @@ def idempotent(replay: Callable[..., Any], wait_timeout: float = WAIT_TIMEOUT) -
                 if created is None:
                     g.request_key = request_key
                     try:
-                        return view(*loaded, **arguments)
+                        return view(*args, **kwargs)
                     except KeyTaken:
                         created = idempotency.find(*request_key)
                 if created is None:
                     raise ApiError("conflict")
-                return replay(orjson.loads(created), *loaded, **arguments)
+                return replay(orjson.loads(created), *args, **kwargs)
 
-        return annotate(handler, idempotent=True)
+        return annotate(wrapper, idempotent=True)
 
     return decorate
 
 
 def remember(created: dict[str, Any]) -> None:
-    """Save what is being created, if the request has a key; to be called in the transaction that creates it."""
+    """Save what is being created, if the request has a key; call it in the transaction that creates it."""
     if "request_key" in g:
         request_key: RequestKey = g.request_key
         idempotency.save(*request_key, orjson.dumps(created).decode())
 
 
 def remember_id(created: dict[str, Any]) -> None:
-    """Save the id of what is being created, for what is too large, or will change."""
+    """Save only the id of what is being created, if that is large or will change."""
     remember({"id": created["id"]})
 
 
 class KeyLocks:
-    """A lock for each user's key in use. A second holder waits for the first, and then finds its work."""
+    """A lock for each key of a user in use. A second holder waits for the first, and then finds its work."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -97,7 +102,7 @@ class KeyLocks:
         """Hold the lock of a key for the block.
 
         Raises:
-            ApiError: ``conflict`` if another request has this key, or the same one takes too long.
+            ApiError: ``conflict`` if another request has this key, or the first one takes too long.
 
         """
         user_id, key, fingerprint = request_key
@@ -116,5 +121,5 @@ class KeyLocks:
 
 
 def init_app(app: Flask) -> None:
-    """Give the app its locks."""
+    """Set the app's locks up."""
     app.extensions["key_locks"] = KeyLocks()
