@@ -45,6 +45,24 @@ STATUS_BY_CODE = {
     "disk_full": 507,
 }
 
+DESCRIPTION_BY_STATUS = {
+    304: "The client has the current representation.",
+    400: "The body, a parameter or the request itself is not valid; `details` has the reasons by field.",
+    401: "There is no valid token, or the credentials are wrong.",
+    404: "The caller has no such resource.",
+    409: "Another request is in progress, or the key was used for another request.",
+    412: "The session has been updated since.",
+    413: "The body is too large.",
+    415: "The body has another media type than those in `details`.",
+    429: "There were too many failures or calls. Wait as long as `Retry-After` says.",
+    431: "The path, the query and the headers are too large together.",
+    500: "The service has a bug.",
+    502: "The model's API has failed.",
+    503: "Something that is needed is busy, not available or not configured.",
+    504: "The model's API has taken too long.",
+    507: "The disk is full.",
+}
+
 # What the framework and the server raise by status alone: its first code in the table.
 CODE_BY_STATUS = {status: code for code, status in reversed(STATUS_BY_CODE.items())} | {404: "not_found"}
 

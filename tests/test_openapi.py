@@ -1,4 +1,4 @@
-"""openapi.json is what the routes are, and what they answer is what it says."""
+"""openapi.json is what the routes and schemas say, and the service does what openapi.json says."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from jsonschema import ValidationError
 from openapi_spec_validator import validate
 
 import openapi
-from errors import STATUS_BY_CODE
+from errors import STATUS_BY_CODE, ApiError
+from store import sessions
 from tests.helpers import openapi_checker
 from tests.helpers.client import ApiClient, message
 from tests.helpers.openapi_checker import OPERATIONS
 
 
-def test_it_is_what_the_routes_are(app: Flask) -> None:
-    assert openapi.build(app) == openapi_checker.DOCUMENT, "the routes have changed: make openapi"
+def test_document_is_built_from_the_routes(app: Flask) -> None:
+    assert openapi.build(app) == openapi_checker.DOCUMENT, "the routes or schemas have changed: run make openapi"
 
 
-def test_it_is_valid() -> None:
+def test_document_is_valid_openapi() -> None:
     validate(openapi_checker.DOCUMENT)
 
 
-def test_it_is_served(anonymous: ApiClient) -> None:
+def test_document_is_served(anonymous: ApiClient) -> None:
     assert json.loads(anonymous.get("/openapi.json").data) == openapi_checker.DOCUMENT
 
 
-def test_every_api_route_is_in_it(app: Flask) -> None:
+def test_document_has_every_api_route(app: Flask) -> None:
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -45,12 +46,12 @@ def test_every_operation_has_a_summary(path: str, method: str, operation: dict[s
     assert str(operation["summary"]).endswith(".")
 
 
-def test_errors_say_their_codes() -> None:
+def test_every_code_is_described_with_its_status() -> None:
     codes = set()
     for _, _, operation in OPERATIONS:
         for status, response in operation["responses"].items():
             if int(status) >= 400:
-                listed = response["content"]["application/json"]["schema"]["properties"]["error"]["enum"]
+                listed = openapi_checker.error_codes(response)
                 assert {STATUS_BY_CODE[code] for code in listed} == {int(status)}
                 codes.update(listed)
     # No operation has these.
@@ -80,7 +81,9 @@ def test_errors_say_their_codes() -> None:
         ("AppendMessage", [message("x" * 50_000)], [message(""), message("x" * 50_001), message(role="tool"), {}]),
     ],
 )
-def test_bodies_are_what_the_service_takes(owner: ApiClient, name: str, valid: list[Any], invalid: list[Any]) -> None:
+def test_schemas_accept_the_bodies_that_the_service_accepts(
+    owner: ApiClient, name: str, valid: list[Any], invalid: list[Any]
+) -> None:
     path = f"/api/sessions/{owner.session()['id']}"
     method, path = {
         "CreateSession": ("POST", "/api/sessions"),
@@ -96,9 +99,31 @@ def test_bodies_are_what_the_service_takes(owner: ApiClient, name: str, valid: l
         assert owner(method, path, body).status_code == 400
 
 
-def test_the_check_itself_finds_a_difference() -> None:
+def test_checker_finds_an_invalid_body() -> None:
     session = {"id": "x", "title": None, "system_prompt": None, "created_at": "2026", "updated_at": "2026", "more": 1}
     problems = openapi_checker.component("Session").iter_errors(session)
     assert {problem.validator for problem in problems} >= {"pattern", "additionalProperties"}
     with pytest.raises(ValidationError):
         openapi_checker.component("Session").validate({})
+
+
+def test_checker_finds_an_undescribed_code(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ApiError("upstream_error")
+
+    monkeypatch.setattr(sessions, "get", fail)
+    with pytest.raises(AssertionError, match="fails with upstream_error"):
+        owner.get("/api/sessions/x")
+
+
+def test_equal_errors_share_a_response() -> None:
+    responses = openapi_checker.DOCUMENT["components"]["responses"]
+    codes = [
+        tuple(openapi_checker.error_codes(response)) for name, response in responses.items() if name != "NotModified"
+    ]
+    assert len(set(codes)) == len(codes)
+    assert responses["Unauthorized"]["content"]["application/json"]["schema"]["properties"]["error"]["enum"] == [
+        *("invalid_token", "missing_token", "token_expired", "token_revoked")
+    ]
+    for _, _, operation in OPERATIONS:
+        assert all("$ref" in response for status, response in operation["responses"].items() if status >= "400")

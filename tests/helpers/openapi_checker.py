@@ -1,4 +1,4 @@
-"""Holds an answer against what openapi.json says of it."""
+"""Checks responses against openapi.json."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
 """Path, method and description of each operation."""
 PATHS = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in DOCUMENT["paths"]}
 
-# More would make the suite slow, and says nothing new.
-LONGEST = 100_000
-
-seen: set[tuple[str, str, str]] = set()
-"""Path, method and status of what has been held against the description so far."""
+# Larger ones would make the suite slow, and show nothing new.
+MAX_CHECKED_BYTES = 100_000
 
 
 def find(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the described path, literal ones first, and operation that a request is for."""
+    """Return the described path, literal ones first, and the operation of a request; None if there is none."""
     for template in sorted(PATHS, key=lambda template: "{" in template):
         if PATHS[template].fullmatch(path) and method.lower() in DOCUMENT["paths"][template]:
             return template, DOCUMENT["paths"][template][method.lower()]
@@ -34,7 +31,7 @@ def find(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def resolved(described: dict[str, Any]) -> dict[str, Any]:
-    """Return what a reference stands for."""
+    """Return the component that a reference names; anything else as it is."""
     if "$ref" not in described:
         return described
     _, kind, name = described["$ref"].removeprefix("#/").split("/")
@@ -44,38 +41,50 @@ def resolved(described: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def validator(schema: str) -> Draft202012Validator:
-    """Return what checks an instance of a schema, given as JSON."""
+    """Return the validator of a schema in JSON."""
     return Draft202012Validator(
         json.loads(schema) | {"components": DOCUMENT["components"]}, format_checker=FormatChecker()
     )
 
 
 def component(name: str) -> Draft202012Validator:
-    """Return what checks an instance of a named schema."""
+    """Return the validator of a named schema."""
     return validator(json.dumps({"$ref": f"#/components/schemas/{name}"}))
 
 
-def check(method: str, path: str, answer: TestResponse) -> None:
-    if answer.mimetype == "application/json" and not (answer.is_streamed and answer.direct_passthrough):
-        assert answer.data.endswith(b"\n"), f"{method} {path} leaves a terminal's prompt behind its answer"
+def error_codes(response: dict[str, Any]) -> list[str]:
+    """Return the codes that a described response may have."""
+    codes: list[str] = resolved(response)["content"]["application/json"]["schema"]["properties"]["error"]["enum"]
+    return codes
+
+
+def check(method: str, path: str, response: TestResponse) -> None:
+    """Check a response against the description of its operation: its status, headers, error code and body."""
+    streamed = response.is_streamed and response.direct_passthrough
+    if response.mimetype == "application/json" and not streamed:
+        assert response.data.endswith(b"\n"), f"{method} {path}: no line break ends the response"
     found = find(method, path.partition("?")[0])
-    if found is None or answer.status_code == 405 or (answer.is_streamed and answer.direct_passthrough):
+    if found is None or response.status_code == 405 or streamed:
         return
     template, operation = found
-    status = str(answer.status_code)
-    assert status in operation["responses"], f"{method} {template} does not say that it may answer {status}"
-    response = resolved(operation["responses"][status])
-    for name, header in response["headers"].items():
-        value = answer.headers.get(name)
-        assert value is not None or not resolved(header).get("required"), f"{method} {template}: {status} lacks {name}"
+    status, request = str(response.status_code), f"{method} {template}"
+    described = operation["responses"].get(status)
+    if response.status_code >= 400:
+        code = response.get_json()["error"]
+        listed = error_codes(described) if described else []
+        assert code in listed, f"{request} fails with {code}: add it to the @errors of its view"
+    assert described, f"{request} returns {status}: describe it with @response or @other_response"
+    described = resolved(described)
+    for name, header in described["headers"].items():
+        value = response.headers.get(name)
+        assert value is not None or not resolved(header).get("required"), f"{request}: {status} lacks {name}"
         if value is not None:
             assert re.search(resolved(header)["schema"].get("pattern", ""), value), f"{name}: {value}"
-    content = response.get("content")
+    content = described.get("content")
     if content is None:
-        assert answer.data == b""
-    elif answer.mimetype != "application/json":
-        assert answer.mimetype in content
-    elif len(answer.data) <= LONGEST:
-        assert answer.content_type in content
-        validator(json.dumps(content[answer.content_type]["schema"])).validate(answer.get_json())
-    seen.add((template, method.lower(), status))
+        assert response.data == b""
+    elif response.mimetype != "application/json":
+        assert response.mimetype in content
+    elif len(response.data) <= MAX_CHECKED_BYTES:
+        assert response.content_type in content
+        validator(json.dumps(content[response.content_type]["schema"])).validate(response.get_json())
