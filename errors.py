@@ -1,4 +1,4 @@
-"""One JSON shape for everything that can go wrong: ``{"error": code}``, maybe with ``details``."""
+"""One JSON shape for all errors: ``{"error": code}``, with ``details`` if they help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 log = logging.getLogger("parley")
 
-# The one table of codes. What a client may see is here, and nothing else is.
+# The one table of codes: a client sees no others.
 STATUS_BY_CODE = {
     "bad_request": 400,
     "invalid_json": 400,
@@ -63,15 +63,15 @@ DESCRIPTION_BY_STATUS = {
     507: "The disk is full.",
 }
 
-# What the framework and the server raise by status alone: its first code in the table.
+# For errors of the framework and the server, which have a status alone: its first code in the table.
 CODE_BY_STATUS = {status: code for code, status in reversed(STATUS_BY_CODE.items())} | {404: "not_found"}
 
-# Seconds after which trying again may well help.
+# Seconds after which trying again is likely to help.
 RETRY_AFTER = {"database_busy": 1, "database_unavailable": 1, "too_many_streams": 5, "too_many_connections": 5}
 
 
 class ApiError(Exception):
-    """An error for the client: its code, and the details that help."""
+    """An error that the client sees: its code, and details that help."""
 
     def __init__(self, code: str, details: Any = None, headers: Mapping[str, str] | None = None):
         super().__init__(code)
@@ -81,16 +81,16 @@ class ApiError(Exception):
 
 
 class NotFound(ApiError):
-    """A row that does not exist, or is not the caller's: the two cannot be told apart."""
+    """A row that does not exist or is another user's: the client cannot distinguish the two."""
 
     def __init__(self, resource: str):
         super().__init__(f"{resource}_not_found")
 
 
 def error_body(code: str, details: Any = None) -> bytes:
-    """Return the JSON body of an error."""
+    """Return the JSON body for an error."""
     body = {"error": code} if details is None else {"error": code, "details": details}
-    # A list's errors are keyed by index.
+    # Errors of a list are keyed by index.
     return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -106,7 +106,7 @@ def error_response(error: ApiError) -> Response:
 
 
 def handle_http_exception(error: HTTPException) -> Response:
-    """Give what Flask and Werkzeug raise our shape, and keep their headers (``Allow``)."""
+    """Return the response for an exception of Flask or Werkzeug, with its headers (``Allow``)."""
     if error.response is not None or error.code is None or error.code < 400:
         return Response.force_type(error.get_response())  # type: ignore[return-value]  # a redirect
     code = CODE_BY_STATUS.get(error.code, "bad_request" if error.code < 500 else "internal_error")
@@ -115,13 +115,13 @@ def handle_http_exception(error: HTTPException) -> Response:
 
 
 def handle_unexpected_error(error: Exception) -> Response:
-    """Log the traceback, with the request's id; tell the client nothing of it."""
+    """Log the traceback with the request's id, and return a response that reveals nothing of it."""
     log.error("internal error", exc_info=error)
     return error_response(ApiError("internal_error"))
 
 
 def init_app(app: Flask) -> None:
-    """Route every failure through the handlers above."""
+    """Register the handlers of all exceptions."""
     app.register_error_handler(ApiError, error_response)
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(Exception, handle_unexpected_error)

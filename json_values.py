@@ -1,4 +1,4 @@
-"""JSON as it comes in and as it is stored."""
+"""JSON values as they are received and as they are stored."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LONG_NUMBER = b"0" * 19  # the shortest integer that may not fit into 64 bits h
 
 
 def stored_json(text: str) -> orjson.Fragment:
-    """Return stored JSON text as a value that orjson writes as it stands."""
+    """Return stored JSON text as a value that orjson writes unchanged."""
     return orjson.Fragment(text)
 
 
 def parse_json(raw: bytes) -> Any:
-    """Return the value of a JSON text, with integers of any size exactly as they stand.
+    """Return the value of a JSON text, with integers of any size exact.
 
     Raises:
-        ValueError: it is not JSON in UTF-8 (RFC 8259), or is nested absurdly deep.
+        ValueError: it is not JSON in UTF-8 (RFC 8259), or is nested too deeply.
 
     """
     value = orjson.loads(raw)
@@ -58,7 +58,7 @@ def dump_metadata(value: dict[str, Any]) -> str:
 def _check_metadata(value: dict[str, Any]) -> None:
     """Check the depth of a metadata object, and that its texts can be stored.
 
-    A level at a time, ten times as fast as value by value: 1 MB may be 300,000 of them.
+    It goes level by level, which is ten times as fast as value by value: 1 MB may have 300,000 of them.
 
     Raises:
         ValueError: it is nested too deeply, or has U+0000 in a string.

@@ -1,4 +1,4 @@
-"""Lengths, counts and choices: what the service accepts, and the database's constraints repeat."""
+"""Lengths, counts and choices that the service accepts; the database's constraints have them too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH = 8, 1_024
 MAX_TITLE_LENGTH = 120
 MAX_SYSTEM_PROMPT_LENGTH = 8_000
 MAX_CONTENT_LENGTH = 50_000
-MAX_INPUT_LENGTH = 65_536  # of an action, as JSON text
+MAX_INPUT_LENGTH = 65_536  # of an action's input, as JSON text
 MAX_EXTERNAL_ID_LENGTH = 255
 MAX_METADATA_DEPTH = 200
 MAX_SEARCH_QUERY_LENGTH = 10_000

@@ -115,7 +115,7 @@ class ImportDocument(RequestSchema):
         """
         version = data.get("version", 1) if isinstance(data, dict) else 1
         if type(version) is not int or version != 1:
-            raise ApiError("unsupported_version")
+            raise ApiError("unsupported_version", {"version": ["Must be 1."]})
         return data
 
 

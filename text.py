@@ -1,21 +1,21 @@
-"""Text that can be stored everywhere, and shown in a terminal or a log."""
+"""Checks and conversions of text: for the database, and for a terminal or a log."""
 
 from __future__ import annotations
 
 import re
 
-# Printable to Python, yet not to be seen: fillers, joiners and variation selectors
+# Printable to Python, yet invisible: fillers, joiners and variation selectors
 # (Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/).
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
 def sanitize_text(text: str, max_length: int) -> str:
-    """Return text from elsewhere as one that can be stored: U+0000 replaced, cut to a length."""
+    """Return text from another service as it can be stored: without U+0000, and no longer than ``max_length``."""
     return text[:max_length].replace("\0", "\ufffd")
 
 
 def check_text(text: str) -> None:
-    """Check that a text can be stored everywhere.
+    """Check that a text can be stored in any database.
 
     Raises:
         ValueError: it has U+0000, which PostgreSQL cannot hold, or surrogates, which UTF-8 cannot.
@@ -30,7 +30,7 @@ def check_text(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Return text for a terminal or a log: control, format and invisible characters as ``\u202e``."""
+    r"""Return text for a terminal or a log, with control, format and invisible characters escaped (``\u202e``)."""
     if text.isprintable() and not _INVISIBLE.search(text):
         return text
     return "".join(

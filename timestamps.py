@@ -1,4 +1,4 @@
-"""Times as they are stored and sent: UTC, ISO 8601 with milliseconds and ``Z``. As text they sort by time."""
+"""Times as they are stored and sent: in UTC, ISO 8601 with milliseconds and ``Z``. As text they sort by time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MINUS_ZERO = re.compile(r"-(00:?(?:00)?)$")  # RFC 3339, section 4.3, has it; I
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as a timestamp."""
+    """Return the timestamp of a moment, which has a time zone."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -22,12 +22,12 @@ def now() -> str:
 
 
 def timestamp_before_now(**duration: float) -> str:
-    """Return the timestamp of a duration ago, in the arguments of ``timedelta``."""
+    """Return the timestamp of a duration before now; the arguments are those of ``timedelta``."""
     return timestamp(datetime.now(UTC) - timedelta(**duration))
 
 
 def next_timestamp(previous: str) -> str:
-    """Return the current time, or a millisecond after ``previous`` if the clock is not past it."""
+    """Return the current time, or a millisecond after ``previous`` if the clock has not passed that."""
     current = now()
     if current > previous:
         return current
@@ -35,14 +35,14 @@ def next_timestamp(previous: str) -> str:
 
 
 def parse_timestamp(text: str) -> str:
-    """Return a time in any form of ISO 8601 as a timestamp. No zone means UTC.
+    """Return the timestamp of a time in any form of ISO 8601. Without a zone it is UTC.
 
     Raises:
-        ValueError: it is none, or outside the years 1 to 9999 of UTC.
+        ValueError: it is not a time, or not within the years 1 to 9999 of UTC.
 
     """
     try:
-        if _CANONICAL.fullmatch(text):  # what our own exports hold: 1 µs instead of 30
+        if _CANONICAL.fullmatch(text):  # as in our own exports: 1 µs instead of 30
             datetime.fromisoformat(text)
             return text
         if not text.isascii() or len(text) > 64:
@@ -50,7 +50,7 @@ def parse_timestamp(text: str) -> str:
         day, separator, time = text.upper().replace(" ", "T", 1).partition("T")
         time = _MINUS_ZERO.sub(r"+\1", time)
         moment = aniso8601.parse_datetime(f"{day}T{time if separator else '00'}")
-        if time.startswith("24"):  # the end of the day, which the parser takes for its beginning
+        if time.startswith("24"):  # the end of the day, which the parser reads as its start
             moment += timedelta(days=1)
         return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ArithmeticError, NotImplementedError) as error:  # out of range; a leap second

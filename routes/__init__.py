@@ -1,4 +1,4 @@
-"""The blueprints, one a resource."""
+"""The blueprints, one per resource."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from web import idempotency
 
 
 class SessionIdConverter(BaseConverter):
-    """A session's id at the end of a path. What is a path of its own there takes other methods, and says so."""
+    """A session's id at the end of a path; not ``import``, which is a route of its own with its own methods."""
 
     regex = r"(?!import\Z)[^/]+"
 
 
 def set_headers(response: Response) -> Response:
-    """Say who may keep a response; if it has no content it has no type either."""
+    """Set ``Cache-Control`` on responses of the API, and remove the type of an empty one."""
     headers = response.headers
     if request.path.startswith("/api/") and "Cache-Control" not in headers:
         headers.add("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")

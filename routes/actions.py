@@ -1,4 +1,4 @@
-"""The webhook actions that the operator offers, and the runs of those that were fired."""
+"""Webhook actions that the operator has configured, and their runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_actions() -> dict[str, Any]:
 @body(schemas.FireAction, required=False)
 @idempotent(lambda created, data, session_id, name: entries.get(WebhookRun, g.user_id, session_id, created["id"]))
 def fire_action(data: dict[str, Any], session_id: str, name: str) -> dict[str, Any]:
-    """Fire an action from a session; how the webhook took it is in the run."""
+    """Fire an action from a session; the run has the webhook's response."""
     return get_services().webhooks.fire(g.user_id, session_id, name, data["input"], before_commit=remember_id)
 
 
@@ -39,5 +39,5 @@ def fire_action(data: dict[str, Any], session_id: str, name: str) -> dict[str, A
 @inline
 @response(schemas.WebhookRunList)
 def list_webhook_runs(session_id: str) -> documents.Document:
-    """List the runs that were fired from a session, in their order."""
+    """List a session's webhook runs, oldest first."""
     return documents.webhook_run_list(g.user_id, session_id)

@@ -1,4 +1,4 @@
-"""Logging in and out. Users are created from the command line."""
+"""Logins: create, refresh, delete; and the caller. Users are created from the command line."""
 
 from __future__ import annotations
 

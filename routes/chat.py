@@ -18,7 +18,7 @@ from web.idempotency import idempotent, remember_id
 blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
 EVENT_STREAM, JSON = "text/event-stream", "application/json"
-# no-transform and X-Accel-Buffering: proxies pass each event on as it comes.
+# no-transform and X-Accel-Buffering make proxies pass on each event at once.
 SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
@@ -26,7 +26,7 @@ SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "
 @response(schemas.Prompt)
 @query(parameters.GetPrompt)
 def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """Get exactly what the model would be sent."""
+    """Get exactly the messages that the model would be sent."""
     return {"messages": get_services().prompt.build(g.user_id, session_id, query["content"])}
 
 
@@ -37,7 +37,7 @@ def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
 @body(schemas.StartChat)
 @idempotent(lambda created, data, session_id: replay(session_id, created), wait_timeout=0)
 def start_chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Response:
-    """Ask the model: its answer comes as server-sent events, or as JSON if that alone is accepted."""
+    """Send a message to the model; the response is server-sent events, or JSON if only that is accepted."""
     is_disconnected = request.environ.get("waitress.client_disconnected", lambda: False)
     chats = get_services().chats
     chat = chats.start(g.user_id, session_id, **data, is_disconnected=is_disconnected, before_commit=remember_id)
@@ -49,7 +49,7 @@ def start_chat(data: dict[str, Any], session_id: str) -> dict[str, Any] | Respon
 
 
 def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Response:
-    """Respond as the chat did that has created these messages."""
+    """Respond as the chat did that created these messages."""
     messages, error = get_services().chats.replay(g.user_id, session_id, created)
     if not prefers_json():
         return Response(replay_events(messages, error), mimetype=EVENT_STREAM, headers=SSE_HEADERS)
@@ -59,6 +59,6 @@ def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Respons
 
 
 def prefers_json() -> bool:
-    """Return whether the client wants JSON rather than events. A type's parameters do not matter for that."""
+    """Return whether the client prefers JSON to events, whatever parameters the media types have."""
     accepted = MIMEAccept((kind.partition(";")[0], quality) for kind, quality in request.accept_mimetypes)
     return accepted.best_match((EVENT_STREAM, JSON)) == JSON

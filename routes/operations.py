@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can work, and what it is."""
+"""Health checks, and what the service is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("operations", __name__)
 @inline
 @response(schemas.Health)
 def get_health() -> dict[str, str]:
-    """Return whether the process lives."""
+    """Check that the process is alive."""
     return {"status": "ok"}
 
 
@@ -31,7 +31,7 @@ def get_health() -> dict[str, str]:
 @errors("database_unavailable")
 @response(schemas.Health)
 def get_readiness() -> dict[str, str]:
-    """Return whether the database can be read."""
+    """Check that the database can be read."""
     if not db.is_healthy():
         raise ApiError("database_unavailable")
     return {"status": "ok"}
@@ -42,7 +42,7 @@ def get_readiness() -> dict[str, str]:
 @inline
 @response(schemas.About)
 def get_about() -> dict[str, Any]:
-    """Get the version, what is set up here, and the limits."""
+    """Get the version, what is configured, and the limits."""
     services, config = get_services(), current_app.config
     return {
         "version": VERSION,

@@ -22,11 +22,11 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
 
 @blueprint.get("")
-@inline(unless=("q", "cursor"))  # searches, and pages after many moves, take longer
+@inline(unless=("q", "cursor"))  # a search takes longer, and so does a page after many moves
 @response(schemas.SessionList)
 @query(parameters.ListSessions)
 def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
-    """List the caller's sessions, the most recently updated first; or a page of them, or what a search finds."""
+    """List the caller's sessions, the most recently updated first; or a page of them, or the results of a search."""
     if query["q"] is not None:
         return {"items": search(g.user_id, query["q"], query["limit"] or DEFAULT_SEARCH_LIMIT)}
     if not pagination.is_paginated(query):

@@ -1,4 +1,4 @@
-"""Export and import, of one session and of all that a user has."""
+"""Export and import, of one session and of all sessions of a user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from web.etags import check_if_none_match
 from web.idempotency import idempotent, remember
 
 MARKDOWN, NDJSON = "text/markdown", "application/x-ndjson"
-SPOOLED_BYTES = 262_144
+SPOOLED_BYTES = 262_144  # of a report that are in memory
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api")
 
@@ -30,7 +30,7 @@ blueprint = Blueprint("transfer", __name__, url_prefix="/api")
 @response(schemas.ExportDocument, 200, MARKDOWN)
 @query(parameters.ExportSession)
 def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Document, dict[str, str]]:
-    """Export a session, as a document that the import accepts or as Markdown to be read."""
+    """Export a session as a document that the import accepts, or as Markdown."""
     with db.read_transaction():
         session = sessions.get(g.user_id, session_id)
         if query["format"] == "json":
@@ -49,8 +49,8 @@ def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Do
 def import_session(data: dict[str, Any], query: dict[str, Any]) -> dict[str, Any] | Response:
     """Import an export document as a new session, or only check it."""
     if query["dry_run"]:
-        counted = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
-        return Response(counted, mimetype="application/json")
+        counts = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(counts, mimetype="application/json")
     session = imports.import_session(g.user_id, data["session"], data["messages"], before_commit=remember)
     return import_response(session, data)
 
@@ -64,7 +64,7 @@ def import_response(session: dict[str, Any], data: dict[str, Any]) -> dict[str, 
 @runs_in("transfer")
 @response(None, 200, NDJSON)
 def export_all() -> Response:
-    """Export every session of the caller, a document a line; one that is deleted meanwhile ends with an `error`."""
+    """Export every session of the caller, one document per line; one deleted during the export ends with an `error`."""
     return Response(transfer.export_all(g.user_id), mimetype=NDJSON)
 
 
@@ -81,9 +81,9 @@ def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
 @raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
 @names_programs
 def import_all(lines: IO[bytes], query: dict[str, Any]) -> Response:
-    """Import documents, a line or an array item each, exported by {programs}."""
+    """Import documents, one per line or array item, exported by {programs}."""
     summary = transfer.ImportSummary()
-    listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # closed when it is sent
+    listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # _report closes it
     try:
         for report in transfer.import_lines(g.user_id, lines, query["duplicate"], query["dry_run"]):
             if summary.add(report):
@@ -95,7 +95,7 @@ def import_all(lines: IO[bytes], query: dict[str, Any]) -> Response:
 
 
 def _report(listed: IO[bytes], summary: transfer.ImportSummary) -> Iterator[bytes]:
-    """Yield the report: millions of items fit into an import, and none of them need be in memory."""
+    """Yield the report in parts: an import may have millions of items, which need not fit into memory."""
     with listed:
         yield b'{"sessions":['
         listed.seek(1)  # after the first comma

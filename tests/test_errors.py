@@ -127,6 +127,14 @@ def test_content_types(owner: ApiClient, content_type: str, status: int) -> None
     assert answer.status_code == status
     if status == 415:
         assert code(answer) == (415, "unsupported_media_type")
+        assert answer.get_json()["details"] == {"Content-Type": ["Must be one of: application/json."]}
+
+
+def test_415_lists_the_media_types_of_an_import(owner: ApiClient) -> None:
+    answer = send(owner, b"{}", "/api/import", {"Content-Type": "text/plain"})
+    accepted = "application/json, application/x-ndjson, application/jsonl"
+    assert code(answer) == (415, "unsupported_media_type")
+    assert answer.get_json()["details"] == {"Content-Type": [f"Must be one of: {accepted}."]}
 
 
 def test_no_body_needs_no_content_type(owner: ApiClient) -> None:

@@ -1,1 +1,1 @@
-"""What all handlers share: bodies and parameters in, JSON out, and what HTTP says between."""
+"""What the routes share: decorators of views, query parameters, pagination, entity tags and idempotency."""

@@ -199,11 +199,11 @@ def errors(*codes: str) -> Decorator:
     """Declare the codes of a view's errors, besides those that follow from its route.
 
     Raises:
-        KeyError: there is no such code.
+        ValueError: there is no such code.
 
     """
-    for code in codes:
-        STATUS_BY_CODE[code]
+    if unknown := set(codes) - set(STATUS_BY_CODE):
+        raise ValueError(f"no such codes in errors.STATUS_BY_CODE: {unknown}")
     return lambda view: annotate(view, errors=codes)
 
 

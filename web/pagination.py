@@ -1,4 +1,4 @@
-"""Lists by pages. A cursor says where the next page starts; it is signed, and good for its list and user alone."""
+"""Pages of lists. A cursor marks where the next page starts; it is signed, and valid for its list and user only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _serializer() -> URLSafeSerializer:
 
 
 def is_paginated(query: dict[str, Any]) -> bool:
-    """Return whether the client wants a page of the list."""
+    """Return whether the client asks for a page of the list."""
     return query["limit"] is not None or query["cursor"] is not None
 
 
@@ -33,20 +33,22 @@ def page_size(query: dict[str, Any]) -> int:
 
 
 def decode_cursor(query: dict[str, Any], kind: Callable[[Any], Cursor]) -> Cursor | None:
-    """Return what the cursor was made of, as this kind of thing, None if there is none.
+    """Return the value that a cursor encodes, as the result of ``kind``, None if there is no cursor.
 
     Raises:
-        ApiError: ``validation_error`` if it is not one of this list's.
+        ApiError: ``validation_error`` if it is not a cursor of this list.
 
     """
     if query["cursor"] is None:
         return None
     try:
         return kind(_serializer().loads(query["cursor"]))
-    except (BadData, TypeError):  # TypeError: it was made by an earlier version
-        raise ApiError("validation_error", {"cursor": ["Not a cursor of this list."]}) from None
+    except (BadData, TypeError):  # TypeError: from an earlier version
+        raise ApiError(
+            "validation_error", {"cursor": ["Not valid for this list: start again with the first page."]}
+        ) from None
 
 
 def encode_cursor(cursor: Any) -> str | None:
-    """Return a cursor as text, None if there is no next page."""
+    """Return the value of a cursor as signed text, None if there is no next page."""
     return None if cursor is None else str(_serializer().dumps(cursor))
