@@ -14,9 +14,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
+from tests.helpers.full_settings import ACTION
+
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
-ACTION = "restart"
-"""The action that the service under test must have."""
 
 
 class Access(Enum):

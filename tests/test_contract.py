@@ -11,12 +11,10 @@ from flask import Flask
 from tests import contract
 from tests.contract import CALLS, OWNER, PUBLIC, USER, Call
 from tests.helpers import openapi_checker
-from tests.helpers.client import PASSWORD, ApiClient, message
+from tests.helpers.client import PASSWORD, UNKNOWN_ID, ApiClient, message
+from tests.helpers.full_settings import full_settings
 from tests.helpers.process import FakeLlm
-from tests.helpers.webhook_receiver import SECRET
 from web.spec import spec_of
-
-UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -24,13 +22,7 @@ def settings(
     settings: dict[str, Any], fake_llm: FakeLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
     """Settings with a model and an action, so that every request can succeed."""
-    monkeypatch.setenv("SECRET", SECRET)
-    actions = tmp_path / "actions.toml"
-    actions.write_text(
-        f'[[actions]]\nname = "{contract.ACTION}"\ndescription = "x"\n'
-        'url = "http://127.0.0.1:9"\nsecret_env = "SECRET"\n'
-    )
-    return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_ACTIONS_FILE": str(actions)}
+    return settings | full_settings(tmp_path, fake_llm.url, "http://127.0.0.1:9", monkeypatch)
 
 
 @pytest.fixture
@@ -89,7 +81,7 @@ def test_other_users_get_what_a_missing_session_gives(
     owner: ApiClient, other: ApiClient, session_id: str, call: Call
 ) -> None:
     before = owner.get(f"/api/sessions/{session_id}").data
-    invisible, missing = send(other, call, session_id), send(other, call, UNKNOWN)
+    invisible, missing = send(other, call, session_id), send(other, call, UNKNOWN_ID)
     assert (invisible.status_code, invisible.get_json()) == (404, {"error": "session_not_found"})
     assert (missing.status_code, missing.data) == (404, invisible.data)
     headers, expected = dict(invisible.headers), dict(missing.headers)
@@ -110,7 +102,7 @@ def test_other_users_change_nothing_of_the_owners(
 
 @calls(PUBLIC)
 def test_public_requests_need_no_token(owner: ApiClient, anonymous: ApiClient, call: Call) -> None:
-    assert send(anonymous, call, UNKNOWN).status_code == call.status
+    assert send(anonymous, call, UNKNOWN_ID).status_code == call.status
 
 
 @calls(USER, OWNER)

@@ -1,4 +1,4 @@
-"""Runs schemathesis against a server: what its description calls valid is taken, and all else is refused as it says."""
+"""Runs schemathesis against a server: valid requests are accepted, invalid ones rejected, as openapi.json says."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from schemathesis.engine import events
 from schemathesis.generation.meta import StatefulPhaseData
 from schemathesis.openapi.checks import RejectedPositiveData
 
+from tests.helpers.full_settings import ACTION
 from tests.helpers.process import ServerProcess
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# What these have done, the token that they were called with does not survive.
-ENDING = {"delete_login": "access_token", "change_password": "access_token", "refresh_login": "refresh_token"}
+# These revoke the token that they are called with.
+REVOKING = {"delete_login": "access_token", "change_password": "access_token", "refresh_login": "refresh_token"}
 
 
-def refused_cursor(failure: Failure, response: Response) -> bool:
-    """A cursor is signed, and not for a search: a made-up one is refused, and no schema can tell."""
+def is_rejected_cursor(failure: Failure, response: Response) -> bool:
+    """Return whether a failure is a rejected cursor: it is signed, which no schema can describe."""
     return isinstance(failure, RejectedPositiveData) and set(response.json().get("details", ())) == {"cursor"}
 
 
 class Fuzzer:
     """One run against a server.
 
-    ``log_in`` returns a pair of tokens of the user who calls. ``other`` is another user's token, for what
-    would take away the sessions that are needed.
+    ``log_in`` returns a new pair of tokens of the user whose requests these are. ``other`` is another user's token,
+    for requests that would delete the sessions that the others need.
     """
 
     def __init__(self, server: ServerProcess, log_in: Callable[[], dict[str, str]], other: str):
         self.server, self.log_in, self.other = server, log_in, other
         self.token = log_in()["access_token"]
         self.session_id = self.new_session()
-        self.answers: Counter[tuple[str, int]] = Counter()
+        self.statuses: Counter[tuple[str, int]] = Counter()
         self.problems: dict[str, str] = {}
 
     def new_session(self) -> str:
@@ -50,7 +51,7 @@ class Fuzzer:
         return str(session["id"])
 
     def run(self, description: dict[str, Any], phases: dict[str, dict[str, Any]], seed: int) -> None:
-        """Send what these phases make up of a description, and collect what does not agree with it."""
+        """Send what these phases generate from a description, and collect what does not agree with it."""
         settings = tomllib.loads(CONFIG.read_text()) | {"seed": seed, "base-url": self.server.url}
         settings["phases"] = {
             name: phases.get(name, {}) | {"enabled": name in phases}
@@ -71,8 +72,8 @@ class Fuzzer:
         class Tokens:
             def get(self_, case: Case[Any], context: Any) -> str:  # noqa: N805  # the Fuzzer is self here
                 operation = case.operation.definition.raw["operationId"]
-                if operation in ENDING:
-                    return self.log_in()[ENDING[operation]]
+                if operation in REVOKING:
+                    return self.log_in()[REVOKING[operation]]
                 return self.other if operation == "delete_sessions" else self.token
 
             def set(self_, case: Case[Any], token: str, context: Any) -> None:  # noqa: N805
@@ -86,13 +87,13 @@ class Fuzzer:
 
         @schema.hook
         def filter_failure(context: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
-            return not refused_cursor(failure, response)
+            return not is_rejected_cursor(failure, response)
 
     def _let_succeed(self, case: Case[Any]) -> None:
-        """Replace valid parameters that mean nothing by ones that do: most valid requests would be 404 or 409."""
+        """Replace valid parameters by those of existing rows: else most requests would get 404 or 409."""
         assert case.meta
         if not case.meta.is_negative_at(ParameterLocation.PATH):
-            known = {"session_id": self.session_id, "name": "restart"}
+            known = {"session_id": self.session_id, "name": ACTION}
             if case.method == "DELETE" and "session_id" in case.path_parameters:
                 known["session_id"] = self.new_session()
             case.path_parameters.update({name: known[name] for name in case.path_parameters if name in known})
@@ -103,7 +104,7 @@ class Fuzzer:
         recorder = event.recorder
         for case_id, interaction in recorder.interactions.items():
             if interaction.response:
-                self.answers[recorder.cases[case_id].value.operation.label, interaction.response.status_code] += 1
+                self.statuses[recorder.cases[case_id].value.operation.label, interaction.response.status_code] += 1
         for case_id, checks in recorder.checks.items():
             for check in checks:
                 if found := check.failure_info:

@@ -1,0 +1,125 @@
+"""Idempotency-Key on a chat: it is replayed from its stored messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from store import drafts
+from tests.helpers.client import ApiClient, message
+from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.idempotency import count_rows, send_with_key
+from tests.helpers.process import FakeLlm
+
+
+@pytest.fixture
+def llm_timeout() -> int:
+    return 300
+
+
+@pytest.fixture
+def settings(settings: dict[str, Any], fake_llm: FakeLlm, llm_timeout: int) -> dict[str, Any]:
+    return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url, "PARLEY_LLM_TIMEOUT_SECONDS": llm_timeout}
+
+
+def events(response: Any) -> list[tuple[str, Any]]:
+    blocks = [block.split("\n") for block in response.text.strip().split("\n\n")]
+    return [(block[0][7:], json.loads(block[1][6:])) for block in blocks]
+
+
+def test_replay_streams_the_stored_messages(owner: ApiClient, fake_llm: FakeLlm) -> None:
+    session = owner.session()
+    path = f"/api/sessions/{session['id']}/chat"
+    send_with_key(owner, path, {"content": "hello there"}).get_data()
+    asked = len(fake_llm.calls())
+    question, reply = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+    again = send_with_key(owner, path, {"content": "hello there"})
+    assert again.mimetype == "text/event-stream"
+    assert events(again) == [("message", question), ("message", reply), ("done", {})]
+    as_json = send_with_key(owner, path, {"content": "hello there"}, Accept="application/json")
+    assert as_json.get_json() == {"messages": [question, reply]}
+    assert len(fake_llm.calls()) == asked
+
+
+def test_replay_skips_messages_appended_during_the_chat(owner: ApiClient) -> None:
+    session = owner.session()
+    path = f"/api/sessions/{session['id']}"
+    stream = send_with_key(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"})
+    pieces = stream.iter_encoded()
+    next(pieces)
+    owner.post(f"{path}/messages", message("intruder", role="assistant"))
+    assert b"done" in b"".join(pieces)
+    stream.close()
+    again = send_with_key(owner, f"{path}/chat", {"content": "say x\nwait 0.3\nsay y"}, Accept="application/json")
+    assert [each["content"] for each in again.get_json()["messages"]] == ["say x\nwait 0.3\nsay y", "xy"]
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "status"),
+    [
+        (["status 500"], "upstream_error", 502),
+        (["say half", "break"], "upstream_error", 502),
+        (["say half", "error"], "upstream_error", 502),
+        (["wait 30"], "upstream_timeout", 504),
+        (["say half", "wait 30"], "upstream_timeout", 504),
+    ],
+)
+@pytest.mark.parametrize("llm_timeout", [1])
+def test_replay_of_a_failed_chat_ends_with_its_error(
+    owner: ApiClient, script: list[str], code: str, status: int
+) -> None:
+    body = {"content": "\n".join(script)}
+    ends = [("error", {"error": code})]
+    for accept in ("text/event-stream", "application/json"):
+        session = owner.session()
+        path, key = f"/api/sessions/{session['id']}/chat", f"key for {accept}"
+        first = send_with_key(owner, path, body, key, Accept=accept)
+        first_data = first.get_data()
+        owner.post(f"/api/sessions/{session['id']}/messages", message("later"))
+        there = count_rows()
+        again = send_with_key(owner, path, body, key, Accept=accept)
+        assert (again.status_code, again.get_data()) == (first.status_code, first_data)
+        in_events = events(send_with_key(owner, path, body, key, Accept="text/event-stream"))
+        assert [name for name, _ in in_events] == ["message", *(["delta"] if "say half" in script else []), "error"]
+        assert in_events[-1:] == ends
+        as_json = send_with_key(owner, path, body, key, Accept="application/json")
+        assert (as_json.status_code, as_json.get_json()["error"]) == (status, code)
+        stored = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+        assert as_json.get_json()["details"]["messages"] == stored[:-1]
+        assert count_rows() == there
+
+
+def test_replay_of_an_interrupted_chat_is_an_upstream_error(owner: ApiClient) -> None:
+    """It ends like a failed one: its text is not a completion."""
+    session = owner.session()
+    path, body = f"/api/sessions/{session['id']}/chat", {"content": "say all"}
+    send_with_key(owner, path, body).get_data()
+    (question, answer) = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+    # As if the process had been killed in the middle: the draft is there, its answer is not.
+    query_db("DELETE FROM messages WHERE id = ?", answer["id"])
+    query_db("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
+    query_db("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
+    pending = send_with_key(owner, path, body, Accept="application/json")
+    assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
+    run_in_transaction(drafts.finish_interrupted)
+    again = send_with_key(owner, path, body, Accept="application/json")
+    assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")
+    half = again.get_json()["details"]["messages"][1]
+    assert (half["content"], half["metadata"]["finish_reason"]) == ("half", "interrupted")
+    ending = [("delta", {"content": "half"}), ("error", {"error": "upstream_error"})]
+    assert events(send_with_key(owner, path, body)) == [("message", question), *ending]
+
+
+def test_repeat_of_a_chat_in_progress_is_a_conflict(owner: ApiClient) -> None:
+    session = owner.session()
+    path = f"/api/sessions/{session['id']}/chat"
+    stream = send_with_key(owner, path, {"content": "say x\nwait 30"})
+    pieces = stream.iter_encoded()
+    assert b"message" in next(pieces)
+    again = send_with_key(owner, path, {"content": "say x\nwait 30"})
+    assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})
+    stream.close()
+    again = send_with_key(owner, path, {"content": "say x\nwait 30"}, Accept="application/json")
+    assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")  # it never came to its end
