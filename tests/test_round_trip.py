@@ -1,4 +1,4 @@
-"""Every field of a session and of its messages survives export and import, or is listed with the reason why not."""
+"""Export and import preserve all of a conversation: every field that has no reason why not, and every value."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import models
 import schemas
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
+from tests.helpers.round_trip import check_round_trip, export_session
 
 SESSION: dict[str, Any] = {"title": "Checkout is slow", "created_at": "2020-01-31T09:30:00.000Z"}
 """A value for each column of a session, as it is stored, that is not the one of a new session."""
@@ -106,3 +109,108 @@ def test_every_value_survives_export_and_import(owner: ApiClient, other: ApiClie
                 f"{name} does not survive an import: add it to schemas.py and store/imports.py"
             )
             assert value != default[name], f"{name} has its default: choose another value in tests/test_round_trip.py"
+
+
+AWKWARD = [
+    "plain",
+    "\n",
+    " \t ",
+    "a\r\nb",
+    "emoji 👩‍🚀 flag 🇨🇭",
+    "\u0001\u001f\u007f\u0080",
+    "\ud7ff\ue000\ufffd\uffff",
+    "\U0010ffff",
+    "e\u0301 vs \u00e9",
+    '"quotes" \\backslash\\ /slash/ \\u0000',
+    "</script><b>",
+    "\u2028\u2029\ufeff",
+    "x" * 50_000,
+    "🙂" * 50_000,
+    "'; DROP TABLE messages; --",
+    "%s %d {} ${x}",
+]
+
+
+@pytest.mark.parametrize("title", [None, "", " ", *(text[:120] for text in AWKWARD)])
+def test_titles_survive(owner: ApiClient, title: str | None) -> None:
+    check_round_trip(owner, owner.imported(title=title)["id"])
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_texts_survive(owner: ApiClient, text: str) -> None:
+    metadata = {"text": text, text[:50]: [text, {"deep": None}]}
+    session = owner.imported(message(text, metadata=metadata), message(text, role="assistant"))
+    first = export_session(owner, session["id"])["messages"][0]
+    assert (first["content"], first["metadata"]) == (text, metadata)
+    check_round_trip(owner, session["id"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**53 + 1,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+        2**64,
+        -(2**63),
+        -(2**63) - 1,
+        10**40,
+        -(10**40),
+        1e300,
+        -5e-324,
+        0.1,
+        True,
+        None,
+        [],
+        {},
+    ],
+)
+def test_numbers_in_metadata_survive_exactly(owner: ApiClient, value: Any) -> None:
+    session = owner.imported(message(metadata={"value": value, "again": [value]}))
+    exported = export_session(owner, session["id"])["messages"][0]["metadata"]
+    assert exported == {"value": value, "again": [value]}
+    assert type(exported["value"]) is type(value)
+    check_round_trip(owner, session["id"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 5_000])
+def test_any_number_of_messages_survives(owner: ApiClient, count: int) -> None:
+    messages = [
+        message(f"message {n}", role=("user", "assistant", "system")[n % 3], created_at="2026-01-31T09:30:00Z")
+        for n in range(count)
+    ]
+    session = owner.imported(*messages)
+    document = export_session(owner, session["id"])
+    assert [item["content"] for item in document["messages"]] == [f"message {n}" for n in range(count)]
+    check_round_trip(owner, session["id"])
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
+)
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system"]), "content": TEXTS.filter(bool)},
+    optional={
+        "metadata": st.dictionaries(TEXTS, JSON_VALUES, max_size=4),
+        "created_at": st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat()),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(title=st.none() | TEXTS.map(lambda text: text[:120]), messages=st.lists(MESSAGES, max_size=5))
+def test_whatever_is_imported_survives(owner: ApiClient, title: str | None, messages: list[dict[str, Any]]) -> None:
+    response = owner.post("/api/sessions/import", {"session": {"title": title}, "messages": messages})
+    if response.status_code == 400:  # a time that is not within the years 1 to 9999 of UTC
+        assert {key for item in response.get_json()["details"]["messages"].values() for key in item} == {"created_at"}
+        return
+    session_id = response.get_json()["session"]["id"]
+    exported = export_session(owner, session_id)["messages"]
+    assert [(item["role"], item["content"], item["metadata"]) for item in exported] == [
+        (item["role"], item["content"], item.get("metadata", {})) for item in messages
+    ]
+    check_round_trip(owner, session_id)
