@@ -14,13 +14,11 @@ from marshmallow import Schema, fields
 
 import schemas
 from database import db
-from tests.helpers.client import ApiClient, message
+from tests.helpers.client import UNKNOWN_ID, ApiClient, message
 from tests.helpers.clock import frozen_time
 from tests.helpers.process import ROOT
 from web import etags
 from web.etags import representation_digest
-
-UNKNOWN = "01a20000-0000-7000-8000-000000000000"
 
 
 def etag(caller: ApiClient, session: dict[str, Any], path: str = "") -> str:
@@ -106,7 +104,7 @@ def test_if_match_with_another_tag_gets_412_and_changes_nothing(
         response = owner(method, path + part, headers={"If-Match": wrong}, **sent)
         assert (response.status_code, response.get_json()) == (412, {"error": "precondition_failed"}), wrong
         assert owner.get(path).data == before
-    for caller, target in ((other, path), (owner, f"/api/sessions/{UNKNOWN}")):
+    for caller, target in ((other, path), (owner, f"/api/sessions/{UNKNOWN_ID}")):
         assert caller(method, target + part, headers={"If-Match": tag}, **sent).status_code == 404
     response = owner(method, path + part, headers={"If-Match": f'"x", {tag}'}, **sent)
     assert response.status_code in (200, 204)
