@@ -20,7 +20,7 @@ from version import VERSION
 from web.spec import RouteSpec, spec_of
 
 DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
-METHODS = {"GET", "POST", "PATCH", "DELETE"}
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 JSON = "application/json"
 
 

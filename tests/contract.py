@@ -41,7 +41,7 @@ class Call:
     token: str = "access_token"
     """Which token of a login it takes."""
     idempotent: bool = False
-    """Whether it heeds an Idempotency-Key."""
+    """Whether it supports an Idempotency-Key."""
     not_idempotent_because: str = ""
     """The reason why a POST does not."""
 
@@ -112,6 +112,11 @@ CALLS = (
 )
 
 REQUESTS = {call.request for call in CALLS}
+NOT_IN_OPENAPI = {"GET /openapi.json", "GET /docs"}
+DOCUMENTED = {
+    request.replace("{session_id}", ":id").replace("{name}", ":name") for request in REQUESTS - NOT_IN_OPENAPI
+}
+"""Method and path of each request that the documentation has, as it has them."""
 
 
 def requests_of(rule: Rule) -> set[str]:

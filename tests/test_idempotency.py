@@ -24,7 +24,7 @@ CREATING = [
     for call in CALLS
     if call.idempotent and call.status == 201 and isinstance(call.body, dict)
 ]
-"""Path and body of each request of the contract that creates something and heeds a key."""
+"""Path and body of each request of the contract that creates something and supports a key."""
 NOT_CHATS = [(path, body) for path, body in CREATING if not path.endswith("/chat")]
 
 
