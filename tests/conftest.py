@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from flask import Flask
 from app import create_app
 from database import db
 from tests.helpers.client import SECRET, ApiClient, add_user
+from tests.helpers.data_folder import DataFolder
 from tests.helpers.process import FakeLlm
 from tests.helpers.webhook_receiver import WebhookReceiver
 
@@ -78,3 +80,28 @@ def owner(app: Flask) -> ApiClient:
 @pytest.fixture
 def other(app: Flask) -> ApiClient:
     return add_user(app, "other")
+
+
+@pytest.fixture(scope="session")
+def data_folder_template(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A data folder to be copied, and to be left as it is."""
+    return DataFolder(tmp_path_factory.mktemp("template") / "data")
+
+
+@pytest.fixture
+def data_folder(data_folder_template: DataFolder, tmp_path: Path) -> DataFolder:
+    return data_folder_template.copy(tmp_path / "data")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty data folder on a disk of 24 MiB."""
+    disk = tmp_path / "data"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small disk can be mounted by root alone")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

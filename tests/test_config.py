@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,8 @@ import pytest
 
 import config
 from app import create_app
-from tests.helpers.process import ROOT, ServerProcess, environment, run_flask
+from tests.helpers.process import PASSWORD, ROOT, ServerProcess, failed_start, run_flask
 from tests.helpers.webhook_receiver import SECRET
-
-
-def start(data: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """Run a server that fails to start."""
-    return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env=environment(data, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize(
@@ -79,9 +65,7 @@ def test_json_format_holds_for_all_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "", "127.0.0.1:80", "a..b", "x" * 300])
 def test_rejects_hosts_without_an_address(tmp_path: Path, host: str) -> None:
-    failed = start(tmp_path, HOST=host)
-    assert failed.returncode == 1
-    assert failed.stderr == "Error: PARLEY_HOST: Neither an address nor a name that has one.\n"
+    assert failed_start(tmp_path, HOST=host) == "Error: PARLEY_HOST: Neither an address nor a name that has one.\n"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "[::1]", "localhost", "*"])
@@ -92,9 +76,8 @@ def test_accepts_hosts_with_an_address(monkeypatch: pytest.MonkeyPatch, host: st
 
 @pytest.mark.parametrize("invalid", [{"PORT": "x"}, {"ACTIONS_FILE": "missing.toml"}])
 def test_json_format_holds_for_startup_errors(tmp_path: Path, invalid: dict[str, str]) -> None:
-    failed = start(tmp_path, LOG_FORMAT="json", **invalid)
-    line = json.loads(failed.stderr)
-    assert (failed.returncode, failed.stdout, list(line)) == (1, "", ["time", "level", "request_id", "message"])
+    line = json.loads(failed_start(tmp_path, LOG_FORMAT="json", **invalid))
+    assert list(line) == ["time", "level", "request_id", "message"]
     assert line["level"] == "ERROR"
     assert line["message"].startswith(f"Error: PARLEY_{next(iter(invalid))}: ")
 
@@ -102,15 +85,12 @@ def test_json_format_holds_for_startup_errors(tmp_path: Path, invalid: dict[str,
 def test_commands_ignore_settings_that_they_do_not_read(tmp_path: Path) -> None:
     actions: dict[str, Any] = {"ACTIONS_FILE": ROOT / "examples/actions.toml"}
     invalid = {"DOCS_DIR": "missing", "LLM_BASE_URL": "ftp://model", "THREADS": "many", "TRUSTED_PROXIES": "-1"}
-    created = run_flask(tmp_path, "users", "add", "alice", "--password", "correct horse", **actions, **invalid)
+    created = run_flask(tmp_path, "users", "add", "alice", "--password", PASSWORD, **actions, **invalid)
     assert created.returncode == 0, created.stderr
-    failed = start(tmp_path, **actions, **invalid)
-    assert failed.returncode == 1
-    assert all(f"PARLEY_{name}: " in failed.stderr for name in invalid if name != "DOCS_DIR")
-    failed = start(tmp_path, **actions)
-    assert failed.returncode == 1
-    assert "line 7: secret_env: RESTART_SECRET is not in the environment" in failed.stderr
-    assert "PARLEY_DOCS_DIR: missing is not a folder" in start(tmp_path, DOCS_DIR="missing").stderr
+    message = failed_start(tmp_path, **actions, **invalid)
+    assert all(f"PARLEY_{name}: " in message for name in invalid if name != "DOCS_DIR")
+    assert "line 7: secret_env: RESTART_SECRET is not in the environment" in failed_start(tmp_path, **actions)
+    assert "PARLEY_DOCS_DIR: missing is not a folder" in failed_start(tmp_path, DOCS_DIR="missing")
 
 
 def test_commands_check_settings_that_they_read(tmp_path: Path) -> None:

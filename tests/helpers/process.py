@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).parent.parent.parent
+PASSWORD = "correct horse"  # of the users that tests create
 
 
 def environment(data: Path, **settings: Any) -> dict[str, str]:
@@ -41,15 +42,33 @@ def run_flask(
     )
 
 
+def failed_start(data: Path, **settings: Any) -> str:
+    """Start a server that cannot start, and return its error message."""
+    process = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment(data, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert "Traceback" not in process.stderr
+    return process.stderr
+
+
 class ServerProcess:
     """``python app.py``, which listens when the constructor returns, and is killed at the end of the block."""
+
+    program: tuple[str, ...] = ("app.py",)
 
     def __init__(self, data: Path, **settings: Any):
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=environment(data, **settings), stdout=log, stderr=log
+                [sys.executable, *self.program], cwd=ROOT, env=environment(data, **settings), stdout=log, stderr=log
             )
         self.url = self._await_address()
         host, _, port = self.url.removeprefix("http://").rpartition(":")
@@ -130,7 +149,7 @@ def _parse(content: bytes) -> Any:
         return content
 
 
-def create_user(data: Path, name: str = "alice", password: str = "correct horse") -> str:
+def create_user(data: Path, name: str = "alice", password: str = PASSWORD) -> str:
     """Create a user from the command line and return a token of theirs."""
     created = run_flask(data, "users", "add", name, "--password", password)
     assert created.returncode == 0, created.stderr
