@@ -17,7 +17,7 @@ __all__ = ["command_line", "group", "init_app"]
 
 HELP = """The commands of Parley. Without one, python app.py serves.
 
-Create a user first: users add NAME. What a command takes: COMMAND --help.
+Create a user first: users add NAME. Options of a command: COMMAND --help.
 """
 
 
