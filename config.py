@@ -92,7 +92,7 @@ class Setting:
 
 SETTINGS = (
     Setting("PARLEY_HOST", "str", "127.0.0.1", "Address to listen on.", listening_host),
-    Setting("PARLEY_PORT", "int", 8080, "Port to listen on; 0 takes any free one.", Range(0, 65_535)),
+    Setting("PARLEY_PORT", "int", 8080, "Port to listen on; 0 picks a free one.", Range(0, 65_535)),
     Setting("PARLEY_DATA_DIR", "str", "data", "Folder of the database and of the generated secret.", Length(1)),
     Setting(
         "PARLEY_DATABASE_URL",

@@ -58,7 +58,7 @@ def create_login(user_id: str, password_hash: str) -> dict[str, Any]:
 
 
 def rotate_refresh_token(claims: Claims) -> dict[str, Any]:
-    """Exchange a refresh token for a new pair. One that was used before revokes the whole login (RFC 9700, 4.14.2).
+    """Exchange a refresh token for a new pair. Reuse of an old one revokes the login (RFC 9700, section 4.14.2).
 
     Raises:
         ApiError: ``token_revoked``.

@@ -8,7 +8,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup, with_appcontext
 
-from cli.command_line import command_line
+from cli.invocation import command_line
 from cli.transfer import backup, export_all, import_all
 from cli.users import user_commands
 from version import VERSION
@@ -17,7 +17,7 @@ __all__ = ["command_line", "group", "init_app"]
 
 HELP = """The commands of Parley. Without one, python app.py serves.
 
-Create a user first: users add NAME. What a command takes: COMMAND --help.
+Create a user first: users add NAME. Options of a command: COMMAND --help.
 """
 
 

@@ -11,7 +11,7 @@ from peewee import IntegrityError
 
 from auth.logins import create_api_token
 from auth.passwords import hash_password
-from cli.command_line import command_line
+from cli.invocation import command_line
 from database import db
 from schemas import CreateUser
 from store import deletion, logins, users

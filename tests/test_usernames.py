@@ -1,4 +1,4 @@
-"""User names: what one may be, which of them are the same, and older ones that no longer could be made."""
+"""Usernames: which are allowed, which are the same, and older ones that would not be allowed now."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import unicodedata
 
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from precis_i18n import get_profile
 
-from tests.helpers.client import PASSWORD, ApiClient, add_user
+from tests.helpers.client import PASSWORD, ApiClient, add_user, can_log_in, invoke
 from tests.helpers.database import query_db
-from tests.test_cli import can_log_in, run
 from text import printable
 from usernames import name_key, normalize_name
 
-# A name, and what is stored.
-GOOD = [
+# A name, and how it is stored, None if it is not allowed.
+VALID = [
     ("alice", "alice"),
     ("Alice", "Alice"),
     ("Anna Maria", "Anna Maria"),
@@ -32,7 +31,7 @@ GOOD = [
     ("İpek", "İpek"),
     ("Жанна", "Жанна"),
     ("שרה", "שרה"),
-    ("سارة ١٢", None),  # a word may not begin with digits where it is written from the right
+    ("سارة ١٢", None),  # right-to-left, a word must not start with digits
     ("سارة", "سارة"),
     ("अनुष्का", "अनुष्का"),
     ("สมชาย", "สมชาย"),
@@ -43,7 +42,7 @@ GOOD = [
     ("ᾅ", "ᾅ"),
     ("\u1112\u1161\u11ab", "한"),
 ]
-BAD = {
+INVALID = {
     "a tab": "a\tb",
     "a newline": "alice\n2026-01-01T00:00:00.000Z  root",
     "a return": "a\rb",
@@ -107,25 +106,25 @@ names = st.text(
 )
 
 
-def accepted(name: str) -> str | None:
+def normalize_or_none(name: str) -> str | None:
     try:
         return normalize_name(name)
     except ValueError:
         return None
 
 
-@pytest.mark.parametrize(("name", "stored"), GOOD)
-def test_a_name_is_stored_in_its_normal_form(app: Flask, name: str, stored: str | None) -> None:
-    result = run(app, "users", "add", name, "--password", PASSWORD)
+@pytest.mark.parametrize(("name", "stored"), VALID)
+def test_add_stores_the_normal_form(app: Flask, name: str, stored: str | None) -> None:
+    result = invoke(app, "users", "add", name, "--password", PASSWORD)
     assert (result.exit_code == 0) is (stored is not None), result.output
     assert query_db("SELECT username FROM users") == ([(stored,)] if stored else [])
     for spelling in (name, name.upper(), unicodedata.normalize("NFD", name)) if stored else ():
         assert query_db("SELECT username FROM users WHERE name_key = ?", name_key(spelling)) == [(stored,)]
 
 
-@pytest.mark.parametrize("name", BAD.values(), ids=BAD)
-def test_a_name_that_could_be_taken_for_another_is_refused(app: Flask, name: str) -> None:
-    result = run(app, "users", "add", name, "--password", PASSWORD)
+@pytest.mark.parametrize("name", INVALID.values(), ids=INVALID)
+def test_add_rejects_names_that_look_like_others(app: Flask, name: str) -> None:
+    result = invoke(app, "users", "add", name, "--password", PASSWORD)
     assert (result.exit_code, query_db("SELECT * FROM users")) == (1, [])
     message = result.output.removesuffix("\n")
     assert message.startswith("Error: username: ")
@@ -133,15 +132,15 @@ def test_a_name_that_could_be_taken_for_another_is_refused(app: Flask, name: str
     assert message.isascii()
 
 
-def test_a_refusal_names_the_character(app: Flask) -> None:
-    result = run(app, "users", "add", "alice\u200b", "--password", PASSWORD)
+def test_error_names_the_character(app: Flask) -> None:
+    result = invoke(app, "users", "add", "alice\u200b", "--password", PASSWORD)
     assert result.output == "Error: username: U+200B ZERO WIDTH SPACE is not allowed.\n"
 
 
 @settings(derandomize=True, max_examples=1_000)
 @given(names)
-def test_an_accepted_name_has_nothing_invisible_and_is_its_own_normal_form(name: str) -> None:
-    stored = accepted(name)
+def test_normal_form_is_visible_and_stable(name: str) -> None:
+    stored = normalize_or_none(name)
     if stored is not None:
         assert normalize_name(stored) == stored
         assert unicodedata.normalize("NFKC", stored) == stored
@@ -150,8 +149,8 @@ def test_an_accepted_name_has_nothing_invisible_and_is_its_own_normal_form(name:
         assert {unicodedata.category(char)[0] for char in stored.replace(" ", "")} <= set("LMNPS")
 
 
-def mapped(name: str) -> str | None:
-    """Return what RFC 8265 compares."""
+def case_mapped(name: str) -> str | None:
+    """Return the form in which RFC 8265 compares names."""
     try:
         return " ".join(map(get_profile("UsernameCaseMapped").enforce, name.split(" ")))
     except UnicodeEncodeError:
@@ -162,10 +161,10 @@ def mapped(name: str) -> str | None:
 @given(names)
 @example("ẞ")
 @example("İI\u0307")
-def test_names_that_the_profile_takes_for_the_same_have_one_key(name: str) -> None:
-    stored = accepted(name)
+def test_names_that_the_profile_compares_as_equal_have_one_key(name: str) -> None:
+    stored = normalize_or_none(name)
     if stored is not None:
-        spellings = {name, stored, stored.lower(), unicodedata.normalize("NFD", stored), mapped(stored) or stored}
+        spellings = {name, stored, stored.lower(), unicodedata.normalize("NFD", stored), case_mapped(stored) or stored}
         assert {name_key(spelling) for spelling in spellings} == {name_key(stored)}
 
 
@@ -173,64 +172,56 @@ def test_names_that_the_profile_takes_for_the_same_have_one_key(name: str) -> No
     ("one", "another"),
     [("Zoë", "ZOE\u0308"), ("straße", "STRASSE"), ("ﾔ", "ヤ"), ("ΣΊΣΥΦΟΣ", "σίσυφος"), ("Kelvin", "\u212aelvin")],
 )
-def test_of_two_spellings_one_can_be_made(app: Flask, one: str, another: str) -> None:
-    assert run(app, "users", "add", one, "--password", PASSWORD).exit_code == 0
-    result = run(app, "users", "add", another, "--password", PASSWORD)
+def test_add_rejects_another_spelling_of_a_taken_name(app: Flask, one: str, another: str) -> None:
+    assert invoke(app, "users", "add", one, "--password", PASSWORD).exit_code == 0
+    result = invoke(app, "users", "add", another, "--password", PASSWORD)
     assert (result.exit_code, "already" in result.output) == (1, True)
 
 
-class TestOlderNames:
-    """Names that could be made before the profile."""
-
-    ODD = [
-        "alice\u200b",
-        "\u202eecila",
-        "bob\t2026-01-01T00:00:00.000Z  root",
-        "bob\n2026-01-01T00:00:00.000Z  root",
-        "\u3164",
-        "a\x1b[2Kb",
-        "🚀",
-    ]
-
-    @pytest.mark.parametrize("name", ODD)
-    def test_stay_usable(self, app: Flask, anonymous: ApiClient, name: str) -> None:
-        add_user(app, "alice")
-        add_user(app, "bob")
-        add_user(app, name)
-        assert can_log_in(anonymous, name, PASSWORD)
-        listed = run(app, "users", "list").output
-        assert len(listed.splitlines()) == 3
-        shown = {line.split("  ", 1)[1] for line in listed.splitlines()}
-        (spelled,) = shown - {"alice", "bob"}
-        for spelling in (name, spelled):
-            outputs = [run(app, "users", "add", name, "--password", PASSWORD).output]
-            assert run(app, "users", "token", spelling).exit_code == 0
-            outputs.append(run(app, "users", "remove", spelling, input="n\n").output)
-            assert all(printable(line) == line for output in outputs for line in output.split("\n"))
-        assert spelled in run(app, "users", "passwd", spelling, "--password", "another one").output
-        assert can_log_in(anonymous, name, "another one")
-        assert run(app, "users", "remove", spelling, "--yes").output == f"Removed the user {spelled}.\n"
-        assert query_db("SELECT username FROM users ORDER BY username") == [("alice",), ("bob",)]
-
-    def test_are_not_shown_like_any_other(self, app: Flask) -> None:
-        add_user(app, "alice\u200b")
-        add_user(app, "alice\\u200b")
-        lines = run(app, "users", "list").output.splitlines()
-        assert sorted(line.split()[1] for line in lines) == ["alice\\\\u200b", "alice\\u200b"]
-
-    @pytest.mark.parametrize("name", [*ODD, "a\udcff", "alice\udcff"])
-    def test_an_unknown_one_is_said(self, app: Flask, name: str) -> None:
-        add_user(app, "alice")
-        for command in (("passwd", "--password", PASSWORD), ("remove", "--yes"), ("token",)):
-            result = run(app, "users", command[0], name, *command[1:])
-            assert (result.exit_code, f"Error: There is no user '{printable(name)}'" in result.output) == (1, True)
-        assert query_db("SELECT username FROM users") == [("alice",)]
+# Names that could be created before the profile.
+OLDER = [
+    "alice\u200b",
+    "\u202eecila",
+    "bob\t2026-01-01T00:00:00.000Z  root",
+    "bob\n2026-01-01T00:00:00.000Z  root",
+    "\u3164",
+    "a\x1b[2Kb",
+    "🚀",
+]
 
 
-@settings(derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text())
-def test_what_is_printable_stays_and_the_rest_is_escaped(text: str) -> None:
-    shown = printable(text)
-    assert shown.isprintable()
-    assert printable(shown) == shown
-    assert shown.replace("\\", "") == text.replace("\\", "") or shown != text
+@pytest.mark.parametrize("name", OLDER)
+def test_older_names_stay_usable(app: Flask, anonymous: ApiClient, name: str) -> None:
+    add_user(app, "alice")
+    add_user(app, "bob")
+    add_user(app, name)
+    assert can_log_in(anonymous, name, PASSWORD)
+    listed = invoke(app, "users", "list").output
+    assert len(listed.splitlines()) == 3
+    shown = {line.split("  ", 1)[1] for line in listed.splitlines()}
+    (spelled,) = shown - {"alice", "bob"}
+    for spelling in (name, spelled):
+        outputs = [invoke(app, "users", "add", name, "--password", PASSWORD).output]
+        assert invoke(app, "users", "token", spelling).exit_code == 0
+        outputs.append(invoke(app, "users", "remove", spelling, input="n\n").output)
+        assert all(printable(line) == line for output in outputs for line in output.split("\n"))
+    assert spelled in invoke(app, "users", "passwd", spelling, "--password", "another one").output
+    assert can_log_in(anonymous, name, "another one")
+    assert invoke(app, "users", "remove", spelling, "--yes").output == f"Removed the user {spelled}.\n"
+    assert query_db("SELECT username FROM users ORDER BY username") == [("alice",), ("bob",)]
+
+
+def test_older_names_are_listed_unambiguously(app: Flask) -> None:
+    add_user(app, "alice\u200b")
+    add_user(app, "alice\\u200b")
+    lines = invoke(app, "users", "list").output.splitlines()
+    assert sorted(line.split()[1] for line in lines) == ["alice\\\\u200b", "alice\\u200b"]
+
+
+@pytest.mark.parametrize("name", [*OLDER, "a\udcff", "alice\udcff"])
+def test_unknown_names_are_reported(app: Flask, name: str) -> None:
+    add_user(app, "alice")
+    for command in (("passwd", "--password", PASSWORD), ("remove", "--yes"), ("token",)):
+        result = invoke(app, "users", command[0], name, *command[1:])
+        assert (result.exit_code, f"Error: There is no user '{printable(name)}'" in result.output) == (1, True)
+    assert query_db("SELECT username FROM users") == [("alice",)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -92,6 +93,11 @@ def new_login(anonymous: ApiClient, owner: ApiClient) -> tuple[ApiClient, ApiCli
 def can_log_in(anonymous: ApiClient, username: str, password: str) -> bool:
     """Return whether this name and this password are accepted."""
     return log_in(anonymous, username, password).status_code == 200
+
+
+def invoke(app: Flask, *arguments: str, **options: Any) -> Result:
+    """Run a command of the app within this process."""
+    return app.test_cli_runner().invoke(args=arguments, **options)
 
 
 def message(content: str = "hello", role: str = "user", **more: Any) -> dict[str, Any]:

@@ -13,19 +13,22 @@ from tests.helpers.process import ServerProcess
 
 
 class DataFolder:
-    """A data folder with users in it, and a token of each. Its secret is in it, as after a first start."""
+    """A data folder with the user ``alice`` in it, and maybe more, and a token of each.
+
+    Its secret is in it, as after a first start.
+    """
 
     def __init__(self, path: Path, users: int = 1):
-        """Create the folder with the user ``alice``, and more if there are to be more."""
         self.path = path
         app = create_app({"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"})
-        self.tokens = [str(add_user(app, f"user {number}" if number else "alice").token) for number in range(users)]
+        names = ["alice", *(f"user {number}" for number in range(1, users))]
+        self.tokens = [str(add_user(app, name).token) for name in names]
         app.extensions["services"].close()
         db.close_cleanly()
 
     @property
     def token(self) -> str:
-        """A token of alice's."""
+        """The token of the first user."""
         return self.tokens[0]
 
     def copy(self, path: Path) -> DataFolder:
