@@ -39,7 +39,7 @@ TRUNCATE_TIMEOUT = 0.1
 # SQLite's own names (https://www.sqlite.org/rescode.html), the extended ones by their beginning.
 CODE_BY_SQLITE_ERROR = {
     "SQLITE_FULL": "disk_full",
-    "SQLITE_CONSTRAINT_FOREIGNKEY": "token_revoked",  # only an owner can be gone: removed since
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "token_revoked",  # only an owner can be missing: removed since
     "SQLITE_CONSTRAINT_NOTNULL": "token_revoked",  # a user who is being removed has no generation
     "SQLITE_CONSTRAINT_PRIMARYKEY": "conflict",  # only an Idempotency-Key is the client's own choice
     "SQLITE_BUSY": "database_busy",
@@ -227,7 +227,7 @@ class SqliteEngine(peewee.SqliteDatabase):
     def error_code(self, error: BaseException) -> str:
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one.
 
-        A full disk may come as "cannot rollback", with SQLITE_FULL further down the chain of causes:
+        A full disk may come as "cannot rollback", with SQLITE_FULL further down the chain of causes,
         so the whole chain is searched.
         """
         names = {getattr(link, "sqlite_errorname", "") for link in _exception_chain(error)}

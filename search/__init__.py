@@ -1,7 +1,7 @@
 """Search in titles and messages: entries of the index, ranked and shown with a snippet.
 
-``terms`` splits a text into terms, an index (``index``; ``sqlite``) stores them, ``indexer`` keeps
-it up to date, and ``snippets`` shows where in a text the terms are.
+``terms`` splits a text into terms, an index (``index``; ``sqlite``) stores them, ``indexer``
+updates it, and ``snippets`` shows where in a text the terms are.
 """
 
 from __future__ import annotations

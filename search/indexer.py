@@ -1,4 +1,4 @@
-"""Keeping the index up to date: before a search completely, in the background in whole batches."""
+"""Updating the index: completely before a search, in whole batches in the background."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def _is_unchanged(indexed_seq: int, batch: Sequence[tuple[int, str]]) -> bool:
     """Return whether the rows that were read before this transaction still exist."""
     first, last = (batch[0][0], batch[-1][0]) if batch else (0, 0)
     deleted = "EXISTS (SELECT 1 FROM search_deleted WHERE seq BETWEEN ? AND ?)"
-    sql = f"SELECT seq = ? AND NOT {deleted} FROM search_progress"  # noqa: S608  # made of constants
+    sql = f"SELECT seq = ? AND NOT {deleted} FROM search_progress"  # noqa: S608  # only constants
     return bool(db.execute_sql(sql, (indexed_seq, first, last)).fetchone()[0])
 
 

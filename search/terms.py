@@ -49,7 +49,7 @@ _ASCII_TERM = re.compile(
 
 # Letters with a stroke or without a dot: accents to the reader, letters of their own to Unicode.
 STROKES = {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t"}
-# Of no meaning to the eye, without being of a category that says so: Arabic tatweel, fillers, selectors.
+# Invisible or without meaning, though not by their category: Arabic tatweel, fillers, selectors.
 INVISIBLE = re.compile("[\u0640\u034f\u115f\u1160\u3164\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]").match
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]").match
 VOICED = re.compile("[\u3099\u309a\uff9e\uff9f]")  # Kana's marks; of half width they are composed only in NFKC

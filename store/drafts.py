@@ -32,7 +32,7 @@ LIST = Statement(
 def start(user_id: str, session_id: str, content: str, metadata: str) -> dict[str, Any]:
     """Append the user's message to a session of theirs and start the draft of its completion; return the message.
 
-    A draft that a process has left unfinished there is finished first.
+    A draft that a process has left unfinished in the session is finished first.
 
     Raises:
         NotFound: there is no such session of the user's.
@@ -68,10 +68,10 @@ def finish(
     if draft is None:
         raise NotFound("session")
     DELETE.execute(session_id=session_id)
-    answer = messages.append(user_id, session_id, "assistant", content, metadata) if content else None
+    message = messages.append(user_id, session_id, "assistant", content, metadata) if content else None
     if draft["question_id"]:
-        idempotency.add_answer_id(user_id, draft["question_id"], answer["id"] if answer else None, error)
-    return answer
+        idempotency.add_answer_id(user_id, draft["question_id"], message["id"] if message else None, error)
+    return message
 
 
 def finish_interrupted() -> None:

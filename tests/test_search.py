@@ -191,7 +191,7 @@ def test_session_with_many_hits_leaves_room_for_others(owner: ApiClient, monkeyp
 
 
 def test_short_prefix_is_found_in_old_messages(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is looked for in some of the newest texts first, and then in all."""
+    """Some of the newest texts are searched first, and then all."""
     owner.imported(message("xylophone 北京 old"), title="xy")
     owner.imported(*[message(f"nothing {number}") for number in range(20)], title="new")
     for scanned in (1, 2, 20, 21, 22, 1_000):

@@ -52,7 +52,7 @@ def test_index_follows_changes(app: Flask, owner: ApiClient, other: ApiClient) -
 
 
 def test_reused_seq_is_indexed_again(owner: ApiClient) -> None:
-    """What is new has the seq of what is gone."""
+    """A new message has the seq of a deleted one."""
     for _ in range(3):
         session = owner.imported(message("zebra"), message("zebra"))
         assert len(find_sessions(owner, "zebra")) == 1
@@ -104,19 +104,19 @@ def test_backup_contains_the_index(app: Flask, owner: ApiClient, tmp_path: Path)
 def test_session_without_owner_is_not_found(owner: ApiClient, other: ApiClient) -> None:
     """Nobody finds it from then on, and nothing of it stays."""
     session = owner.imported(*(message(f"zebra {number}") for number in range(20)), title="lion")
-    kept = owner.imported(message("zebra"), title="kept")
+    remaining = owner.imported(message("zebra"), title="other")
     search.update_index(10)
     query_db("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
-    assert find_titles(owner, "zebra") == ["kept"]
+    assert find_titles(owner, "zebra") == ["other"]
     query_db("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
-    assert find_titles(owner, "zebra") == ["kept"]
+    assert find_titles(owner, "zebra") == ["other"]
     query_db("DELETE FROM sessions WHERE user_id IS NULL")
     assert_index_complete()
-    query_db("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, kept["id"])
-    assert (find_titles(owner, "zebra"), find_titles(other, "zebra"), find_titles(other, "kept")) == (
+    query_db("UPDATE sessions SET user_id = ? WHERE id = ?", other.user_id, remaining["id"])
+    assert (find_titles(owner, "zebra"), find_titles(other, "zebra"), find_titles(other, "other")) == (
         [],
-        ["kept"],
-        ["kept"],
+        ["other"],
+        ["other"],
     )
     assert_index_complete()
 
@@ -165,7 +165,7 @@ def test_index_follows_changes_made_while_it_reads(
 
 def test_corrupt_index_affects_only_search(owner: ApiClient) -> None:
     session = owner.imported(message("a zebra"), title="lion")
-    gone = owner.imported(message("a zebra"))
+    deleted = owner.imported(message("a zebra"))
     assert len(find_sessions(owner, "zebra")) == 2
     query_db("UPDATE search_data SET block = x'00112233445566778899'")
     db.close()
@@ -173,7 +173,7 @@ def test_corrupt_index_affects_only_search(owner: ApiClient) -> None:
     path = f"/api/sessions/{session['id']}"
     assert owner.post(f"{path}/messages", message("a zebra")).status_code == 201
     assert owner.patch(path, {"title": "tiger"}).status_code == 200
-    assert owner.delete(f"/api/sessions/{gone['id']}").status_code == 204
+    assert owner.delete(f"/api/sessions/{deleted['id']}").status_code == 204
     owner.imported(message("a zebra"))
     search.update_index(1)
     response = owner.get("/api/sessions?q=zebra")
@@ -294,7 +294,7 @@ def test_deletions_come_first_with_any_other_batch(owner: ApiClient) -> None:
 
 @pytest.mark.slow
 def test_indexing_long_texts_leaves_others_served_and_survives_a_kill(tmp_path: Path) -> None:
-    """A user imports and searches what is dear to split, another goes on; the process is killed meanwhile."""
+    """One user imports and searches texts that take long to split; another is served; the process is killed."""
     data = tmp_path / "data"
     mine, theirs = (create_user(data, name) for name in ("alice", "bob"))
     chance = random.Random(1)
@@ -316,10 +316,10 @@ def test_indexing_long_texts_leaves_others_served_and_survives_a_kill(tmp_path: 
         waits = []
         while not done.is_set():
             for method, body in (("GET", None), ("POST", message())):
-                began = time.monotonic()
+                started_at = time.monotonic()
                 path = f"/api/sessions/{session}" + ("/messages" if body else "")
                 assert server.request(method, path, body, theirs)[0] in (200, 201)
-                waits.append(time.monotonic() - began)
+                waits.append(time.monotonic() - started_at)
             time.sleep(0.01)
         loader.join()
         assert sorted(waits)[len(waits) * 9 // 10] < 0.5, sorted(waits)[-10:]

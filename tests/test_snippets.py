@@ -14,17 +14,17 @@ from tests.helpers.texts import TEXT
 @settings(max_examples=500, deadline=None)
 @given(TEXT, st.integers(0, 3_000))
 def test_snippet_is_a_piece_of_the_text_with_marks(text: str, filler: int) -> None:
-    whole = f"{'lorem ' * (filler // 6)}{text} {'ipsum ' * (filler // 6)}"
+    padded = f"{'lorem ' * (filler // 6)}{text} {'ipsum ' * (filler // 6)}"
     for query in text.split():
         wanted = phrases(query)
         if not wanted:
             continue
-        shown = snippet(whole, wanted)
+        shown = snippet(padded, wanted)
         plain = shown.replace("<mark>", "").replace("</mark>", "")
         assert "<mark>" in shown
         for escaped, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
             plain = plain.replace(escaped, character)
-        assert plain.removeprefix("…").removesuffix("…") in whole or plain in whole
+        assert plain.removeprefix("…").removesuffix("…") in padded or plain in padded
         assert len(plain) < 300
 
 

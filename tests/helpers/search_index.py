@@ -1,4 +1,4 @@
-"""Searches, and the index behind them."""
+"""Searches and the search index."""
 
 from __future__ import annotations
 
