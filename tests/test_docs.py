@@ -1,235 +1,369 @@
-"""What the README says is true: the settings' table, the codes, and the conversation as it is pasted."""
+"""README, docs/ and CONTRIBUTING are true: their tables match the code, links resolve, and commands work as pasted."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
+import shlex
 import stat
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import httpx
+import click
 import pytest
-from standardwebhooks import Webhook
+from flask import Flask
 from standardwebhooks.webhooks import WebhookVerificationError
 
 import config
 import errors
+from services import importers
 from tests.helpers import openapi_checker
-from tests.helpers.process import ROOT, FakeLlm, ServerProcess, create_user, environment
+from tests.helpers.documentation import PAGES, Page, page
+from tests.helpers.process import ROOT, FakeLlm, ServerProcess, environment
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
-README = (ROOT / "README.md").read_text()
+README, CONTRIBUTING = page("README.md"), page("CONTRIBUTING.md")
+GUIDES = [each for each in PAGES if each.path.parent == ROOT / "docs"]
+MANUAL = [README, CONTRIBUTING, *GUIDES]
+MAX_LINE_LENGTH = 120
+MAX_TABLE_ROW_LENGTH = 160  # Markdown cannot wrap a row
+MAX_README_WORDS = 800
 
 
-def table(heading: str) -> list[list[str]]:
-    """Return the rows of the table that begins with this heading."""
-    lines = README.partition(heading)[2].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[: lines.index("")]]
+# Form and links --------------------------------------------------------------------------------
 
 
-def test_the_settings_table() -> None:
-    assert table("| setting | default | meaning |") == [
-        [f"`{setting.name}`", "" if setting.default is None else f"`{setting.default}`", setting.description]
+def test_readme_is_short() -> None:
+    assert len(README.text.split()) <= MAX_README_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_lines_are_short(page: Page) -> None:
+    for number, line in enumerate(page.text.splitlines(), 1):
+        limit = MAX_TABLE_ROW_LENGTH if line.startswith("|") else MAX_LINE_LENGTH
+        assert len(line) <= limit, f"{page}:{number}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_and_anchors_resolve(page: Page) -> None:
+    for link in page.links:
+        path, _, anchor = link.partition("#")
+        if re.match(r"https?://", path):
+            continue
+        target = (page.path.parent / path).resolve() if path else page.path
+        assert target.exists(), f"{page}: {link}"
+        if anchor:
+            assert anchor in Page(target).anchors, f"{page}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_named_files_exist(page: Page) -> None:
+    for name in re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.[a-z]+)`", page.prose):
+        assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=str)
+def test_guides_have_a_table_of_contents(page: Page) -> None:
+    sections = [text for level, text in page.headings if level == 2]
+    listed = re.findall(r"^- \[(.+)\]\(#.+\)$", page.text, re.MULTILINE)
+    assert listed == sections
+
+
+def test_guides_are_all_in_the_readme() -> None:
+    assert {guide.name for guide in GUIDES} <= {link.partition("#")[0] for link in README.links}
+
+
+def test_changelog_uses_the_standard_headings() -> None:
+    releases = re.split(r"^## ", page("CHANGELOG.md").text, flags=re.MULTILINE)[1:]
+    assert re.match(r"\[?Unreleased|\d+\.\d+\.\d+", releases[0])
+    for release in releases:
+        kinds = re.findall(r"^### (.+)$", release, re.MULTILINE)
+        assert kinds, release.partition("\n")[0]
+        assert kinds == [
+            kind for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security") if kind in kinds
+        ]
+
+
+# Tables ----------------------------------------------------------------------------------------
+
+
+def test_settings_table_matches_the_code() -> None:
+    expected = {
+        f"`{setting.name}`": [
+            f"`{setting.name}`",
+            "" if setting.default is None else f"`{setting.default}`",
+            setting.description,
+        ]
         for setting in config.SETTINGS
-    ]
+    }
+    documented = page("docs/configuration.md").table("setting", "default", "meaning")
+    for row in documented:
+        assert row == expected.get(row[0]), "docs/configuration.md should have the description of config.py"
+    assert sorted(row[0] for row in documented) == sorted(expected)
 
 
-def test_the_error_codes() -> None:
+def test_readme_lists_real_settings_with_their_defaults() -> None:
+    defaults = {f"`{setting.name}`": setting.default for setting in config.SETTINGS}
+    for name, default, _ in README.table("setting", "default", "meaning"):
+        assert default == ("" if defaults[name] is None else f"`{defaults[name]}`")
+
+
+def test_error_table_matches_the_code() -> None:
     documented = {
-        (status, code)
-        for statuses, codes in table("| status | codes |")
-        for status in map(int, statuses.split(", "))
-        for code in re.findall(r"`(\w+)`", codes)
-        if errors.STATUS_BY_CODE.get(code) == status
+        (int(status), code)
+        for status, codes in page("docs/api.md").table("status", "codes")
+        for code in re.findall(r"`([a-z_]+)`", codes)
     }
     assert documented == {(status, code) for code, status in errors.STATUS_BY_CODE.items()}
 
 
-def test_the_table_of_routes() -> None:
-    documented = {
-        request for row in table("| request | what it does |") for request in re.findall(r"`(\w+ /[^`]+)`", row[0])
-    }
-    described_paths = {
-        f"{method.upper()} {path.replace('{session_id}', ':id').replace('{name}', ':name')}"
+def test_route_table_matches_openapi() -> None:
+    documented = [
+        request
+        for row in page("docs/api.md").table("request", "what it does")
+        for request in re.findall(r"`(\w+ /[^`?]+)`", row[0])
+    ]
+    described = {
+        f"{method.upper()} {path}".replace("{session_id}", ":id").replace("{name}", ":name")
         for path, item in openapi_checker.DOCUMENT["paths"].items()
         for method in item
     }
-    assert documented == described_paths
+    assert sorted(documented) == sorted(described)
 
 
-def test_every_file_that_is_named_is_there() -> None:
-    for name in re.findall(r"`([\w./]+\.(?:py|json|md)|\w+/)`", README.partition("## Change it")[2]):
-        assert (ROOT / name).exists(), name
+def test_command_table_matches_the_code(app: Flask) -> None:
+    def usages(group: Any, prefix: str) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from usages(command, f"{prefix} {name}")
+            else:
+                arguments = [each.name.upper() for each in command.params if isinstance(each, click.Argument)]
+                yield " ".join([prefix, name, *arguments])
+
+    documented = [row[0].strip("`") for row in page("docs/users.md").table("command", "what it does")]
+    assert sorted(documented) == sorted(usages(app.cli, "flask"))
 
 
-def blocks(begin: str, end: str, kind: str = "sh") -> list[str]:
-    """Return the code of this kind between two headings."""
-    return re.findall(rf"```{kind}\n(.*?)```", README.partition(begin)[2].partition(end)[0], re.DOTALL)
+def test_importers_are_named_in_the_documentation() -> None:
+    programs = {row[0] for row in page("docs/transfer.md").table("program", "file")}
+    assert programs == set(importers.KINDS) - {"Parley"}
+    assert all(program in README.text for program in programs)
 
 
-def pasted(folder: Path, server: ServerProcess, blocks: list[str]) -> str:
-    """Paste blocks into one shell, against a server; only the address and the environment are the test's."""
-    environ = environment(folder / "data") | {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "FLASK_APP": str(ROOT / "app.py"),
-    }
-    flask = folder / "flask"
-    flask.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
-    flask.chmod(flask.stat().st_mode | stat.S_IXUSR)
-    script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", server.url)
-    script = script.replace(".venv/bin/flask", "flask").replace("curl -s", "curl --fail-with-body -s")
-    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def test_architecture_names_every_room_of_the_code() -> None:
+    """Modules and packages at the top; what is in a package may be split without a word here."""
+    rows = page("docs/architecture.md").table("where", "what")
+    documented = {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    packages = {f"{path.relative_to(ROOT).parts[0]}/" for path in ROOT.glob("[a-z]*/*.py")}
+    assert documented - {"docs/", "examples/"} == {path.name for path in ROOT.glob("*.py")} | packages - {"examples/"}
 
 
-FIRST = blocks("## A first conversation", "## Chat with a model")
+# Commands --------------------------------------------------------------------------------------
 
 
-def test_the_first_conversation_works_as_it_is_pasted(tmp_path: Path) -> None:
-    assert len(FIRST) == 5
-    with ServerProcess(tmp_path / "data") as server:
-        said = pasted(tmp_path, server, FIRST)
-        assert "Created the user alice." in said
-        assert '"title":"Checkout is slow"' in said
-        assert "Zoë" in said
-        assert said.count('"content":"Checkout takes eight seconds since noon."') == 2
-        assert said.endswith('{"deleted":1}\n')
-        assert '"content":"The payment queue was full."' in (tmp_path / "incident.json").read_text()
-        assert server.stop() == 0
+@pytest.mark.parametrize("page", [*MANUAL, Page(ROOT / "benchmarks/README.md")], ids=str)
+def test_code_blocks_say_their_language(page: Page) -> None:
+    assert {block.language for block in page.blocks} <= {"sh", "console", "python", "json", "toml", "text", "diff"}
+    assert not re.findall(r"^ {4}(?:make|curl|flask|docker|export)\b.*$", page.prose, re.MULTILINE)
 
 
-def test_a_chat_and_an_action_work_as_they_are_pasted(
-    tmp_path: Path, fake_llm: FakeLlm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chat, action = (
-        blocks("## Chat with a model", "## Fire an action"),
-        blocks("## Fire an action", "## Find, page, retry, move"),
+def check_flask(arguments: list[str], app: Flask) -> None:
+    """Let Click parse the arguments of ``flask``, without running the command."""
+    command: Any = app.cli
+    while isinstance(command, click.Group):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.make_context("flask", arguments, resilient_parsing=False)
+
+
+def check_export(assignments: list[str]) -> None:
+    """Check that variables are settings, or the secret of the example action."""
+    settings = {setting.name for setting in config.SETTINGS}
+    for assignment in assignments:
+        name = assignment.partition("=")[0].removesuffix("_FILE")
+        assert name in settings or assignment.partition("=")[0] in settings | {"RESTART_SECRET"}, assignment
+
+
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [
+        (page, line)
+        for page in [*MANUAL, Page(ROOT / "benchmarks/README.md")]
+        for script in page.scripts("console")
+        for line in script.replace("\\\n", " ").splitlines()
+    ],
+)
+def test_commands_that_are_not_run_exist(page: Page, line: str, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ``console`` blocks: what starts servers, containers, or the tests themselves."""
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    monkeypatch.setenv("PARLEY_PASSWORD", "not asked for")
+    plain = re.sub(r"\$\(.*?\)", "VALUE", line).removesuffix("&").partition(" > ")[0]
+    program, *arguments = shlex.split(plain, comments=True)
+    match program, arguments:
+        case "make", [target, *_]:
+            assert target in targets
+        case "export", assignments:
+            check_export(assignments)
+        case "docker", ["compose", "up", "-d", "--build"]:
+            pass
+        case "docker", ["compose", "exec", "-T" | "parley" as first, *rest]:
+            service, flask, *command = ([first] if first != "-T" else []) + rest
+            assert (service, flask) == ("parley", "flask")
+            check_flask(command, app)
+        case ".venv/bin/python", ["-m", "pytest" | "benchmarks.run", *rest]:
+            assert all((ROOT / path).exists() for path in rest if path.startswith("tests/"))
+        case ".venv/bin/python", [script, *_]:
+            assert (ROOT / script).exists()
+        case ".venv/bin/flask", command:
+            check_flask(command, app)
+        case (("ollama" | "git" | ".venv/bin/ruff" | ".venv/bin/mypy"), _):
+            pass
+        case _:
+            pytest.fail(f"{page}: nobody checks {line!r}")
+
+
+class Guide(NamedTuple):
+    """A shell to paste the guides' commands into: its folder, and the server that they are for."""
+
+    folder: Path
+    server: ServerProcess
+    receiver: WebhookReceiver
+    output: str
+
+    def paste(self, scripts: list[str]) -> str:
+        """Paste code blocks into a shell that has been through the quick start; return what it prints."""
+        return run_script(self.folder, self.server, [". ./variables", *scripts])
+
+
+def run_script(folder: Path, server: ServerProcess, scripts: list[str]) -> str:
+    """Run code blocks in one shell as they stand; only addresses, paths and the environment are the test's."""
+    environ = environment(server.data) | {"FLASK_APP": str(ROOT / "app.py"), "PYTHONDONTWRITEBYTECODE": "1"}
+    script = "set -e\n" + "\n".join(scripts).replace("http://127.0.0.1:8080", server.url)
+    script = script.replace("curl -s", "curl --fail-with-body -s").replace(".venv/bin/", "./")
+    process = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=60
     )
-    more = blocks("## Find, page, retry, move", "## The API in short")
-    assert (len(chat), len(action), len(more)) == (2, 1, 5)
-    with WebhookReceiver() as receiver:
-        monkeypatch.setenv("RESTART_SECRET", SECRET)
-        actions = tmp_path / "actions.toml"
-        actions.write_text(
-            (ROOT / "examples/actions.toml").read_text().replace("http://127.0.0.1:9000/restart", f"{receiver.url}/ok")
-        )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory: pytest.TempPathFactory, fake_llm: FakeLlm) -> Iterator[Guide]:
+    """A server with all that can be configured, and a shell that has been through the README's quick start."""
+    folder = tmp_path_factory.mktemp("guide")
+    for name, command in (("flask", "-m flask"), ("python", "")):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    with pytest.MonkeyPatch.context() as patch, WebhookReceiver() as receiver:
+        patch.setenv("RESTART_SECRET", SECRET)
+        actions = folder / "actions.toml"
+        example = (ROOT / "examples/actions.toml").read_text()
+        actions.write_text(example.replace("http://127.0.0.1:9000/restart", f"{receiver.url}/ok"))
         settings = {"LLM_BASE_URL": fake_llm.url, "DOCS_DIR": ROOT / "examples/docs", "ACTIONS_FILE": actions}
-        with ServerProcess(tmp_path / "data", **settings) as server:
-            said = pasted(tmp_path, server, [FIRST[0], *chat, *action, *more])
-        assert said.count("event: delta") == 7
-        assert said.index("event: message") < said.index("event: delta") < said.index("event: done")
-        assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in said
-        assert '"status":"succeeded"' in said
-        assert "<mark>payment</mark> <mark>queue</mark>" in said
-        assert '"next_cursor":null' in said
-        first, again = re.findall(r'\{"id":"[^"]+","title":null[^}]+\}', said)[-2:]
-        assert first == again
-        assert said.endswith('"counts":{"imported":0,"skipped":2,"refused":0}}\n')
-        ((_, event, headers, body),) = receiver.received
-    (verification,) = blocks("## Fire an action", "## Find, page, retry, move", "python")
+        with ServerProcess(folder / "data", **settings) as server:
+            introduction, *quick_start = README.scripts()
+            save = "declare -p TOKEN ID > variables; declare -f field >> variables"
+            output = run_script(folder, server, [*quick_start, introduction, save])
+            yield Guide(folder, server, receiver, output)
+            assert server.stop() == 0
+
+
+def test_quick_start_works_as_pasted(guide: Guide) -> None:
+    introduction, response = README.scripts()[0], json.loads(README.scripts("json")[0])
+    *_, renamed, appended, session, last = guide.output.splitlines()
+    assert json.loads(renamed)["title"] == "Checkout is slow"
+    assert json.loads(session)["messages"] == [json.loads(appended)]
+    assert json.loads((guide.folder / "session.json").read_text())["session"]["title"] == "Checkout is slow"
+    # What the README shows at its top.
+    assert f'"content": "{response["content"]}"' in introduction
+    assert list(json.loads(last)) == list(response)
+    volatile = ("id", "session_id", "created_at")
+    assert {key: value for key, value in json.loads(last).items() if key not in volatile} == {
+        key: value for key, value in response.items() if key not in volatile
+    }
+
+
+def test_chat_guide_works_as_pasted(guide: Guide) -> None:
+    stream, replies, prompt = page("docs/chat.md").scripts()
+    output = guide.paste([stream, "echo", replies, "echo", prompt])
+    streamed, _, rest = output.partition("\n\n\n")
+    assert streamed.count("event: delta") == 7
+    assert streamed.index("event: message") < streamed.index("event: delta") < streamed.index("event: done")
+    completed, _, prompts = rest.partition("\n\n")
+    assert [message["role"] for message in json.loads(completed)["messages"]] == ["user", "assistant"]
+    assert "Zoë" in prompts
+    assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in prompts
+    assert prompts.index("Zoë") < prompts.index("[runbooks/") < prompts.index("And if checkout is slow?")
+
+
+def test_actions_guide_works_as_pasted(guide: Guide) -> None:
+    guides = page("docs/actions.md")
+    listed, run, runs = guide.paste(guides.scripts()).splitlines()
+    assert [action["name"] for action in json.loads(listed)["items"]] == ["restart_service"]
+    assert json.loads(run)["status"] == "succeeded"
+    assert json.loads(runs)["items"] == [json.loads(run)]
+    ((_, event, headers, body),) = guide.receiver.received
     names: dict[str, Any] = {}
-    exec(verification, names)  # the README's own five lines
-    assert names["verified"](body.encode(), headers, SECRET) == event
-    assert event["data"]["input"]["service"] == "checkout"
+    exec(guides.scripts("python")[0], names)  # the guide's own lines
+    assert names["verify"](body.encode(), headers, SECRET) == event
     with pytest.raises(WebhookVerificationError):
-        names["verified"](body.encode() + b" ", headers, SECRET)
+        names["verify"](body.encode() + b" ", headers, SECRET)
+    # The body of a call as the guide shows it.
+    example = json.loads(guides.scripts("json")[0])
+    assert (list(event), list(event["data"])) == (list(example), list(example["data"]))
+    assert event["type"] == example["type"]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+def test_search_guide_works_as_pasted(guide: Guide) -> None:
+    found = json.loads(guide.paste(page("docs/search.md").scripts()))
+    assert "<mark>payment</mark> <mark>queue</mark>" in found["items"][0]["match"]
 
 
-def test_the_example_model_streams_through_parley(tmp_path: Path) -> None:
-    port = free_port()
-    command, environ = [sys.executable, "examples/model.py"], os.environ | {"PORT": str(port)}
-    url = f"http://127.0.0.1:{port}/v1"
-    question = "Is  the queue\nfull?"
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL) as example:
-        try:
-            with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # until it listens
-                asked = {"model": "any", "messages": [{"role": "user", "content": question}]}
-                whole = client.post(f"{url}/chat/completions", json=asked).json()
-                assert whole["choices"][0]["message"]["content"] == f"You said: {question}"
-            with ServerProcess(tmp_path / "data", LLM_BASE_URL=url) as server:
-                token = create_user(server.data)
-                session_id = server.request("POST", "/api/sessions", token=token)[1]["id"]
-                headers = {"Authorization": f"Bearer {token}"}
-                chat = f"{server.url}/api/sessions/{session_id}/chat"
-                came: list[float] = []
-                with httpx.stream("POST", chat, json={"content": question}, headers=headers, timeout=30) as answer:
-                    for line in answer.iter_lines():
-                        came += [time.monotonic()] if line == "event: delta" else []
-                assert len(came) == 6  # a word each
-                assert came[-1] - came[0] > 0.25  # as they come, not all at the end
-                messages = server.request("GET", f"/api/sessions/{session_id}", token=token)[1]["messages"]
-                assert [message["content"] for message in messages] == [question, f"You said: {question}"]
-                assert messages[1]["metadata"]["model"] == "parrot"
-                assert messages[1]["metadata"]["finish_reason"] == "stop"
-        finally:
-            example.kill()
+def test_requests_guide_works_as_pasted(guide: Guide) -> None:
+    sessions, messages, renamed, first, again = guide.paste(page("docs/requests.md").scripts()).splitlines()
+    assert "next_cursor" in json.loads(sessions)
+    assert json.loads(messages)["next_cursor"] is None
+    assert json.loads(renamed)["title"] == "Only if it is unchanged"
+    assert first == again
 
 
-def test_the_example_receiver_takes_what_is_signed() -> None:
-    port = free_port()
-    environ = os.environ | {"RESTART_SECRET": SECRET, "PORT": str(port)}
-    command = [sys.executable, "examples/receiver.py"]
-    moment, body = datetime.now(UTC), '{"type": "restart_service"}'
-    signed = {
-        "webhook-id": "1",
-        "webhook-timestamp": str(int(moment.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign("1", moment, body),
-    }
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as example:
-        try:
-            with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # until it listens
-                for headers, status in ((signed, 204), (signed | {"webhook-id": "2"}, 401)):
-                    answer = client.post(f"http://127.0.0.1:{port}", content=body, headers=headers)
-                    assert answer.status_code == status
-            assert example.stdout
-            assert b"restart_service" in example.stdout.readline()
-        finally:
-            example.kill()
+def test_transfer_guide_works_as_pasted(guide: Guide) -> None:
+    export = {"title": "From elsewhere", "current_node": "1", "mapping": {"1": {"id": "1", "message": None}}}
+    (guide.folder / "conversations.json").write_text(json.dumps([export]))
+    output = guide.paste(page("docs/transfer.md").scripts())
+    imported, checked, *markdown, report, wrote, rehearsed, elsewhere = output.splitlines()
+    assert json.loads(imported)["imported_messages"] == 2
+    assert json.loads(checked)["imported_messages"] > 0
+    assert "Is the payment queue full?" in "\n".join(markdown)
+    assert json.loads(report)["counts"] == {"imported": 0, "skipped": len(json.loads(report)["sessions"]), "refused": 0}
+    assert "sessions.ndjson" in wrote
+    assert rehearsed.startswith("0 imported, ")
+    assert json.loads(elsewhere)["counts"]["imported"] == 1
 
 
-def test_the_example_receiver_says_what_it_needs() -> None:
-    environ = {name: value for name, value in os.environ.items() if name != "RESTART_SECRET"}
-    done = subprocess.run([sys.executable, "examples/receiver.py"], cwd=ROOT, env=environ, capture_output=True)
-    assert (done.returncode, done.stderr.count(b"\n"), b"RESTART_SECRET" in done.stderr) == (1, 1, True)
+def test_users_guide_works_as_pasted(guide: Guide) -> None:
+    listed, me, sessions = guide.paste(page("docs/users.md").scripts()).splitlines()
+    assert listed.endswith("  alice")
+    assert json.loads(me)["username"] == "alice"
+    assert json.loads(sessions)["items"]
 
 
-def test_the_readme_names_every_module_and_folder_of_the_code() -> None:
-    _, table = (ROOT / "README.md").read_text().split("## Change it")
-    folders = {path.parent.relative_to(ROOT).parts[0] + "/" for path in ROOT.glob("[a-z]*/__init__.py")} | {
-        "migrations/"
-    }
-    for name in {path.name for path in ROOT.glob("*.py")} | folders - {"tests/", "benchmarks/"}:
-        assert f"`{name}`" in table, name
+def test_deployment_guide_works_as_pasted(guide: Guide) -> None:
+    guide.paste(page("docs/deployment.md").scripts())
+    assert (guide.folder / "parley-backup.db").read_bytes().startswith(b"SQLite format 3\0")
 
 
-def test_the_health_check_works(tmp_path: Path) -> None:
-    """The very command of the Dockerfile, against a running server and against none."""
-    found = re.search(r"HEALTHCHECK.*\\\n\s+CMD (.*)", (ROOT / "Dockerfile").read_text())
-    assert found
-    command = [sys.executable, *json.loads(found[1])[1:]]
-    with ServerProcess(tmp_path / "data") as server:
-        environ = environment(tmp_path / "data", PORT=server.address[1])
-        assert subprocess.run(command, env=environ, timeout=30).returncode == 0
-        server.stop()
-        assert subprocess.run(command, env=environ, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
+def test_every_script_is_run_by_a_test() -> None:
+    run = {"README.md", *(f"docs/{name}.md" for name in ("chat", "actions", "search", "requests", "transfer", "users"))}
+    assert {each.name for each in MANUAL if each.scripts()} == run | {"docs/deployment.md"}
 
 
-def test_runtime_requirements_are_pinned_and_whole() -> None:
-    """Each module that the service imports comes with a pinned requirement."""
-    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
-    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines if line)
+def test_export_document_is_as_documented(guide: Guide) -> None:
+    example = json.loads(page("docs/api.md").scripts("json")[0])
+    document = json.loads((guide.folder / "session.json").read_text())
+    assert list(document) == list(example)
+    assert list(document["session"]) == list(example["session"])
+    assert list(document["messages"][0]) == list(example["messages"][0])

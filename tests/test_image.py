@@ -1,20 +1,38 @@
-"""What goes into the container image."""
+"""What goes into the container image: its files, its health check, its requirements."""
 
 from __future__ import annotations
 
-import os
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.helpers.image import image_patterns
-from tests.helpers.process import ROOT
+from tests.helpers.process import ROOT, ServerProcess, environment
 
-NOT_SHIPPED = {"benchmarks", "examples", "scripts", "tests"}
+NOT_SHIPPED = {"tests", "benchmarks", "scripts", "examples"}
 
 
-def test_all_modules_and_nothing_else_are_shipped() -> None:
-    modules = set()
-    for folder, subfolders, files in os.walk(ROOT):
-        is_root = folder == str(ROOT)
-        subfolders[:] = [name for name in subfolders if name[0] not in "._" and not (is_root and name in NOT_SHIPPED)]
-        if any(name.endswith(".py") for name in files):
-            modules.add(os.path.relpath(os.path.join(folder, "*.py"), ROOT))
-    assert image_patterns() == modules | {"LICENSE", "openapi.json", "requirements.txt"}
+def test_image_has_the_code_and_nothing_else() -> None:
+    """Of the packages, whatever they are, .dockerignore lets all modules through."""
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    modules = [path.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/*.py")]
+    packages = {f"{path.parent}/*.py" for path in modules if path.parts[0] not in NOT_SHIPPED}
+    assert allowed == packages | {"*.py", "LICENSE", "openapi.json", "requirements.txt"}
+
+
+def test_health_check_reports_whether_the_server_runs(tmp_path: Path) -> None:
+    """The very command of the Dockerfile, against a running server and against none."""
+    found = re.search(r"HEALTHCHECK.*\\\n\s+CMD (.*)", (ROOT / "Dockerfile").read_text())
+    assert found
+    command = [sys.executable, *json.loads(found[1])[1:]]
+    with ServerProcess(tmp_path / "data") as server:
+        environ = environment(tmp_path / "data", PORT=server.address[1])
+        assert subprocess.run(command, env=environ, timeout=30).returncode == 0
+        server.stop()
+        assert subprocess.run(command, env=environ, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
+
+
+def test_requirements_are_pinned() -> None:
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines if line)
