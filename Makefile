@@ -1,4 +1,4 @@
-# `make run` and `make test` set up all they need in .venv, and again only when the requirements change.
+# Each target creates .venv with what it needs, and installs again only if the requirements have changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,33 +7,33 @@ DEV_READY := $(VENV)/.dev-ready
 
 .PHONY: run test test-slow check format openapi bench image-check clean
 
-run: $(RUN_READY) ## serve, with SQLite in data/
+run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 	$(BIN)/python app.py
 
-test: $(DEV_READY) ## all tests but the slow ones
+test: $(DEV_READY) ## run all tests except the slow ones
 	$(BIN)/python -m pytest -n logical
 
-test-slow: $(DEV_READY) ## the slow ones: kill -9, full disks, stalled clients, a browser
+test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a browser, a fuzzer
 	$(BIN)/python -m pytest -m slow
 
-check: $(DEV_READY) ## format, lint, types, tests
+check: $(DEV_READY) ## check format, lint and types, and run the tests: what a change has to pass
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(MAKE) test
 
-format: $(DEV_READY) ## put the code in order
+format: $(DEV_READY) ## format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: $(DEV_READY) ## write openapi.json anew
+openapi: $(DEV_READY) ## write openapi.json from the routes and schemas
 	PARLEY_DATA_DIR=$$(mktemp -d) $(BIN)/flask openapi
 
-bench: $(DEV_READY) ## measure against a peer
+bench: $(DEV_READY) ## measure beside a FastAPI service; see benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-image-check: ## build the image with buildah, and try it
+image-check: ## build the image with buildah and test it (as root)
 	@command -v buildah >/dev/null || { echo 'This needs buildah (and, without a registry, debootstrap).'; exit 1; }
 	$(PYTHON) scripts/image_check.py
 
