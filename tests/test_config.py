@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -170,8 +169,7 @@ class TestCommands:
 
     def test_the_version(self, tmp_path: Path) -> None:
         assert run_flask(tmp_path, "version").stdout == f"Parley {VERSION}\n"
-        releases = re.findall(r"^## (\d\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-        assert releases[0] == VERSION
+        assert (ROOT / "CHANGELOG.md").read_text().startswith(f"# Changelog\n\n## {VERSION}\n")
         assert json.loads((ROOT / "openapi.json").read_text())["info"]["version"] == VERSION
 
 

@@ -22,7 +22,7 @@ import errors
 from services import importers
 from tests.helpers import openapi_checker
 from tests.helpers.documentation import PAGES, Page, page
-from tests.helpers.process import ROOT, FakeLlm, ServerProcess, environment
+from tests.helpers.process import ROOT, ServerProcess, environment
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
 README, CONTRIBUTING = page("README.md"), page("CONTRIBUTING.md")

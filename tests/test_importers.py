@@ -282,11 +282,11 @@ def test_a_deep_tree(owner: ApiClient) -> None:
 def test_the_programs_are_named_wherever_one_looks(owner: ApiClient, app: Flask) -> None:
     (report,) = send(owner, {"what": 1})["sessions"]
     operation = openapi_checker.DOCUMENT["paths"]["/api/import"]["post"]
-    guide = (REPOSITORY / "docs/transfer.md").read_text()
+    readme = (REPOSITORY / "README.md").read_text()
     texts = [
         str(report["details"]),
         operation["summary"],
-        guide.partition("# Import and export")[2],
+        readme.partition("**From elsewhere.**")[2].partition("\n\n")[0],
     ]
     texts.append(" ".join(app.test_cli_runner().invoke(args=["import", "--help"]).output.split()))
     for name in importers.KINDS:
