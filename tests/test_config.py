@@ -31,7 +31,8 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for path in [*ROOT.glob("*.py"), ROOT / "openapi.json"]:
         shutil.copy(path, folder)
-    for name in ("auth", "database", "migrations", "routes", "search", "server", "services", "store", "web"):
+    packages = {path.parent.name for path in ROOT.glob("[a-z]*/__init__.py")} - {"tests", "benchmarks"}
+    for name in packages | {"migrations"}:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
