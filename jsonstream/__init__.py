@@ -5,8 +5,9 @@ Parsing a large document in one go holds the interpreter lock, and with it every
 time. Where a slice may end is found by a regular expression that steps from bracket to bracket, or
 guessed: if a slice of an array, put in brackets, is JSON, then it ends where an element of the array does.
 
-``reader`` reads bytes by their offsets, ``scanner`` finds brackets and commas, ``splitter`` makes slices
-of them, ``parser`` values, and ``sequences`` takes arrays and lines apart. The words are those of RFC 8259.
+``reader`` reads bytes at any offset, ``scanner`` finds brackets and commas, ``splitter`` yields slices,
+``parser`` returns values, and ``sequences`` yields the elements of an array or the values of lines. The
+terms are those of RFC 8259.
 """
 
 from jsonstream.limits import LARGE_BYTES, check_values

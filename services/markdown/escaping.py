@@ -1,4 +1,4 @@
-"""Text and links that mean in any renderer what they are."""
+"""Text and links in a form that every renderer shows as they are."""
 
 from __future__ import annotations
 

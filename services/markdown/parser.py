@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 from services.markdown.escaping import ADDRESS
 
-MAX_STEPS = 32_000  # of parsing a message, of about a microsecond each with what it takes to render what is found
+MAX_STEPS = 32_000  # of parsing a message, each about a microsecond, including the rendering of what is found
 MAX_DESTINATION_CHARACTERS = 100_000  # of all links, which one definition can multiply
 BLOCK_STEPS = 8  # of a line that block rules are tried at
 DEFINITION_STEPS = 20  # more, of a line that may define a link
