@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.long_documents import document, message_contents
 from tests.helpers.process import PASSWORD, ServerProcess
 from tests.helpers.raw_http import CLOSE, exchange, parse_responses, raw_request
-from tests.helpers.waiting import wait_until
 
 IMPORT_LIMIT = 100_000
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import PASSWORD, ServerProcess, create_user
 from tests.helpers.two_users import MIB, request_header
-from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

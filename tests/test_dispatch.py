@@ -11,9 +11,9 @@ import pytest
 
 import errors
 from server import loop_guard
+from tests.helpers.clock import wait_until
 from tests.helpers.probe_app import HOLD_SECONDS
 from tests.helpers.process import ServerProcess, create_user
-from tests.helpers.waiting import wait_until
 from web.spec import POOLS
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.database_files import assert_integrity, query_file
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess, create_user
-from tests.helpers.waiting import wait_until
 
 MIB = 1_048_576
 pytestmark = pytest.mark.slow

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.database_files import assert_integrity, query_file, query_returns
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess
-from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

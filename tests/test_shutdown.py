@@ -9,11 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.long_documents import document, message_contents
 from tests.helpers.process import PASSWORD, ServerProcess
 from tests.helpers.raw_http import CLOSE, parse_responses, raw_request, read_to_end
-from tests.helpers.waiting import wait_until
 
 
 def rejects_connections(server: ServerProcess) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.clock import wait_until
 from tests.helpers.process import ServerProcess
 from tests.helpers.two_users import MIB, TwoUsers, request_header
-from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -21,11 +21,11 @@ import pytest
 
 from database.reserve import Reserve
 from ids import new_id
+from tests.helpers.clock import wait_until
 from tests.helpers.database_files import assert_integrity, query_file
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess, create_user, run_flask
-from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
