@@ -1,7 +1,8 @@
 """Parley beside a peer, in one run: what ``make bench`` prints.
 
 Both are started on loopback and given the same data over their own HTTP; each row loads them in
-turn, and its figures are the medians of the rounds.
+turn, and its figures are the medians of the rounds. It is one script, longer than other modules: from
+top to bottom it is the order of what is measured.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def get_docs() -> Any:
 
 
 @blueprint.after_request
-def confine(response: Response) -> Response:
+def set_csp(response: Response) -> Response:
     """Make the browser block what the page would fetch from another host."""
     response.headers["Content-Security-Policy"] = (
         "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "

@@ -1,4 +1,7 @@
-"""README, docs/ and CONTRIBUTING are true: their tables match the code, links resolve, and commands work as pasted."""
+"""README, docs/ and CONTRIBUTING are true: their tables match the code, links resolve, and commands work as pasted.
+
+One file, since all of its tests read the same pages and share their server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The ends of chats and webhook runs are not lost if another process locks the database."""
+"""The ends of chats and webhook runs are not lost if another process locks the database.
+
+Longer than other files: the same lock is held against chats, webhook runs, restarts and shutdowns.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The search index: it follows what is written, in batches, beside the writers."""
+"""The search index: it follows what is written, in batches, beside the writers.
+
+Longer than other files: the cases share one oracle, which compares the index with the tables.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Large lists, large deletions, twins and a full disk, on real servers; and what others notice of it."""
+"""Large lists, large deletions, twins and a full disk, on real servers; and what others notice of it.
+
+Longer than other files: all of it runs on one large database, which takes seconds to fill.
+"""
 
 from __future__ import annotations
 
