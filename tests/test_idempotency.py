@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+import jsonstream
 from database import db
 from tests.contract import CALLS, DOCUMENT
 from tests.helpers.client import ApiClient, message
@@ -59,6 +60,17 @@ def test_repeated_request_gets_the_first_response(owner: ApiClient, other: ApiCl
     others = send_with_key(other, path, body, Accept="application/json")  # keys belong to a user
     assert others.status_code == (404 if session["id"] in path else 201)
     assert others.get_json() != first.get_json()
+
+
+def test_body_that_is_read_from_a_file_is_told_from_another_one(
+    owner: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonstream, "LARGE_BYTES", 10)
+    first = send_with_key(owner, "/api/sessions", {"title": "a large body"})
+    again = send_with_key(owner, "/api/sessions", {"title": "a large body"})
+    assert (first.status_code, again.get_json()) == (201, first.get_json())
+    other = send_with_key(owner, "/api/sessions", {"title": "another body"})
+    assert (other.status_code, other.get_json()) == (409, {"error": "conflict"})
 
 
 def test_response_is_the_first_even_after_updates(owner: ApiClient) -> None:

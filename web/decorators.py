@@ -131,6 +131,7 @@ def _parse_small(raw: bytes, has_limit: bool) -> Any:
 def _parse(body: bytes | IO[bytes], size: int, limit: int, parse: Callable[[], Any]) -> Any:
     if "Idempotency-Key" in request.headers:
         file = io.BytesIO(body) if isinstance(body, bytes) else body
+        file.seek(0)
         g.body_digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # has what it needs
     if not size:
         return None
