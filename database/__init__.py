@@ -83,10 +83,15 @@ def migrate(engine: Engine, directory: Path = MIGRATIONS) -> None:
             f"The database {engine.location} is newer than this version of Parley (it has {', '.join(unknown)}). "
             "Run the newer version, or restore a backup."
         )
-    try:
-        runner.up()
-    except peewee.DatabaseError:
-        runner.up()  # another process may have applied the same ones since: compare once more
+    applied = -1
+    while True:
+        try:
+            runner.up()
+            return
+        except peewee.DatabaseError:
+            if len(runner.applied()) <= applied:
+                raise
+            applied = len(runner.applied())  # another process that starts now has applied one first: compare again
 
 
 def error_code(error: BaseException) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import peewee
 import pytest
 from flask import Flask
+from playhouse.migrations import Runner
 
 import database
 import models
 from config import StartupError
 from database import db
+from database.sqlite import SqliteEngine
 from tests.helpers.database import query_db
 from tests.helpers.schema import describe
 
@@ -33,3 +36,40 @@ def test_rejects_a_database_with_unknown_migrations(app: Flask) -> None:
     query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01T00:00:00.000Z')")
     with pytest.raises(StartupError, match=r"newer.*9999_future"):
         database.migrate(db.obj)
+
+
+def racing_up(directory: Path, other: peewee.SqliteDatabase, raced: int) -> Callable[[Runner], list[str]]:
+    """Return a ``Runner.up`` that another process beats to the next migration ``raced`` times."""
+    real_up = Runner.up
+    beaten = iter(range(raced))
+
+    def up(runner: Runner) -> list[str]:
+        if next(beaten, None) is None:
+            return list(real_up(runner))
+        with other.connection_context():
+            pending = [each for each in Runner(other, directory=str(directory)).status() if not each.applied]
+            if pending:
+                real_up(Runner(other, directory=str(directory)), pending[0].name)
+        raise peewee.IntegrityError("UNIQUE constraint failed: schema_migration.name")
+
+    return up
+
+
+def test_two_processes_may_migrate_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "migrations"
+    directory.mkdir()
+    for number in range(1, 5):
+        text = f"def up(migrator, db):\n    db.execute_sql('CREATE TABLE t{number} (id INTEGER)')\n"
+        (directory / f"000{number}_t{number}.py").write_text(text)
+    path = tmp_path / "parley.db"
+    path.touch()
+    engine, other = SqliteEngine(path), peewee.SqliteDatabase(str(path))
+    with engine.connection_context():
+        with monkeypatch.context() as patch:
+            patch.setattr(Runner, "up", racing_up(directory, other, raced=4))
+            database.migrate(engine, directory)
+        assert {f"t{number}" for number in range(1, 5)} <= set(engine.get_tables())
+        with monkeypatch.context() as patch:
+            patch.setattr(Runner, "up", racing_up(directory, other, raced=9))
+            with pytest.raises(peewee.IntegrityError):  # nobody else applies anything: the error is our own
+                database.migrate(engine, directory)
