@@ -22,7 +22,7 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
 
 @blueprint.get("")
-@inline(unless=("q", "cursor"))  # a search takes longer, and so does a page after many moves
+@inline(unless=("q",))  # a search takes longer
 @response(schemas.SessionList)
 @query(parameters.ListSessions)
 def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:

@@ -50,13 +50,17 @@ class FairQueue(Generic[Item]):
                 self._waiting -= 1
             return found
 
-    def wait_for_length(self, length: int, timeout: float) -> None:
-        """Wait until there are ``length`` items, for ``timeout`` seconds at most; for a queue with one reader."""
+    def wait_for_length(self, length: int, timeout: float) -> bool:
+        """Wait until there are ``length`` items, for ``timeout`` seconds at most; return whether there are.
+
+        Only for a queue with one reader.
+        """
         with self._lock:
             if self._length < length and not self._closed:
                 self._waiting, self._wanted = self._waiting + 1, length
                 self._condition.wait(timeout)
                 self._waiting, self._wanted = self._waiting - 1, 1
+            return self._length >= length
 
     def get_nowait(self) -> tuple[str, Item] | None:
         """Return a key and its item, or None if there is none to return now."""

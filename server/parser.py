@@ -45,6 +45,7 @@ class RequestParser(HTTPRequestParser):
     header_plus: bytes = b""
     command = path = "-"  # of a request that cannot be parsed
     response: Any = None  # of the write batcher
+    header_bytes = 0
     group_error: Any = None
     error: Any = None
     body_rcv: Any = None
@@ -98,6 +99,7 @@ class RequestParser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the header section, and determine the length of the body."""
+        self.header_bytes = len(header_plus)
         first_line, _, rest = header_plus.partition(b"\r\n")
         line = _REQUEST_LINE.fullmatch(first_line)
         if line is None:

@@ -15,10 +15,12 @@ from addresses import client_network
 from auth.tokens import Claims, bearer_token
 from database import db
 from store import logins
-from web.spec import BACKGROUND, LOOP, spec_of
+from web.spec import BACKGROUND, LOOP, WRITER, spec_of
 
 # A body up to this size is read whoever sends it: that costs no more than a header.
 SMALL_BODY_BYTES = 16_384
+# The app parses parameters and entity tags of a longer header section for milliseconds.
+MAX_INLINE_HEADER_BYTES = 8_192
 # Health checks, which are served whatever the load is.
 HEALTH_PATHS = ("/healthz", "/readyz")
 
@@ -46,12 +48,15 @@ class Routing:
     def runs_in(self, request: Any) -> str:
         """Return where the view of a request runs: the loop, the write batcher, or a pool.
 
-        A request that no view handles (404, 405, OPTIONS) is served on the loop.
+        A request that no view handles (404, 405, OPTIONS) is served on the loop, one with a long
+        header section in the background.
         """
         found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
         if found is None or found.lastindex is None:
             return LOOP
         target, unless = self._targets[found.lastindex - 1]
+        if target in (LOOP, WRITER) and request.header_bytes > MAX_INLINE_HEADER_BYTES:
+            return BACKGROUND
         if unless and request.query and not unless.isdisjoint(name for name, _ in parse_qsl(request.query, True)):
             return BACKGROUND
         return target

@@ -33,11 +33,6 @@ def last_seq(user_id: str) -> int:
     return LAST_SEQ.execute(user_id=user_id).fetchone()[0] or 0
 
 
-def count_since(user_id: str, seq: int) -> int:
-    """Return how many moves of a user there have been since the one with this ``seq``."""
-    return last_seq(user_id) - seq
-
-
 def delete_old(hours: float = TTL_HOURS) -> None:
     """Delete older moves of all users except each user's newest, in transactions of its own."""
     before, user_id = timestamps.timestamp_before_now(hours=hours), ""

@@ -17,6 +17,8 @@ from store.sessions import PUBLIC, owned
 MAX_PAGE_CHARACTERS = 2_000_000
 # About how many characters the fields of a session have without its system prompt.
 SESSION_CHARACTERS = 200
+# A page reads through at most this many moves, which takes 4 ms.
+MAX_MOVES_PER_PAGE = 20_000
 FIRST = ("~", "", "")  # sorts after every session
 _SYSTEM_PROMPT = Session.PUBLIC_FIELDS.index("system_prompt")
 
@@ -52,6 +54,7 @@ MOVED_PAST = Statement(
     .where(
         Move.user_id == param("user_id"),
         Move.seq > param("seq"),
+        Move.seq <= param("last_seq"),
         Move.old_updated_at <= param("updated_at"),  # follows from the next, but needs the move alone
         _position(Move.old_updated_at) < _CURSOR_POSITION,
         _position(Move.new_updated_at) >= _CURSOR_POSITION,
@@ -68,7 +71,8 @@ def list_page(
 
     The pages together contain every session that existed at the first page and still exists, once.
     They go down the list. A session only ever moves up, so it passes the cursor's position at most
-    once, and its move is stored: those that have passed it since the previous page come first.
+    once, and its move is stored: those that have passed it since the previous page come first. After
+    very many moves a page may be shorter than the limit although there is a next one.
 
     Raises:
         CursorExpired: moves since the previous page have been deleted.
@@ -85,11 +89,14 @@ def list_page(
         if cursor:
             if cursor.last_move < moves.first_seq(user_id) - 1:
                 raise CursorExpired
-            passed = MOVED_PAST.execute(user_id=user_id, seq=cursor.last_move, **position)
+            last_seq = min(moves.last_seq(user_id), cursor.last_move + MAX_MOVES_PER_PAGE)
+            passed = MOVED_PAST.execute(user_id=user_id, seq=cursor.last_move, last_seq=last_seq, **position)
             rows, max_characters, more = _read(passed, limit, max_characters)
             moved = sorted((LIST_AFTER.to_dict(row) for row in rows), key=_sort_key, reverse=True)
             if more:
                 return moved, SessionCursor(after, rows[-1][-1])
+            if last_seq < moves.last_seq(user_id):
+                return moved, SessionCursor(after, last_seq)
         rest = LIST_AFTER.execute(user_id=user_id, **position)
         rows, _, more = _read(rest, limit - len(moved), max_characters)
         items = [LIST_AFTER.to_dict(row) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +62,17 @@ def test_waiting_threads_get_all_items_and_end_when_it_is_closed() -> None:
         thread.join(timeout=30)
     assert not any(thread.is_alive() for thread in threads)
     assert sorted(number for _, number in got) == list(range(400))
+
+
+def test_waiting_for_a_length_returns_whether_it_was_reached() -> None:
+    queue: FairQueue[int] = FairQueue()
+    queue.put("a", 1)
+    assert queue.wait_for_length(1, 0)
+    assert not queue.wait_for_length(2, 0.01)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(queue.wait_for_length, 3, 30)
+        for number in (2, 3):
+            queue.put("b", number)
+        assert waiting.result(30)
+    queue.close()
+    assert not queue.wait_for_length(9, 30)

@@ -100,8 +100,9 @@ class Pager:
     def fetch(self, user_id: str, limit: int, characters: int) -> None:
         items, self.cursor = session_pages.list_page(user_id, limit, self.cursor, characters)
         self.done = self.cursor is None
-        assert len(items) == limit or self.done or characters < 10_000
-        assert items or self.done
+        if session_pages.MAX_MOVES_PER_PAGE > 1_000:  # else a page may be short, or empty
+            assert len(items) == limit or self.done or characters < 10_000
+            assert items or self.done
         order = [(item["updated_at"], item["created_at"], item["id"]) for item in items]
         assert (
             sum(after > before for before, after in pairwise(order)) <= 1
@@ -132,15 +133,20 @@ def update_session(user_id: str, session_id: str, **changes: str) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, min_size=5, max_size=60), characters=st.sampled_from([1, 500, 2_000_000]))
+@given(
+    steps=st.lists(STEPS, min_size=5, max_size=60),
+    characters=st.sampled_from([1, 500, 2_000_000]),
+    max_moves=st.sampled_from([1, 3, 20_000]),
+)
 def test_each_session_is_listed_once_whatever_is_written(
-    app: Flask, steps: list[tuple[str, int, int]], characters: int
+    app: Flask, steps: list[tuple[str, int, int]], characters: int, max_moves: int
 ) -> None:
     """Against a model: any number of pagers, moves of all kinds, and a clock that goes back and stands still."""
     clock, user_id = Clock(), new_id()
     User.insert(id=user_id, username="x", name_key=user_id, password_hash="", created_at=MOMENT).execute()
     with pytest.MonkeyPatch.context() as patch, app.app_context():
         patch.setattr(timestamps, "now", clock)
+        patch.setattr(session_pages, "MAX_MOVES_PER_PAGE", max_moves)
         ids = [run_in_transaction(sessions.create, user_id)["id"] for _ in range(6)]
         pagers = [Pager(set(ids))]
         for what, number, other in steps:
