@@ -1,7 +1,7 @@
 FROM python:3.13-slim
 
 LABEL org.opencontainers.image.title="Parley" \
-    org.opencontainers.image.description="A lightweight Flask microservice that keeps chat sessions." \
+    org.opencontainers.image.description="A self-hosted HTTP service that stores chat sessions." \
     org.opencontainers.image.licenses="MIT"
 
 ENV PYTHONDONTWRITEBYTECODE=1 \

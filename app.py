@@ -1,4 +1,4 @@
-"""Parley: a small service that stores chat sessions. ``python app.py`` serves it."""
+"""Parley: a self-hosted HTTP service that stores chat sessions. ``python app.py`` serves it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ DESCRIPTION_BY_STATUS = {
     400: "The body, a parameter or the request itself is not valid; `details` has the reasons by field.",
     401: "There is no valid token, or the credentials are wrong.",
     404: "The caller has no such resource.",
-    409: "Another request is in progress, or the key was used for another request.",
+    409: "The request conflicts with another one or with the state of the session.",
     412: "The session has been updated since.",
     413: "The body is too large.",
     415: "The body has another media type than those in `details`.",

@@ -18,8 +18,8 @@ from usernames import normalize_name
 
 __all__ = [
     "Boolean", "DateTime", "Dict", "Field", "Integer", "List", "Nested", "Raw", "String", "UUID",
-    "Content", "Digits", "ExternalId", "IsoTime", "JsonObject", "MessageList", "NewPassword", "NextCursor",
-    "Number", "OptionalText", "Password", "Text", "Timestamp", "TrimmedText", "Username", "Uuid",
+    "Content", "Digits", "ExternalId", "IsoTime", "JsonBoolean", "JsonObject", "MessageList", "NewPassword",
+    "NextCursor", "Number", "OptionalText", "Password", "Text", "Timestamp", "TrimmedText", "Username", "Uuid",
 ]  # fmt: skip
 
 # What ECMAScript's trim() removes, and so what clients' own trimming does (ECMA-262, 22.1.3.32).
@@ -88,6 +88,15 @@ class Digits(Integer):
         if not (isinstance(value, str) and value.isascii() and value.isdigit()):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class JsonBoolean(Boolean):
+    """A boolean in a body: ``true`` or ``false``. ``Boolean``, for queries, accepts ``"yes"``, 1 and the like too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class IsoTime(String):

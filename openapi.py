@@ -19,7 +19,7 @@ from routes.docs import OPENAPI_FILE
 from version import VERSION
 from web.spec import RouteSpec, spec_of
 
-DESCRIPTION = 'Keeps each user\'s chat sessions with their messages. Errors are `{"error": code}`.'
+DESCRIPTION = 'A self-hosted HTTP service that stores chat sessions. Errors are `{"error": code}`.'
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 JSON = "application/json"
 

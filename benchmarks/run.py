@@ -411,12 +411,12 @@ def threads_curve(seconds: float) -> dict[str, float]:
 
 
 def print_rows(rows: dict[str, list[Figures]]) -> None:
-    print(f"{'':16}{'requests/s':>18}{'p50 ms':>16}{'p99 ms':>16}{'CPU µs/req':>18}{'memory MiB':>14}   ratio")
-    print(f"{'':16}{'Parley   FastAPI':>18}" + f"{'Parley FastAPI':>16}" * 2 + f"{'Parley  FastAPI':>18}{'':14}")
+    print(f"{'':16}{'requests/s':>18}{'p50 ms':>18}{'p99 ms':>18}{'CPU µs/req':>22}{'memory MiB':>14}   ratio")
+    print(f"{'':16}{'Parley   FastAPI':>18}" + f"{'Parley  FastAPI':>18}" * 2 + f"{'Parley    FastAPI':>22}")
     for name, (ours, theirs) in rows.items():
         print(
-            f"{name:16}{ours.rate:9,.1f}{theirs.rate:9,.1f}{ours.p50:8,.1f}{theirs.p50:8,.1f}{ours.p99:8,.1f}"
-            f"{theirs.p99:8,.1f}{ours.cpu:9,.0f}{theirs.cpu:9,.0f}{ours.memory:7,.0f}{theirs.memory:7,.0f}"
+            f"{name:16}{ours.rate:9,.1f}{theirs.rate:9,.1f}{ours.p50:9,.1f}{theirs.p50:9,.1f}{ours.p99:9,.1f}"
+            f"{theirs.p99:9,.1f}{ours.cpu:11,.0f}{theirs.cpu:11,.0f}{ours.memory:7,.0f}{theirs.memory:7,.0f}"
             f"   {ours.rate / theirs.rate:.1f} ×"
         )
 

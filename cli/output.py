@@ -77,6 +77,15 @@ def progress_bar(length: int, label: str) -> Any:
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
+def describe_details(details: Any, path: str = "") -> str:
+    """Return an error's details as text: the path of each field that is wrong, and why."""
+    if isinstance(details, dict):
+        steps = ((path if key == "_schema" else f"{path}.{key}".lstrip("."), each) for key, each in details.items())
+        return "; ".join(describe_details(each, step) for step, each in steps)
+    reasons = " ".join(map(str, details)) if isinstance(details, list) else str(details)
+    return f"{path}: {reasons}" if path else reasons
+
+
 def _is_stdout(status: os.stat_result) -> bool:
     """Return whether this is standard output by another name, such as /dev/stdout."""
     try:

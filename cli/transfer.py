@@ -14,11 +14,12 @@ import click
 from flask.cli import with_appcontext
 
 import jsonstream
-from cli.output import open_output, output_argument, progress_bar
+from cli.output import describe_details, open_output, output_argument, progress_bar
 from cli.users import get_user
 from database import db
 from services import importers, transfer
 from store import sessions
+from text import printable
 
 COPY_BUFFER_BYTES = 1_048_576
 
@@ -82,10 +83,11 @@ def import_all(name: str, file: IO[bytes], duplicate: bool, dry_run: bool) -> No
         with progress_bar(size, "Bytes") as bar:
             for report in transfer.import_lines(user_id, lines, duplicate, dry_run):
                 if summary.add(report) and report["status"] == "refused":
-                    problems.append(f"Line {report['line']}: {report['error']} {report.get('details', '')}")
+                    reasons = printable(describe_details(report["details"])) if "details" in report else ""
+                    problems.append(f"Line {report['line']}: {report['error']}{reasons and f' ({reasons})'}")
                 bar.update(max(lines.tell() - bar.pos, 0))
     counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items())
-    click.echo(f"{counts}.{' This was a rehearsal: nothing is written.' if dry_run else ''}")
+    click.echo(f"{counts}.{' Dry run: nothing was written.' if dry_run else ''}")
     if summary.left_out:
         click.echo(f"Left out: {', '.join(f'{count} {what}' for what, count in summary.left_out.items())}.")
     if summary.not_listed:

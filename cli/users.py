@@ -12,6 +12,7 @@ from peewee import IntegrityError
 from auth.logins import create_api_token
 from auth.passwords import hash_password
 from cli.invocation import command_line
+from cli.output import describe_details
 from database import db
 from schemas import CreateUser
 from store import deletion, logins, users
@@ -40,7 +41,7 @@ def add_user(name: str, password: str) -> None:
         with db.write_transaction():
             users.create(username, password_hash)
     except IntegrityError:
-        raise click.ClickException(f"There is a user '{_escape(username)}' already.") from None
+        raise click.ClickException(f"User '{_escape(username)}' already exists.") from None
     click.echo(f"Created the user {_escape(username)}.")
 
 
@@ -110,19 +111,18 @@ def _validate(**values: str) -> dict[str, str]:
     """Return a user's name and password, or one of them, checked against their limits.
 
     Raises:
-        click.ClickException: names each that is wrong, and why.
+        click.ClickException: a value is invalid; the message names each of them and the reason.
 
     """
     try:
         loaded: dict[str, str] = CreateUser(partial=True).load(values)
     except ValidationError as error:
-        problems = (f"{name}: {' '.join(messages)}" for name, messages in error.messages_dict.items())
-        raise click.ClickException("; ".join(problems)) from None
+        raise click.ClickException(describe_details(error.messages_dict)) from None
     return loaded
 
 
 def _escape(name: str) -> str:
-    r"""Return a name for the terminal: an older one may have invisible characters, or such as forge lines.
+    r"""Return a name for the terminal: older names may contain control characters or invisible ones.
 
     A backslash becomes ``\\``, so that no two names look alike.
     """

@@ -28,7 +28,10 @@ class Engine(Protocol):
     location: str
     """Where the database is, for the operator; without secrets."""
     lock_path: Path | None
-    """The file that a server locks while it runs, None if several servers may share the database."""
+    """The file of the database that a server locks while it runs; the lock is on ``….lock`` beside it.
+
+    None if several servers may share the database.
+    """
     files: list[Path]
     """The database's own files, which nothing else may overwrite."""
 

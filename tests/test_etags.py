@@ -127,8 +127,8 @@ def test_one_of_concurrent_conditional_updates_succeeds(app: Flask, owner: ApiCl
         assert sorted(pool.map(edit, "abcdefgh")) == [200, *[412] * 7]
 
 
-class Pinned(schemas.Session):
-    pinned = fields.Boolean(required=True)
+class Widened(schemas.Session):
+    field_of_this_test = fields.Boolean(required=True)
 
 
 class UntitledIsEmpty(schemas.Session):
@@ -156,7 +156,7 @@ class Described(schemas.Session):
 @pytest.mark.parametrize(
     ("schema", "changed"),
     [
-        (schemas.Session, Pinned),
+        (schemas.Session, Widened),
         (schemas.Session, UntitledIsEmpty),
         (schemas.Session, Reordered),
         (schemas.SessionWithMessages, WithNumberedMessages),

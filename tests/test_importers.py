@@ -214,7 +214,9 @@ def test_programs_are_named_in_error_help_api_and_docs(owner: ApiClient, app: Fl
         assert all(program in text for program in importers.PROGRAMS), text
     pages = (path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
     paragraphs = (paragraph for page in pages for paragraph in page.split("\n\n"))
-    assert any(all(program in paragraph for program in importers.PROGRAMS) for paragraph in paragraphs)
+    assert any(all(program in paragraph for program in importers.PROGRAMS) for paragraph in paragraphs), (
+        f"No paragraph of README.md or docs/ names all of {importers.PROGRAMS}: add the new one to docs/transfer.md"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Layers: what only one database engine understands stays in that engine's modules."""
+"""Layers: imports go down only, and what only one database engine understands stays in that engine's modules."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ ENGINE_MODULES = re.compile(
     r"^\s*(?:from|import) (database|search)(?:\.sqlite\b| import [^\n]*\bsqlite\b)", re.MULTILINE
 )
 MAY_IMPORT_ENGINES = {"database": "database/__init__.py", "search": "search/index.py"}
+# From the top; each may import those after it. All other modules at the top of the repository are below.
+LAYERS = (
+    "app", "server", "cli", "openapi", "routes", "auth", "web", "services", "search", "store", "models", "database",
+)  # fmt: skip
 OTHER_PROGRAMS = {"tests", "migrations", "benchmarks", "examples"}
 
 
@@ -64,6 +69,42 @@ def test_engines_are_imported_where_they_are_chosen() -> None:
     ]
     if found:
         pytest.fail("\n".join(("Use database.db or search.index.current_index():", *found)), pytrace=False)
+
+
+def layer(module: str) -> int:
+    """Return the layer of a module by its number; what is below them all has the last one."""
+    name = module.partition(".")[0]
+    return LAYERS.index(name) if name in LAYERS else len(LAYERS)
+
+
+def imports(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the module of each import, also of those in functions."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, each.name) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: use an absolute import"
+            yield node.lineno, str(node.module)
+
+
+def test_nothing_imports_from_a_layer_above() -> None:
+    found = [
+        f"{name}:{line}: imports {module}"
+        for name, text in sources()
+        if not name.startswith(("benchmarks/", "scripts/"))
+        for line, module in imports(text)
+        if layer(module) < layer(name.removesuffix(".py").replace("/", "."))
+    ]
+    if found:
+        order = " → ".join((*LAYERS, "all others"))
+        message = f"Imports go down only: {order}. Move the code down, or pass what it needs as an argument:"
+        pytest.fail("\n".join((message, *found)), pytrace=False)
+
+
+def test_imports_in_functions_are_recognized() -> None:
+    text = "import store.sessions, os\ndef f():\n    from routes import chat\n"
+    assert sorted(imports(text)) == [(1, "os"), (1, "store.sessions"), (3, "routes")]
+    assert layer("routes") < layer("store.sessions") < layer("os")
 
 
 @pytest.mark.parametrize(

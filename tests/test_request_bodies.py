@@ -8,11 +8,20 @@ from typing import Any
 import orjson
 import pytest
 from flask import Flask
+from marshmallow import ValidationError
 
+import fields
+from schemas import RequestSchema
 from tests.helpers.client import ApiClient, error_of
 from tests.helpers.database import query_db
 
 JSON = {"Content-Type": "application/json"}
+
+
+class Flagged(RequestSchema):
+    """A schema of this test's own: no request has a boolean so far."""
+
+    flag = fields.JsonBoolean(required=True)
 
 
 def post_raw(caller: ApiClient, raw: bytes, path: str = "/api/sessions", headers: dict[str, str] | None = None) -> Any:
@@ -21,6 +30,18 @@ def post_raw(caller: ApiClient, raw: bytes, path: str = "/api/sessions", headers
 
 def import_with_metadata(raw: bytes) -> bytes:
     return b'{"session":{},"messages":[{"role":"user","content":"x","metadata":{"a":' + raw + b"}}]}"
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_boolean_of_a_body_is_json_true_or_false(value: bool) -> None:
+    assert Flagged().load({"flag": value}) == {"flag": value}
+
+
+@pytest.mark.parametrize("value", ["yes", "true", "t", "", 1, 0, 1.0, None, [], {}])
+def test_boolean_of_a_body_is_nothing_else(value: Any) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Flagged().load({"flag": value})
+    assert set(raised.value.messages_dict) == {"flag"}
 
 
 NOT_JSON = [

@@ -16,6 +16,7 @@ from tests.helpers.database import query_db
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SESSION_KEYS = ["id", "title", "system_prompt", "created_at", "updated_at"]
+KEYS_DIFFER = "A session has other keys than SESSION_KEYS: change them here, in schemas.py and in Session.PUBLIC_FIELDS"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_create_accepts_optional_titles(owner: ApiClient, body: Any, title: str 
     response = owner.post("/api/sessions", body)
     session = response.get_json()
     assert response.status_code == 201
-    assert list(session) == SESSION_KEYS
+    assert list(session) == SESSION_KEYS, KEYS_DIFFER
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", session["id"])
     assert (session["title"], session["system_prompt"]) == (title, None)
     assert TIME.fullmatch(session["created_at"])
@@ -101,7 +102,7 @@ def test_list_has_the_callers_sessions_alone(owner: ApiClient, other: ApiClient)
     mine, theirs = owner.session("mine"), other.session("theirs")
     assert owner.get("/api/sessions").get_json() == {"items": [mine]}
     assert other.get("/api/sessions").get_json() == {"items": [theirs]}
-    assert [list(item) for item in owner.get("/api/sessions").get_json()["items"]] == [SESSION_KEYS]
+    assert [list(item) for item in owner.get("/api/sessions").get_json()["items"]] == [SESSION_KEYS], KEYS_DIFFER
 
 
 def test_list_starts_with_the_most_recently_updated(owner: ApiClient) -> None:

@@ -97,4 +97,8 @@ SCANS_ALLOWED = {
 )
 def test_statement_uses_an_index(owner: ApiClient, query: Statement) -> None:
     owner.imported(message())
-    assert slow_steps(query.sql, ["x"] * query.sql.count("?")) == []
+    steps = slow_steps(query.sql, ["x"] * query.sql.count("?"))
+    assert not steps, (
+        f"This statement reads a whole table, or sorts: {steps}. Add an index in a migration and in the model, or name "
+        f"the statement in SCANS_ALLOWED if it does not run in requests.\n{query.sql}"
+    )

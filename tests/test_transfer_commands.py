@@ -16,6 +16,7 @@ from flask import Flask
 from database import db
 from tests.helpers.client import ApiClient, message
 from tests.helpers.documents import export_lines
+from tests.helpers.foreign_exports import gpt_conversation, gpt_node
 from tests.helpers.process import ROOT, environment
 
 
@@ -74,7 +75,7 @@ def test_reads_and_writes_pipes_devices_and_links(owner: ApiClient, tmp_path: Pa
         assert target.read_bytes().startswith(b"first\n" + beginning)
     for source in ("-", "/dev/stdin"):
         done = shell(f"{flask} export owner - | {flask} import owner {source} --duplicate --dry-run")
-        assert done.stdout == b"1 imported, 0 skipped, 0 refused. This was a rehearsal: nothing is written.\n"
+        assert done.stdout == b"1 imported, 0 skipped, 0 refused. Dry run: nothing was written.\n"
         done = shell(f"{flask} export owner - | {flask} import owner {source}")
         assert done.stdout == b"0 imported, 1 skipped, 0 refused.\n"
     assert {path.name for path in tmp_path.iterdir()} >= {"target", "link", "fifo", "parley.db"}
@@ -87,6 +88,7 @@ def test_import_lists_the_first_1000_refused_lines(app: Flask, owner: ApiClient,
     assert "0 imported, 0 skipped, 3,000 refused." in done.output
     assert "And 2,000 more." in done.output
     assert done.output.count("Line ") == 1_000
+    assert "Line 1: validation_error (Not a conversation of a known kind: " in done.output
 
 
 def test_import_rejects_archives(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
@@ -103,7 +105,11 @@ def test_failures_are_reported_without_a_traceback(app: Flask, owner: ApiClient,
     done = run(args=["import", "owner", str(tmp_path / "a")])
     assert done.exit_code == 1
     assert "0 imported, 0 skipped, 1 refused." in done.output
-    assert "Line 1: validation_error" in done.output
+    assert "Line 1: validation_error (messages: Missing data for required field.)\n" in done.output
+    (tmp_path / "a").write_text(json.dumps(gpt_conversation(gpt_node("\x1b[1m\n", "root", "user", "x" * 50_001))))
+    done = run(args=["import", "owner", str(tmp_path / "a")])
+    assert "\\x1b[1m\\n" in done.output  # escaped: the file cannot control the terminal or forge a line
+    assert (done.exit_code, done.output.count("\n")) == (1, 2)
     for arguments in (["export", "nobody", str(tmp_path / "b")], ["export", "owner", str(tmp_path / "no" / "b")]):
         done = run(args=arguments)
         assert done.exit_code == 1

@@ -34,7 +34,7 @@ IMPORTERS: dict[str, Importer] = {
 
 # Our own document has no importer: it is validated whole, with its version and all other keys.
 PROGRAMS = (*IMPORTERS, "Parley")
-NAMES = f"{', '.join(PROGRAMS[:-1])} and {PROGRAMS[-1]}"
+NAMES = f"{', '.join(PROGRAMS[:-1])} or {PROGRAMS[-1]}"
 
 
 @dataclass
