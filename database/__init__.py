@@ -7,6 +7,7 @@ which is an ``engine.Engine``.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,8 @@ __all__ = [
 
 # By the scheme of the URL: what opens the engine, with the app's settings.
 OPENERS: dict[str, Callable[[str, Mapping[str, Any]], Engine]] = {"sqlite": sqlite.open_engine}
+# Of a new database, processes that start at once get "database is locked" without SQLite having waited.
+OPEN_TIMEOUT, OPEN_PAUSE = 5.0, 0.05
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 log = logging.getLogger("parley")
@@ -61,12 +64,16 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
         db.close()
     engine = opener(url, settings or {})
     db.initialize(engine)
-    try:
-        db.connect()
-        migrate(engine)
-    except peewee.PeeweeException as error:
-        raise StartupError(f"The database {engine.location} cannot be used: {error}.") from None
-    return engine
+    deadline = time.monotonic() + OPEN_TIMEOUT
+    while True:
+        try:
+            db.connect(reuse_if_open=True)
+            migrate(engine)
+            return engine
+        except peewee.PeeweeException as error:
+            if error_code(error) != "database_busy" or time.monotonic() > deadline:
+                raise StartupError(f"The database {engine.location} cannot be used: {error}.") from None
+            time.sleep(OPEN_PAUSE)
 
 
 def migrate(engine: Engine, directory: Path = MIGRATIONS) -> None:

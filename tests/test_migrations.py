@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
@@ -15,7 +17,7 @@ import database
 import models
 from config import StartupError
 from database import db
-from database.sqlite import SqliteEngine
+from database.sqlite import SqliteEngine, sqlite_url
 from tests.helpers.database import query_db
 from tests.helpers.schema import describe
 
@@ -73,3 +75,26 @@ def test_two_processes_may_migrate_at_once(tmp_path: Path, monkeypatch: pytest.M
             patch.setattr(Runner, "up", racing_up(directory, other, raced=9))
             with pytest.raises(peewee.IntegrityError):  # nobody else applies anything: the error is our own
                 database.migrate(engine, directory)
+
+
+def test_opening_waits_for_a_process_that_sets_the_database_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite reports a lock at once if the journal mode is being changed: so the first tries fail."""
+    busy = iter(range(3))
+    real_migrate = database.migrate
+
+    def migrate(engine: Any, *arguments: Any) -> None:
+        if next(busy, None) is not None:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorname = "SQLITE_BUSY"
+            raise peewee.OperationalError("database is locked") from error
+        real_migrate(engine, *arguments)
+
+    monkeypatch.setattr(database, "migrate", migrate)
+    opened = database.open_database(sqlite_url(tmp_path / "parley.db"))
+    assert opened.is_healthy()
+    opened.close_cleanly()
+    monkeypatch.setattr(database, "OPEN_TIMEOUT", 0)
+    busy = iter(range(1_000))
+    with pytest.raises(StartupError, match="cannot be used: database is locked"):
+        database.open_database(sqlite_url(tmp_path / "parley.db"))
+    db.close()
