@@ -62,7 +62,7 @@ def serve(app: Flask) -> None:
     app.extensions["services"].start()
     server = Server(app)
     server.install_signal_handlers()
-    hint = "" if users.exists_any() else f"; no user yet, make one with: {cli.command_line()} users add NAME"
+    hint = "" if users.exists_any() else f"; no user yet, create one with: {cli.command_line()} users add NAME"
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # what exists now is permanent: the collector need not traverse it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage

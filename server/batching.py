@@ -60,7 +60,7 @@ class WriteBatcher:
         while found := self._queue.get():
             self._working = True
             if expected > 1 and not self._queue.wait_for_length(expected - 1, self.GATHER_TIMEOUT):
-                expected //= 2  # they have gone
+                expected //= 2  # some of them send nothing more
             channels = [found[1]]
             size = _body_length(found[1])
             while len(channels) < self.MAX_BATCH and size < self.MAX_BATCH_BYTES and (more := self._queue.get_nowait()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import BooleanField, Case, fn
 
@@ -22,12 +22,19 @@ class DeletedDuringRead(Exception):
     """A session was deleted while it was being sent: the body is cut short, which its client can detect."""
 
 
+class EntryStatements(NamedTuple):
+    """The queries of an entry by its id, of the last ``seq``, and of a page."""
+
+    get: Statement
+    last_seq: Statement
+    page: Statement
+
+
 @cache
-def _statements(model: Any) -> tuple[Statement, Statement, Statement]:
-    """Return the queries of an entry by its id, of the last ``seq``, and of a page."""
+def _statements(model: Any) -> EntryStatements:
     of_session = model.session == param("session_id")
     fields = [model.seq, *public(model)]
-    one = model.select(*fields).where(model.id == param("id"), of_session)
+    one = model.select(*public(model)).where(model.id == param("id"), of_session)
     last = model.select(fn.MAX(model.seq)).where(of_session)
     json_fields = [*model.JSON_FIELDS, *(field.name for field in fields if isinstance(field, BooleanField))]
     page = (
@@ -36,7 +43,7 @@ def _statements(model: Any) -> tuple[Statement, Statement, Statement]:
         .order_by(model.seq)
         .limit(param("limit"))
     )
-    return (
+    return EntryStatements(
         Statement(one),
         Statement(last),
         Statement(lambda: db.json_page(page, model.PUBLIC_FIELDS, json_fields)),
@@ -48,20 +55,6 @@ def _as_json(field: Any) -> Any:
     return Case(None, [(field, "true")], "false") if isinstance(field, BooleanField) else field
 
 
-def get_with_seq(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
-    """Return an entry of a session of the user's, ``seq`` included.
-
-    Raises:
-        NotFound: there is no such session of the user's, or it has no such entry.
-
-    """
-    sessions.get(user_id, session_id)
-    entry = _statements(model)[0].get(id=entry_id, session_id=session_id)
-    if entry is None:
-        raise NotFound("session")
-    return entry | {name: stored_json(entry[name]) for name in model.JSON_FIELDS}
-
-
 def get(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str) -> dict[str, Any]:
     """Return an entry of a session of the user's as the API does.
 
@@ -70,13 +63,16 @@ def get(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str)
 
     """
     with db.read_transaction():
-        entry = get_with_seq(model, user_id, session_id, entry_id)
-    return {name: entry[name] for name in model.PUBLIC_FIELDS}
+        sessions.get(user_id, session_id)
+        entry = _statements(model).get.get(id=entry_id, session_id=session_id)
+    if entry is None:
+        raise NotFound("session")
+    return entry | {name: stored_json(entry[name]) for name in model.JSON_FIELDS}
 
 
 def last_seq(model: type[SessionEntry], session_id: str) -> int:
     """Return the ``seq`` of the session's newest entry, 0 if there is none."""
-    return _statements(model)[1].execute(session_id=session_id).fetchone()[0] or 0
+    return _statements(model).last_seq.execute(session_id=session_id).fetchone()[0] or 0
 
 
 def json_page(
@@ -87,6 +83,6 @@ def json_page(
     The JSON is the objects, separated by commas. A page that ends before ``last`` is followed by
     another; one that ends at ``after`` is empty, because its rows have been deleted.
     """
-    page = _statements(model)[2].execute(session_id=session_id, after=after, last=last, limit=limit)
+    page = _statements(model).page.execute(session_id=session_id, after=after, last=last, limit=limit)
     end, items = page.fetchone()
     return items or b"", end or after

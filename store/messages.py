@@ -13,6 +13,7 @@ from store import sessions
 from store.entries import READ_PAGE_SIZE, DeletedDuringRead
 from store.fields import defaults, params
 
+# What an import gives, in the order of its rows: another field gets its default from the database.
 IMPORTED_FIELDS = ("id", "session_id", "role", "content", "metadata", "created_at")
 _DEFAULTS = defaults(Message)
 

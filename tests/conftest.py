@@ -16,7 +16,7 @@ from app import create_app
 from database import db
 from tests.helpers.client import SECRET, ApiClient, add_user
 from tests.helpers.data_folder import DataFolder
-from tests.helpers.process import FakeLlm
+from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import WebhookReceiver
 
 # What a developer has set up is not for the tests, nor for the processes that they start.
@@ -105,3 +105,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk can be mounted by root alone")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture(scope="module")
+def server(data_folder_template: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that the tests of a file share."""
+    with data_folder_template.copy(tmp_path_factory.mktemp("shared") / "data").serve() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def token(data_folder_template: DataFolder) -> str:
+    return data_folder_template.token

@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from tests.helpers.data_folder import DataFolder
 from tests.helpers.long_documents import document
 from tests.helpers.process import ServerProcess
 from tests.helpers.raw_http import CLOSE, exchange, parse_responses, raw_request
-
-
-@pytest.fixture(scope="module")
-def server(data_folder_template: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = shutil.copytree(data_folder_template.path, tmp_path_factory.mktemp("shared") / "data")
-    with ServerProcess(data) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def token(data_folder_template: DataFolder) -> str:
-    return data_folder_template.token
 
 
 def test_pipelined_requests_are_served_in_their_order(server: ServerProcess, token: str) -> None:

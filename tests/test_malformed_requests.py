@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 
-from tests.helpers.data_folder import DataFolder
 from tests.helpers.process import ServerProcess
 from tests.helpers.raw_http import CLOSE, exchange, parse_error, parse_responses, raw_request
-
-
-@pytest.fixture(scope="module")
-def server(data_folder_template: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = shutil.copytree(data_folder_template.path, tmp_path_factory.mktemp("shared") / "data")
-    with ServerProcess(data) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def token(data_folder_template: DataFolder) -> str:
-    return data_folder_template.token
-
 
 HOST = b"Host: parley\r\n"
 MALFORMED = {

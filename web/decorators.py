@@ -122,13 +122,15 @@ def read_json(limit: int, compact: jsonstream.Compact | None = None) -> Any:
     return _parse(raw, len(raw), limit, lambda: _parse_small(raw, compact is None))
 
 
-def _parse_small(raw: bytes, has_limit: bool) -> Any:
-    if has_limit and len(raw) > MAX_VALUES:
+def _parse_small(raw: bytes, limit_values: bool) -> Any:
+    """Return the value of a body that is in memory, after counting its values if they are limited."""
+    if limit_values and len(raw) > MAX_VALUES:
         jsonstream.check_values(raw, MAX_VALUES)
     return parse_json(raw)
 
 
 def _parse(body: bytes | IO[bytes], size: int, limit: int, parse: Callable[[], Any]) -> Any:
+    """Check a body and return what ``parse`` does; for a request with a key, store the body's digest."""
     if "Idempotency-Key" in request.headers:
         file = io.BytesIO(body) if isinstance(body, bytes) else body
         file.seek(0)
