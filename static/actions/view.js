@@ -1,0 +1,5 @@
+import { html } from "../core/html.js";
+
+export function actionsView() {
+  return html`<h2>Actions</h2>`;
+}

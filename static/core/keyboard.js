@@ -1,0 +1,57 @@
+/** The keyboard: one table of shortcuts, which the list under `?` shows. */
+
+const SWITCH = "parley.shortcuts";
+const shortcuts = [];
+
+/**
+ * Add a shortcut: a single key, which does nothing while one types, or a chord such as "Ctrl+Enter".
+ * @param {string} keys
+ * @param {string} label what it does, for the list
+ * @param {() => void} run
+ */
+export function addShortcut(keys, label, run) {
+  shortcuts.push({ keys, label, run });
+}
+
+/** Return the shortcuts, `{keys, label}`. */
+export function listShortcuts() {
+  return shortcuts;
+}
+
+/** Return whether single keys work: speech input may press them by accident (WCAG 2.2, 2.1.4). */
+export function singleKeysEnabled() {
+  return localStorage.getItem(SWITCH) !== "off";
+}
+
+/** Switch the single keys on or off. */
+export function enableSingleKeys(enabled) {
+  localStorage.setItem(SWITCH, enabled ? "on" : "off");
+}
+
+/** Listen to the keyboard. */
+export function startKeyboard() {
+  addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) {
+      return;
+    }
+    const keys = keysOf(event);
+    const isSingle = !keys.includes("+") && keys !== "Escape";
+    if (isSingle && (isTyping(event.target) || !singleKeysEnabled())) {
+      return;
+    }
+    const shortcut = shortcuts.find((candidate) => candidate.keys === keys);
+    if (shortcut) {
+      event.preventDefault();
+      shortcut.run();
+    }
+  });
+}
+
+function keysOf(event) {
+  const modifiers = [(event.ctrlKey || event.metaKey) && "Ctrl", event.altKey && "Alt"].filter(Boolean);
+  return [...modifiers, event.key].join("+");
+}
+
+function isTyping(element) {
+  return element.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
+}

@@ -1,0 +1,66 @@
+/**
+ * The page's places, as fragments of its URL, which no server and no log sees:
+ *
+ *     #/                             no session
+ *     #/s/<session>                  a session; with /prompt, /actions or /timeline, the panel beside it
+ *     #/s/<session>/m/<message>      a message of it
+ *     #/transfer                     import and export
+ *     #/account                      the user
+ */
+
+import { createSlice } from "./store.js";
+
+const slice = createSlice("route", () => parse(location.hash));
+
+/** Return where the page is: `{name, sessionId?, messageId?, panel?}`. */
+export function currentRoute() {
+  return slice.state;
+}
+
+/** Call a handler with the route now and whenever it changes. */
+export function startRouter(onRoute) {
+  const follow = () => {
+    slice.reset();
+    onRoute(slice.state);
+  };
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+/** Go to a place; `replace` leaves no entry in the history. */
+export function navigate(hash, { replace = false } = {}) {
+  if (hash === location.hash) {
+    return;
+  }
+  if (replace) {
+    location.replace(hash);
+  } else {
+    location.hash = hash;
+  }
+}
+
+/** Return the link to a session, or to its panel. */
+export function sessionLink(sessionId, panel) {
+  return `#/s/${encodeURIComponent(sessionId)}${panel ? `/${panel}` : ""}`;
+}
+
+/** Return the link to a message. */
+export function messageLink(sessionId, messageId) {
+  return `${sessionLink(sessionId)}/m/${encodeURIComponent(messageId)}`;
+}
+
+function parse(hash) {
+  const [name, sessionId, third, fourth] = hash.replace(/^#\/?/, "").split("/").map(decode);
+  if (name === "s" && sessionId) {
+    return third === "m" ? { name: "session", sessionId, messageId: fourth } : { name: "session", sessionId, panel: third };
+  }
+  return { name: ["transfer", "account"].includes(name) ? name : "home" };
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // somebody's mangled link
+  }
+}
