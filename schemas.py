@@ -140,7 +140,7 @@ class Message(Schema):
 
 
 class SessionWithMessages(Session):
-    messages = fields.List(fields.Nested(Message), required=True)
+    messages = fields.List(fields.Nested(Message), metadata={"description": "Absent with `?messages=false`."})
 
 
 class SessionListItem(Session):

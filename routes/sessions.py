@@ -53,12 +53,13 @@ def create_session(data: dict[str, Any]) -> dict[str, Any]:
 @inline
 @conditional("If-None-Match")
 @response(schemas.SessionWithMessages)
-def get_session(session_id: str) -> tuple[documents.Document, dict[str, str]]:
+@query(parameters.GetSession)
+def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] | documents.Document, dict[str, str]]:
     """Get a session with its messages, in the order in which they were written."""
     with db.read_transaction():
         session = sessions.get(g.user_id, session_id)
         headers = check_if_none_match("session", session)
-        return documents.session_with_messages(session), headers
+        return documents.session_with_messages(session) if query["messages"] else session, headers
 
 
 @blueprint.patch("/<session:session_id>")

@@ -262,3 +262,12 @@ def test_updated_at_increases_when_the_clock_does_not(app: Flask, owner: ApiClie
     with frozen_time("2020-01-01T00:00:00.000Z"):
         updated = owner.patch(f"/api/sessions/{session['id']}", {"title": "x"}).get_json()
     assert updated["updated_at"] > session["updated_at"]
+
+
+def test_get_without_messages_has_the_entity_tag_of_the_whole(owner: ApiClient) -> None:
+    session = owner.imported(message("Is checkout down?"))
+    path = f"/api/sessions/{session['id']}"
+    whole, alone = owner.get(path), owner.get(f"{path}?messages=false")
+    assert (len(whole.get_json().pop("messages")), list(alone.get_json())) == (1, SESSION_KEYS)
+    assert alone.headers["ETag"] == whole.headers["ETag"]
+    assert owner.get(f"{path}?messages=perhaps").status_code == 400

@@ -38,6 +38,12 @@ class ListSessions(Page):
             raise ValidationError("Not allowed together with q.", "cursor")
 
 
+class GetSession(RequestSchema):
+    messages = fields.Boolean(
+        load_default=True, metadata={"description": "`false` leaves the messages out; the entity tag is the same."}
+    )
+
+
 class GetPrompt(RequestSchema):
     content = fields.Text(
         load_default=None,
