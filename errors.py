@@ -28,6 +28,7 @@ STATUS_BY_CODE = {
     "action_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "refresh_raced": 409,
     "precondition_failed": 412,
     "payload_too_large": 413,
     "unsupported_media_type": 415,

@@ -29,6 +29,9 @@ class RequestSchema(Schema):
 class CreateLogin(RequestSchema):
     username = fields.Text(required=True, validate=Length(1, 1_024))
     password = fields.Password()
+    cookie = fields.JsonBoolean(
+        load_default=False, metadata={"description": "Return the refresh token as a cookie instead: for web pages."}
+    )
 
 
 class ChangePassword(RequestSchema):
@@ -47,6 +50,15 @@ class CreateSession(RequestSchema):
 
 class UpdateSession(RequestSchema):
     title = fields.TrimmedText(required=True, validate=Length(1, limits.MAX_TITLE_LENGTH))
+
+
+class DeleteSessions(RequestSchema):
+    ids = fields.List(
+        fields.Text(),
+        required=True,
+        validate=Length(1, limits.MAX_DELETED_SESSIONS),
+        metadata={"description": "Those to delete. Without a body, all are deleted."},
+    )
 
 
 class SetSystemPrompt(RequestSchema):
@@ -251,7 +263,7 @@ class WebhookRunList(Schema):
 
 class TokenPair(Schema):
     access_token = fields.String(required=True)
-    refresh_token = fields.String(required=True)
+    refresh_token = fields.String(metadata={"description": "Absent where it is the cookie `parley_refresh`."})
     token_type = fields.String(required=True, validate=OneOf(("Bearer",)))
     expires_in = fields.Number(metadata={"description": "Seconds until the access token expires."})
 

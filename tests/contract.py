@@ -77,6 +77,13 @@ CALLS = (
     Call("GET /api/about", PUBLIC, 200),
     Call("POST /api/auth/login", PUBLIC, 200, CREDENTIALS, not_idempotent_because="each login is another one"),
     Call(
+        "POST /api/auth/login",
+        PUBLIC,
+        200,
+        CREDENTIALS | {"cookie": True},
+        not_idempotent_because="each login is another one",
+    ),
+    Call(
         "POST /api/auth/refresh",
         USER,
         200,
@@ -92,6 +99,7 @@ CALLS = (
     Call("POST /api/sessions", USER, 201, {"title": "new"}, idempotent=True),
     Call("POST /api/sessions", USER, 201, idempotent=True),
     Call("DELETE /api/sessions", USER, 200),
+    Call("DELETE /api/sessions", USER, 200, {"ids": ["01a20000-0000-7000-8000-000000000000"]}),
     Call("GET /api/sessions/{session_id}", OWNER, 200),
     Call("PATCH /api/sessions/{session_id}", OWNER, 200, {"title": "new"}),
     Call("DELETE /api/sessions/{session_id}", OWNER, 204),

@@ -170,7 +170,7 @@ def test_each_session_is_listed_once_whatever_is_written(
             elif ids and what == "prompt":
                 update_session(user_id, ids[number % len(ids)], system_prompt="x" * 300)
             elif ids:
-                run_in_transaction(deletion.delete_session, ids.pop(number % len(ids)))
+                run_in_transaction(deletion.delete_session, user_id, ids.pop(number % len(ids)))
         for pager in pagers:
             if not pager.listed:
                 pager.existing = set(ids)
