@@ -75,5 +75,5 @@ def test_cursor_is_valid_for_its_list_and_user_only(owner: ApiClient, other: Api
 def test_rejects_a_cursor_of_an_earlier_version(owner: ApiClient) -> None:
     with owner.client.application.test_request_context("/api/sessions"):
         g.user_id = owner.user_id
-        cursor = pagination.encode_cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]))
+        cursor = pagination.encode_cursor((["2026-01-31T09:30:00.000Z", MOMENT, "x"], "y", [1, 2]), {})
     assert owner.get(f"/api/sessions?cursor={cursor}").status_code == 400

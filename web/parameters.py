@@ -38,6 +38,14 @@ class ListSessions(Page):
             raise ValidationError("Not allowed together with q.", "cursor")
 
 
+class ListMessages(Page):
+    order = fields.String(
+        load_default="asc",
+        validate=OneOf(limits.ORDERS),
+        metadata={"description": "`desc`: newest first, without messages that are written after the first page."},
+    )
+
+
 class GetPrompt(RequestSchema):
     content = fields.Text(
         load_default=None,
