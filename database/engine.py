@@ -74,10 +74,10 @@ class Engine(Protocol):
     def bulk_insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows; ``sql`` is a statement that inserts one."""
 
-    def json_object(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
+    def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves."""
 
-    def json_join(self, objects: Any) -> Any:
+    def join_json(self, objects: Any) -> Any:
         """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
 
     def no_nul_condition(self, column: str) -> str:

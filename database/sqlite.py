@@ -209,7 +209,7 @@ class SqliteEngine(peewee.SqliteDatabase):
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
                 connection.execute(sql + more * (len(batch) - 1), list(chain.from_iterable(batch)))
 
-    def json_object(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
+    def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves.
 
         SQLite writes the JSON: without a Python object per value, and without the interpreter lock.
@@ -217,7 +217,7 @@ class SqliteEngine(peewee.SqliteDatabase):
         values = {name: fn.json(value) if name in json_fields else value for name, value in values.items()}
         return fn.json_object(*chain.from_iterable(values.items()))
 
-    def json_join(self, objects: Any) -> Any:
+    def join_json(self, objects: Any) -> Any:
         """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
         return fn.group_concat(objects).cast("BLOB")
 

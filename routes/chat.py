@@ -27,7 +27,10 @@ SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "
 @query(parameters.GetPrompt)
 def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Get exactly the messages that the model would be sent."""
-    return {"messages": get_services().prompt.build(g.user_id, session_id, query["content"])}
+    prompt = get_services().prompt
+    if query["explain"]:
+        return prompt.explain(g.user_id, session_id, query["content"])
+    return {"messages": prompt.build(g.user_id, session_id, query["content"])}
 
 
 @blueprint.post("/<session_id>/chat")

@@ -90,7 +90,7 @@ def _page(model: Any, direction: Direction) -> Any:
         .where(characters < MAX_PAGE_CHARACTERS)
     )
     page = (start + step).limit(param("limit") + 1).cte("page", recursive=True, columns=("seq", "item", "characters"))
-    return page.select_from(direction.last_of(page.c.seq), db.json_join(page.c.item)).bind(db)
+    return page.select_from(direction.last_of(page.c.seq), db.join_json(page.c.item)).bind(db)
 
 
 def _item(model: Any) -> Any:
@@ -98,7 +98,7 @@ def _item(model: Any) -> Any:
     fields = {name: getattr(model, name) for name in model.PUBLIC_FIELDS}
     booleans = [name for name, field in fields.items() if isinstance(field, BooleanField)]
     values = {name: _as_json(field) for name, field in fields.items()}
-    return db.json_object(values, [*model.JSON_FIELDS, *booleans])
+    return db.to_json(values, [*model.JSON_FIELDS, *booleans])
 
 
 def _as_json(field: Any) -> Any:

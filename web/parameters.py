@@ -52,6 +52,10 @@ class GetPrompt(RequestSchema):
         validate=Length(1, limits.MAX_CONTENT_LENGTH),
         metadata={"description": "A next user message."},
     )
+    explain = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Say where each part is from and how long it is, and what was left out."},
+    )
 
 
 class ExportSession(RequestSchema):
