@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, g, request
-from werkzeug.datastructures import MIMEAccept
 
 import schemas
 from errors import ApiError
@@ -14,6 +13,7 @@ from services.chat import replay_events
 from web import parameters
 from web.decorators import body, errors, query, response, runs_in
 from web.idempotency import idempotent, remember_id
+from web.negotiation import preferred_type
 
 blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
@@ -62,6 +62,5 @@ def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Respons
 
 
 def prefers_json() -> bool:
-    """Return whether the client prefers JSON to events, whatever parameters the media types have."""
-    accepted = MIMEAccept((kind.partition(";")[0], quality) for kind, quality in request.accept_mimetypes)
-    return accepted.best_match((EVENT_STREAM, JSON)) == JSON
+    """Return whether the client prefers JSON to events."""
+    return preferred_type(EVENT_STREAM, JSON) == JSON
