@@ -4,6 +4,9 @@ from __future__ import annotations
 
 ROLES = ("user", "assistant", "system")
 RUN_STATUSES = ("running", "succeeded", "failed", "interrupted")
+PROMPT_PARTS = ("base", "override", "docs", "actions", "message")
+LEFT_OUT_REASONS = ("docs_limit", "section_limit", "conversation_limit")
+ORDERS = ("asc", "desc")
 MAX_USERNAME_LENGTH = 64
 MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH = 8, 1_024
 MAX_TITLE_LENGTH = 120

@@ -2,6 +2,8 @@
 
 Requests are loaded through these schemas. Responses are not dumped through them, for speed; the tests check each
 response against them. A request is named by its verb, what is returned by its noun.
+
+Longer than 300 lines, so that what the API takes and returns can be read in one place.
 """
 
 from __future__ import annotations
@@ -220,13 +222,55 @@ class ImportReport(Schema):
     counts = fields.Nested(ImportReportCounts, required=True)
 
 
+class PromptPart(Schema):
+    content = fields.String(required=True)
+    kind = fields.String(required=True, validate=OneOf(limits.PROMPT_PARTS))
+    source = fields.OptionalText(metadata={"description": "A setting, the file and heading, or the message's id."})
+    characters = fields.Number()
+
+
 class PromptMessage(Schema):
     role = fields.String(required=True, validate=OneOf(limits.ROLES))
     content = fields.String(required=True)
+    kind = fields.String(
+        validate=OneOf(limits.PROMPT_PARTS),
+        metadata={"description": "This and all below with `explain`. Of several parts, that of the first."},
+    )
+    source = fields.String(
+        allow_none=True, metadata={"description": "As in `parts`; null for several parts and for the next message."}
+    )
+    characters = fields.Integer()
+    parts = fields.List(
+        fields.Nested(PromptPart),
+        metadata={"description": "If there are several: their contents together are the message's."},
+    )
+
+
+class PromptLeftOut(Schema):
+    kind = fields.String(required=True, validate=OneOf(("docs", "message")))
+    source = fields.OptionalText(metadata={"description": "The file and heading; null for messages."})
+    characters = fields.Number(metadata={"description": "How many of it are left out."})
+    reason = fields.String(
+        required=True,
+        validate=OneOf(limits.LEFT_OUT_REASONS),
+        metadata={
+            "description": "No room in `limits.docs`; other sections match better; no room in `limits.conversation`."
+        },
+    )
+    count = fields.Integer(metadata={"description": "Of messages: how many. The next two are their ends."})
+    first_id = fields.Uuid()
+    last_id = fields.Uuid()
+
+
+class PromptLimits(Schema):
+    conversation = fields.Number(metadata={"description": "Characters of the conversation, at most."})
+    docs = fields.Number(metadata={"description": "Characters of the sections of the documentation, at most."})
 
 
 class Prompt(Schema):
     messages = fields.List(fields.Nested(PromptMessage), required=True)
+    left_out = fields.List(fields.Nested(PromptLeftOut), metadata={"description": "With `explain`."})
+    limits = fields.Nested(PromptLimits, metadata={"description": "With `explain`."})
 
 
 class ChatMessages(Schema):

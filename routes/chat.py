@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, g, request
-from werkzeug.datastructures import MIMEAccept
 
 import schemas
 from errors import ApiError
@@ -14,6 +13,7 @@ from services.chat import replay_events
 from web import parameters
 from web.decorators import body, errors, query, response, runs_in
 from web.idempotency import idempotent, remember_id
+from web.negotiation import preferred_type
 
 blueprint = Blueprint("chat", __name__, url_prefix="/api/sessions")
 
@@ -27,7 +27,10 @@ SSE_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "
 @query(parameters.GetPrompt)
 def get_prompt(query: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Get exactly the messages that the model would be sent."""
-    return {"messages": get_services().prompt.build(g.user_id, session_id, query["content"])}
+    prompt = get_services().prompt
+    if query["explain"]:
+        return prompt.explain(g.user_id, session_id, query["content"])
+    return {"messages": prompt.build(g.user_id, session_id, query["content"])}
 
 
 @blueprint.post("/<session_id>/chat")
@@ -59,6 +62,5 @@ def replay(session_id: str, created: dict[str, str]) -> dict[str, Any] | Respons
 
 
 def prefers_json() -> bool:
-    """Return whether the client prefers JSON to events, whatever parameters the media types have."""
-    accepted = MIMEAccept((kind.partition(";")[0], quality) for kind, quality in request.accept_mimetypes)
-    return accepted.best_match((EVENT_STREAM, JSON)) == JSON
+    """Return whether the client prefers JSON to events."""
+    return preferred_type(EVENT_STREAM, JSON) == JSON

@@ -33,7 +33,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
         return documents.session_list(g.user_id)
     cursor = pagination.decode_cursor(query, SessionCursor._make)
     items, cursor = session_pages.list_page(g.user_id, pagination.page_size(query), cursor)
-    return {"items": items, "next_cursor": pagination.encode_cursor(cursor)}
+    return {"items": items, "next_cursor": pagination.encode_cursor(cursor, query)}
 
 
 @blueprint.post("")

@@ -110,7 +110,7 @@ class Pager:
         self.listed += [item["id"] for item in items]
         with current_app.test_request_context("/api/sessions"):
             g.user_id = user_id
-            cursor = pagination.encode_cursor(self.cursor)
+            cursor = pagination.encode_cursor(self.cursor, {})
             assert len(cursor or "") <= 512
             if cursor:
                 self.cursor = pagination.decode_cursor({"cursor": cursor}, SessionCursor._make)
