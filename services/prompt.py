@@ -28,10 +28,13 @@ class PromptBuilder:
         self._docs = docs
         self._actions = _format_actions(actions)
 
-    def build(self, user_id: str, session_id: str, next_message: str | None = None) -> list[PromptMessage]:
+    def build(
+        self, user_id: str, session_id: str, next_message: str | None = None, without: str | None = None
+    ) -> list[PromptMessage]:
         """Return the prompt of a session, as if the user had appended ``next_message``.
 
-        Empty parts are omitted, and so are the oldest messages of a conversation that is too long.
+        The message whose id is ``without`` is left out: an answer that is to be replaced. Empty parts are omitted, and
+        so are the oldest messages of a conversation that is too long.
 
         Raises:
             NotFound: there is no such session of the user's.
@@ -39,16 +42,18 @@ class PromptBuilder:
         """
         with db.read_transaction():
             override = sessions.get(user_id, session_id)["system_prompt"]
-            conversation = self._conversation(session_id, next_message)
+            conversation = self._conversation(session_id, next_message, without)
         query = next((message["content"] for message in reversed(conversation) if message["role"] == "user"), "")
         system = (self._base, override, "\n\n".join(filter(None, (self.docs_context(query), self._actions))))
         return [{"role": "system", "content": content} for content in system if content] + conversation
 
-    def _conversation(self, session_id: str, next_message: str | None) -> list[PromptMessage]:
+    def _conversation(self, session_id: str, next_message: str | None, without: str | None) -> list[PromptMessage]:
         """Return the newest messages, as many as fit; the newest is always one of them."""
         newest_first: list[PromptMessage] = [] if next_message is None else [{"role": "user", "content": next_message}]
         remaining = self._max_characters - len(next_message or "")
-        for role, content in messages.iter_newest_first(session_id):
+        for message_id, role, content in messages.iter_newest_first(session_id):
+            if message_id == without:
+                continue
             remaining -= len(content)
             if remaining < 0 and newest_first:
                 break

@@ -10,7 +10,7 @@ from ids import new_id
 from json_values import stored_json
 from models import Message
 from store import sessions
-from store.entries import READ_PAGE_SIZE, DeletedDuringRead
+from store.entries import READ_PAGE_SIZE, newer_seq
 from store.fields import defaults, params
 
 # What an import gives, in the order of its rows: another field gets its default from the database.
@@ -26,10 +26,11 @@ TEXTS = Statement(
     .limit(READ_PAGE_SIZE)
 )
 NEWEST_FIRST = Statement(
-    Message.select(Message.role, Message.content)
+    Message.select(Message.id, Message.role, Message.content)
     .where(Message.session == param("session_id"))
     .order_by(Message.seq.desc())
 )
+DELETE = Statement(Message.delete().where(Message.session == param("session_id"), Message.id == param("id")))
 
 
 def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
@@ -49,6 +50,11 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
     }
     INSERT.execute(**message)
     return message | {"metadata": stored_json(metadata)}
+
+
+def delete(session_id: str, message_id: str) -> None:
+    """Delete a message of a session, if it is there."""
+    DELETE.execute(session_id=session_id, id=message_id)
 
 
 def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -75,14 +81,15 @@ def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
         db.ensure_connection()
         rows = TEXTS.execute(session_id=session_id, after=end, last=last).fetchall()
         if not rows:
-            raise DeletedDuringRead
+            last = newer_seq(Message, session_id, last)
+            continue
         end = rows[-1][0]
         for _, *text in rows:
             yield tuple(text)
 
 
-def iter_newest_first(session_id: str) -> Iterator[tuple[str, str]]:
-    """Yield the role and content of a session's messages, newest first, read one by one."""
+def iter_newest_first(session_id: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the id, role and content of a session's messages, newest first, read one by one."""
     cursor = NEWEST_FIRST.execute(session_id=session_id)
     try:
         yield from cursor
