@@ -26,6 +26,7 @@ STATUS_BY_CODE = {
     "not_found": 404,
     "session_not_found": 404,
     "action_not_found": 404,
+    "chat_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "refresh_raced": 409,

@@ -209,13 +209,15 @@ class WebhookRun(SessionEntry):
 class Draft(BaseModel):
     """The part of a model's completion received so far. When the chat ends it becomes a message.
 
-    ``question_id`` is the message that is being answered.
+    ``question_id`` is the message that is being answered, ``replaced_id`` the earlier answer that is
+    deleted then.
     """
 
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
     content = TextField(default="")
     model = TextField(null=True)
     question_id = TextField(null=True)
+    replaced_id = TextField(null=True)
 
     class Meta:
         table_name = "drafts"

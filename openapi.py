@@ -71,7 +71,6 @@ STREAMS = {
 
 # Parameters and headers ------------------------------------------------------------------------
 
-
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "session_id": ("path", {"schema": {"type": "string", "format": "uuid", "pattern": ID_PATTERN}}),
     "name": ("path", {"schema": {"type": "string", "pattern": r"^[A-Za-z0-9_.-]{1,64}$"}}),
@@ -260,6 +259,7 @@ def build(app: Flask) -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if not issubclass(getattr(schemas, name, schemas.RequestSchema), schemas.RequestSchema):
             schema["additionalProperties"] = False  # the keys of a response are a contract
+        schema |= getattr(getattr(schemas, name, None), "json_schema", {})
         for attribute in schema.get("properties", {}).values():
             attribute.pop("default", None)  # of what is loaded; a client need not know it
     for path in document["paths"].values():

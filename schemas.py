@@ -3,14 +3,15 @@
 Requests are loaded through these schemas. Responses are not dumped through them, for speed; the tests check each
 response against them. A request is named by its verb, what is returned by its noun.
 
-Longer than 300 lines, so that what the API takes and returns can be read in one place.
+Longer than 300 lines, so that what the API takes and returns can be read in one place. What openapi.json says of a
+schema besides its fields is its ``json_schema``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, post_load, pre_load
+from marshmallow import EXCLUDE, Schema, ValidationError, post_load, pre_load
 from marshmallow.validate import Equal, Length, OneOf
 
 import fields
@@ -84,8 +85,33 @@ class AppendMessage(RequestSchema):
 
 
 class StartChat(RequestSchema):
-    content = fields.Content()
-    metadata = fields.JsonObject(load_default="{}")
+    content = fields.Content(required=False)
+    metadata = fields.JsonObject()
+    retry = fields.JsonBoolean(
+        metadata={"description": "Asks the newest question again, instead of sending `content` and `metadata`."}
+    )
+
+    json_schema = {
+        "anyOf": [
+            {"required": ["content"], "properties": {"retry": {"const": False}}},
+            {"required": ["retry"], "properties": {"retry": {"const": True}, "content": False, "metadata": False}},
+        ]
+    }
+
+    @post_load
+    def check_retry(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return the content, None to ask the newest question again, and the metadata.
+
+        Raises:
+            ValidationError: there is no content, or something is sent beside ``retry``.
+
+        """
+        retry = data.pop("retry", False)
+        if retry and data:
+            raise ValidationError({name: ["Not allowed with retry."] for name in data})
+        if not (retry or "content" in data):
+            raise ValidationError({"content": ["Missing data for required field."]})
+        return {"content": None, "metadata": "{}"} | data
 
 
 class FireAction(RequestSchema):

@@ -12,7 +12,6 @@ import timestamps
 from database import db
 from models import Message, SessionEntry, WebhookRun
 from store import entries, session_pages, sessions
-from store.entries import DeletedDuringRead
 
 # A document of up to about this size is sent whole.
 MAX_WHOLE_BYTES = 1_048_576
@@ -113,6 +112,7 @@ def _entry_pieces(fields: dict[str, Any], name: str, model: type[SessionEntry], 
         start = end
         items, end = entries.json_page(model, session_id, start, last)
         if end == start:
-            raise DeletedDuringRead
+            last = entries.newer_seq(model, session_id, last)
+            continue
         yield b"," + items if start else items
     yield b"]}"

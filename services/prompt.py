@@ -59,16 +59,20 @@ class PromptBuilder:
         self._docs = docs
         self._actions = _format_actions(actions)
 
-    def build(self, user_id: str, session_id: str, next_message: str | None = None) -> list[PromptMessage]:
+    def build(
+        self, user_id: str, session_id: str, next_message: str | None = None, without: str | None = None
+    ) -> list[PromptMessage]:
         """Return the prompt of a session, as if the user had appended ``next_message``.
 
-        Empty parts are omitted, and so are the oldest messages of a conversation that is too long.
+        The message whose id is ``without`` is left out: an answer that is to be replaced. Empty parts are omitted, and
+        so are the oldest messages of a conversation that is too long.
 
         Raises:
             NotFound: there is no such session of the user's.
 
         """
-        return [_message(parts) for parts in self._compose(user_id, session_id, next_message).messages]
+        prompt = self._compose(user_id, session_id, next_message, without)
+        return [_message(parts) for parts in prompt.messages]
 
     def explain(self, user_id: str, session_id: str, next_message: str | None = None) -> dict[str, Any]:
         """Return the prompt with the origin and the size of its parts, what was left out, and the limits.
@@ -84,11 +88,18 @@ class PromptBuilder:
             "limits": {"conversation": self._max_characters, "docs": self._max_docs_characters},
         }
 
-    def _compose(self, user_id: str, session_id: str, next_message: str | None, explain: bool = False) -> Prompt:
+    def _compose(
+        self,
+        user_id: str,
+        session_id: str,
+        next_message: str | None,
+        without: str | None = None,
+        explain: bool = False,
+    ) -> Prompt:
         """Return the parts of a prompt; what was left out of it is read if it is to be explained."""
         with db.read_transaction():
             override = sessions.get(user_id, session_id)["system_prompt"]
-            conversation, left_out_from = self._conversation(session_id, next_message)
+            conversation, left_out_from = self._conversation(session_id, next_message, without)
             left_out = _explain_left_out(session_id, left_out_from) if explain and left_out_from else []
         query = next((part.content for part in reversed(conversation) if part.role == "user"), "")
         context, left_out_docs = self.docs_context(query, MAX_EXPLAINED_SECTIONS if explain else MAX_SECTIONS)
@@ -104,7 +115,9 @@ class PromptBuilder:
             [parts for parts in system if parts] + [[part] for part in conversation], left_out_docs + left_out
         )
 
-    def _conversation(self, session_id: str, next_message: str | None) -> tuple[list[Part], int | None]:
+    def _conversation(
+        self, session_id: str, next_message: str | None, without: str | None
+    ) -> tuple[list[Part], int | None]:
         """Return the newest messages, as many as fit, and the ``seq`` of the newest one that does not.
 
         The newest message of all is always one of them.
@@ -112,6 +125,8 @@ class PromptBuilder:
         newest_first = [] if next_message is None else [Part("message", next_message, None, "user")]
         remaining = self._max_characters - len(next_message or "")
         for seq, message_id, role, content in messages.iter_newest_first(session_id):
+            if message_id == without:
+                continue
             remaining -= len(content)
             if remaining < 0 and newest_first:
                 return newest_first[::-1], seq

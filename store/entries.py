@@ -126,6 +126,21 @@ def last_seq(model: type[SessionEntry], session_id: str, order: str = "asc") -> 
     return _statements(model).last_seq[order].execute(session_id=session_id).fetchone()[0] or 0
 
 
+def newer_seq(model: type[SessionEntry], session_id: str, last: int) -> int:
+    """Return the ``seq`` of the newest entry, if the one that was the ``last`` at the start of a read is gone.
+
+    A newer entry has replaced it then, and the read goes on up to that.
+
+    Raises:
+        DeletedDuringRead: there is no newer one, so the session has been deleted.
+
+    """
+    newest = last_seq(model, session_id)
+    if newest <= last:
+        raise DeletedDuringRead
+    return newest
+
+
 def json_page(
     model: type[SessionEntry],
     session_id: str,

@@ -12,7 +12,7 @@ from ids import new_id
 from json_values import stored_json
 from models import Message
 from store import sessions
-from store.entries import READ_PAGE_SIZE, DeletedDuringRead
+from store.entries import READ_PAGE_SIZE, newer_seq
 from store.fields import defaults, params
 
 # What an import gives, in the order of its rows: another field gets its default from the database.
@@ -38,6 +38,7 @@ SUMMARY = Statement(
     ).where(Message.session == param("session_id"), Message.seq <= param("last"))
 )
 ID_OF_SEQ = Statement(Message.select(Message.id).where(Message.seq == param("seq")))
+DELETE = Statement(Message.delete().where(Message.session == param("session_id"), Message.id == param("id")))
 
 
 def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
@@ -57,6 +58,11 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
     }
     INSERT.execute(**message)
     return message | {"metadata": stored_json(metadata)}
+
+
+def delete(session_id: str, message_id: str) -> None:
+    """Delete a message of a session, if it is there."""
+    DELETE.execute(session_id=session_id, id=message_id)
 
 
 def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -83,7 +89,8 @@ def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
         db.ensure_connection()
         rows = TEXTS.execute(session_id=session_id, after=end, last=last).fetchall()
         if not rows:
-            raise DeletedDuringRead
+            last = newer_seq(Message, session_id, last)
+            continue
         end = rows[-1][0]
         for _, *text in rows:
             yield tuple(text)
