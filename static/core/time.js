@@ -33,6 +33,11 @@ export function formatDay(iso) {
   return days > 1 && days < 7 ? weekday.format(time) : day.format(time);
 }
 
+/** Return "14:05", or the day alone if that is not today, where there is no room for both. */
+export function formatClockOrDay(iso) {
+  return isToday(new Date(iso)) ? formatClock(iso) : formatDay(iso);
+}
+
 /** Return "350 ms", "4.2 s", "14 min" or "3 h 05 min". */
 export function formatDuration(ms) {
   if (ms < 1_000) {

@@ -153,6 +153,11 @@ function merge(items, added) {
 
 /** Compare as the server does: the most recently updated first. */
 function compare(a, b) {
-  const field = ["updated_at", "created_at", "id"].find((name) => a[name] !== b[name]);
-  return field ? (a[field] < b[field] ? 1 : -1) : 0;
+  return (
+    compareTexts(b.updated_at, a.updated_at) || compareTexts(b.created_at, a.created_at) || compareTexts(b.id, a.id)
+  );
+}
+
+function compareTexts(a, b) {
+  return a === b ? 0 : a < b ? -1 : 1;
 }

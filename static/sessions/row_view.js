@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../core/html.js";
 import { currentRoute, sessionLink } from "../core/router.js";
-import { formatClock, formatTime } from "../core/time.js";
+import { formatClock, formatClockOrDay, formatTime } from "../core/time.js";
 import { icon } from "../ui/icons.js";
 import { activeId, deleteInList, renameInList } from "./list.js";
 import { parseMatch } from "./match.js";
@@ -51,11 +51,12 @@ function checkView(session) {
     const ids = event.shiftKey ? listedSessions().map(({ id }) => id) : [];
     select(session.id, event.target.checked, ids);
   };
-  return html`<label>
+  const isSelected = selection().selected.has(session.id);
+  return html`<label class=${isSelected ? "selected" : ""}>
     <input
       type="checkbox"
       tabindex=${session.id === activeId() ? 0 : -1}
-      .checked=${selection().selected.has(session.id)}
+      .checked=${isSelected}
       @click=${check}
     />
     ${textView(session)}
@@ -63,7 +64,7 @@ function checkView(session) {
 }
 
 function textView({ title, updated_at: updatedAt, match }) {
-  const time = match === undefined ? formatClock(updatedAt) : formatTime(updatedAt);
+  const time = match === undefined ? formatClock(updatedAt) : formatClockOrDay(updatedAt);
   return html`<span class=${title === null ? "title quiet" : "title"}>${title ?? "Untitled session"}</span>
     <time datetime=${updatedAt}>${time}</time>${match === undefined ? nothing : html`<span class="match">${parseMatch(match).map(partView)}</span>`}`;
 }
