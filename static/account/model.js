@@ -24,6 +24,9 @@ export function accountState() {
 
 /** Change the password and return whether that succeeded. */
 export async function changePassword(current, password) {
+  if (slice.state.busy) {
+    return false;
+  }
   slice.update({ busy: "password", passwordError: "" });
   try {
     await api.request("POST", "auth/password", { body: { current_password: current, new_password: password } });
@@ -46,7 +49,7 @@ export async function askAndLogOut() {
     confirm: "Remove and log out",
     danger: true,
   };
-  if (hasDrafts() && !(await confirmDialog(question))) {
+  if (slice.state.busy || (hasDrafts() && !(await confirmDialog(question)))) {
     return;
   }
   slice.update({ busy: "logout" });
@@ -61,6 +64,9 @@ export async function askAndLogOut() {
 
 /** Count the user's sessions, ask, and delete them. */
 export async function askAndDeleteAll() {
+  if (slice.state.busy) {
+    return;
+  }
   slice.update({ busy: "delete" });
   try {
     await finishDeletions();

@@ -8,7 +8,7 @@ import { accountState, askAndDeleteAll, askAndLogOut, changePassword } from "./m
 const MIN_PASSWORD_LENGTH = 8;
 const MAX_PASSWORD_LENGTH = 1_024;
 
-/** Render the account screen. */
+/** Render the account screen. A button that is busy is not disabled, or it would lose the focus. */
 export function accountView() {
   const { user, about } = loginState();
   const { busy } = accountState();
@@ -21,17 +21,17 @@ export function accountView() {
       <section aria-labelledby="account-user">
         <h2 id="account-user">Login</h2>
         <p>You are logged in as <strong>${user.username}</strong>. Logging out ends this login in all tabs.</p>
-        <button type="button" ?disabled=${busy} @click=${askAndLogOut}>${busy === "logout" ? "Logging out…" : "Log out"}</button>
+        <button type="button" aria-disabled=${busy ? "true" : "false"} @click=${askAndLogOut}>${busy === "logout" ? "Logging out…" : "Log out"}</button>
       </section>
       <section aria-labelledby="account-password">
-        <h2 id="account-password">Password</h2>
+        <h2 id="account-password">Change your password</h2>
         ${passwordForm(user)}
       </section>
       <section aria-labelledby="account-delete">
         <h2 id="account-delete">Delete all sessions</h2>
         <p>All sessions go, with their messages, prompts and webhook runs. This cannot be undone:
           <a href="#/transfer">export them</a> first if you may need them.</p>
-        <button type="button" class="danger" ?disabled=${busy} @click=${askAndDeleteAll}>
+        <button type="button" class="danger" aria-disabled=${busy ? "true" : "false"} @click=${askAndDeleteAll}>
           ${busy === "delete" ? "Counting…" : "Delete all sessions…"}
         </button>
       </section>
@@ -58,6 +58,6 @@ function passwordForm({ username }) {
     <p id="password-hint" class="quiet">8 to 1,024 characters. Your other logins end: other browsers, and programs that
       use a token of yours.</p>
     ${passwordError ? html`<p class="error" role="alert">${passwordError}</p>` : nothing}
-    <button type="submit" ?disabled=${busy}>${busy === "password" ? "Changing…" : "Change the password"}</button>
+    <button type="submit" aria-disabled=${busy ? "true" : "false"}>${busy === "password" ? "Changing…" : "Change password"}</button>
   </form>`;
 }
