@@ -80,7 +80,7 @@ function openPanel() {
 
 let opened = { screen: null, panel: null }; // what has been opened last, so that a panel's link leaves the conversation alone
 
-async function openRoute(route) {
+async function openRoute(route, focus = null) {
   if (loginState().status !== "in") {
     return;
   }
@@ -93,7 +93,7 @@ async function openRoute(route) {
       openConversation(route.sessionId, route.messageId);
     }
     if (!isFirst && !route.messageId) {
-      focusMain();
+      focusOn(focus);
     }
   }
   if (openPanel() && openPanel() !== opened.panel) {
@@ -102,8 +102,12 @@ async function openRoute(route) {
   opened.panel = openPanel();
 }
 
+function focusOn(selector) {
+  ((selector && document.querySelector(selector)) ?? document.querySelector("main"))?.focus({ preventScroll: true });
+}
+
 function focusMain() {
-  document.querySelector("main")?.focus({ preventScroll: true });
+  focusOn("main");
 }
 
 function addShortcuts() {
