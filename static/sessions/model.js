@@ -24,3 +24,9 @@ export async function createSession() {
 export function selectNeighbor(step) {}
 
 export function watchSessions() {}
+
+export function noteSession(session) {}
+
+export async function renameSession(session) {}
+
+export async function deleteSession(session) {}
