@@ -3,7 +3,9 @@
 import { html, nothing } from "../core/html.js";
 import { currentRoute, sessionLink } from "../core/router.js";
 import { loginState } from "../login/model.js";
-import { deleteSession, renameSession } from "../sessions/model.js";
+import { deleteSessions } from "../sessions/deletion.js";
+import { renameSession } from "../sessions/rename.js";
+import { titleEditor } from "../sessions/title_editor.js";
 import { icon } from "../ui/icons.js";
 import { copyAndTell } from "../ui/toast.js";
 import { copyConversation, downloadConversation } from "./export.js";
@@ -16,16 +18,21 @@ const PANELS = [
 
 /** Render the header of a session. */
 export function headerView(session) {
-  const title = session.title ?? "Untitled session";
   return html`
     <header class="screen-header conversation-header">
       <a class="icon back" href="#/" aria-label="Back to the sessions">${icon("back")}</a>
-      <h1 title=${title} dir="auto">${title}</h1>
-      <button type="button" class="icon" aria-label="Rename session" title="Rename" @click=${() => renameSession(session)}>${icon("edit")}</button>
+      ${titleEditor(session) ?? titleView(session)}
       <nav class="panel-links" aria-label="Panels">${PANELS.map((panel) => panelLink(session, panel))}</nav>
       ${menuView(session)}
     </header>
   `;
+}
+
+function titleView(session) {
+  const title = session.title ?? "Untitled session";
+  const rename = () => renameSession(session, { after: () => document.querySelector("[data-rename]")?.focus() });
+  return html`<h1 title=${title} dir="auto">${title}</h1>
+    <button type="button" class="icon" data-rename aria-label="Rename session" title="Rename" @click=${rename}>${icon("edit")}</button>`;
 }
 
 function panelLink({ id }, { name, label }) {
@@ -44,7 +51,7 @@ function menuView(session) {
     ["export", "Download JSON", () => downloadConversation(session, "json")],
     ["export", "Download Markdown", () => downloadConversation(session, "markdown")],
     ["link", "Copy link", () => copyAndTell(link, "Link")],
-    ["delete", "Delete session…", () => deleteSession(session)],
+    ["delete", "Delete session", () => deleteSessions([session.id])],
   ];
   const run = (action) => () => {
     document.getElementById("session-menu").hidePopover();
