@@ -10,13 +10,12 @@ import { broadcast } from "../core/tabs.js";
 import { loginState } from "../login/model.js";
 import { announce, showToast } from "../ui/toast.js";
 import { createAnswer } from "./answer.js";
-import { addMessage, isUnfinished, loadNewest, messagesState, newestMessage } from "./messages.js";
+import { addAnswer, addMessage, isUnfinished, loadNewest, messagesState, newestMessage } from "./messages.js";
 import { dropQuestion, findStored, keepQuestion, loadQuestion, markSent, markUnsent, questionState } from "./question.js";
 import { followEnd, noteNewText } from "./scroll.js";
+import { openStream } from "./stream.js";
 import { nameSession, shorten } from "./title.js";
 
-const SILENCE_MS = 35_000; // the server sends a comment every ten seconds
-const SHORT_SILENCE_MS = 15_000; // after which a page that wakes up attaches again
 const MAX_PAUSE_MS = 15_000; // between two attempts to attach
 const ANNOUNCED_CHARACTERS = 300;
 
@@ -29,13 +28,12 @@ export function chatState() {
   return slice.state;
 }
 
-let reading = null; // the stream that is being read
+let reading = null; // the chat whose stream is being read
 let attempts = 0; // to attach, since the connection was lost
 let timer = null;
 
 /** Read the open session's chat if there is one, and send the question that waits for it. */
 export async function resumeChat() {
-  loadQuestion(messagesState().sessionId);
   if (questionState().question?.isNew) {
     await sendQuestion();
   } else {
@@ -43,15 +41,16 @@ export async function resumeChat() {
   }
 }
 
-/** Leave the chat: its answer goes on without this page. */
-export function leaveChat() {
+/** Leave the chat, whose answer goes on without this page, for that of another session. */
+export function leaveChat(nextId) {
   clearTimeout(timer);
   attempts = 0;
   if (reading?.isAccepted) {
-    reading.controller.abort(); // one whose question is still on its way is read until that is stored
+    reading.stream.abort(); // one whose question is still on its way is read until that is stored
   }
   reading = null;
   slice.reset();
+  loadQuestion(nextId);
 }
 
 /** Ask a question. */
@@ -101,23 +100,15 @@ export async function stop() {
 /** Read what is new, and attach to the chat under way if there may be one that is not being read. */
 export async function catchUp() {
   clearTimeout(timer);
-  if (reading || messagesState().status !== "ready") {
-    return;
+  if (!reading && messagesState().status === "ready" && (await reload((newest) => mayBeAnswered(newest) || rest()))) {
+    await attach();
   }
-  try {
-    await loadNewest((newest) => mayBeAnswered(newest) || rest());
-  } catch {
-    lose();
-    return;
-  }
-  await attach();
 }
 
 /** Look again after the page has slept, has been elsewhere, or is online again. */
 export async function wake() {
-  const isSilent = reading && performance.now() - reading.heardAt > SHORT_SILENCE_MS;
-  if (isSilent && reading.isAccepted) {
-    reading.controller.abort();
+  if (reading?.isAccepted && reading.stream.isSilent()) {
+    reading.stream.abort();
     reading = null;
   }
   await catchUp();
@@ -126,7 +117,7 @@ export async function wake() {
 /** Say that the connection is lost, before the browser finds out by itself. */
 export function sleep() {
   if (reading?.isAccepted) {
-    reading.controller.abort();
+    reading.stream.abort();
   }
 }
 
@@ -151,72 +142,60 @@ function mayBeAnswered(newest) {
   return loginState().about.chat && newest && (newest.role === "user" || isUnfinished(newest));
 }
 
-/** Read a stream of events to its end, then see how things are. */
+/** Read a stream of a chat to its end, then see how things are. */
 async function read(start, isPost = false) {
   const { sessionId } = messagesState();
-  const stream = { controller: new AbortController(), heardAt: performance.now(), isPost, isAccepted: !isPost };
-  const watch = setInterval(() => {
-    if (performance.now() - stream.heardAt > SILENCE_MS) {
-      stream.controller.abort();
+  const chat = { isPost, isAccepted: !isPost, questionId: null, answer: null, isOver: false, failure: "" };
+  chat.stream = openStream(start, ({ name, data }) => {
+    if (reading === chat) {
+      EVENTS[name]?.(chat, data);
+    } else if (name === "message") {
+      dropQuestion(sessionId); // of a session that is not open any more
+      chat.stream.abort();
     }
-  }, 1_000);
-  let error = new ApiError(0, "network_error");
-  reading = stream;
-  try {
-    for await (const { name, data } of start(stream.controller.signal)) {
-      stream.heardAt = performance.now();
-      if (reading === stream) {
-        EVENTS[name]?.(stream, data);
-      } else if (name === "message") {
-        dropQuestion(sessionId); // of a session that is not open any more
-        return;
-      }
-    }
-  } catch (thrown) {
-    error = thrown;
-  } finally {
-    clearInterval(watch);
-  }
-  if (reading === stream) {
+  });
+  reading = chat;
+  const error = await chat.stream.ended;
+  if (reading === chat) {
     reading = null;
-    await settle(stream, error);
+    await settle(chat, error);
   }
 }
 
 const EVENTS = {
-  message(stream, message) {
-    if (stream.questionId) {
+  message(chat, message) {
+    if (chat.questionId) {
       finishAnswer(message);
     } else {
-      acceptQuestion(stream, message);
+      acceptQuestion(chat, message);
     }
   },
-  delta(stream, { content }) {
+  delta(chat, { content }) {
     const { answer } = slice.state;
-    const isRest = !stream.answer && answer && content.startsWith(answer.text); // attached again
-    stream.answer ??= isRest ? answer : createAnswer();
-    stream.answer.append(isRest ? content.slice(answer.text.length) : content);
-    if (answer !== stream.answer) {
-      slice.update({ answer: stream.answer });
+    const isRest = !chat.answer && answer && content.startsWith(answer.text); // attached again
+    chat.answer ??= isRest ? answer : createAnswer();
+    chat.answer.append(isRest ? content.slice(answer.text.length) : content);
+    if (answer !== chat.answer) {
+      slice.update({ answer: chat.answer });
     }
     noteNewText();
   },
-  done(stream) {
-    stream.isOver = true;
+  done(chat) {
+    chat.isOver = true;
   },
-  error(stream, { error }) {
-    stream.isOver = true;
-    stream.failure = error;
+  error(chat, { error }) {
+    chat.isOver = true;
+    chat.failure = error;
   },
 };
 
-function acceptQuestion(stream, message) {
+function acceptQuestion(chat, message) {
   const { sessionId } = messagesState();
-  stream.questionId = message.id;
-  stream.isAccepted = true;
+  chat.questionId = message.id;
+  chat.isAccepted = true;
   attempts = 0;
   addMessage(message);
-  if (stream.isPost) {
+  if (chat.isPost) {
     dropQuestion(sessionId);
     broadcast("chat_started", { id: sessionId });
     nameSession(sessionId, message);
@@ -227,26 +206,25 @@ function acceptQuestion(stream, message) {
 }
 
 function finishAnswer(message) {
-  slice.state.answer?.finish();
-  addMessage(message);
-  slice.update({ phase: "idle", answer: null });
+  addAnswer(slice.state.questionId, message);
+  rest();
+  nameSession(messagesState().sessionId, message);
   announce(`Answer: ${shorten(message.content, ANNOUNCED_CHARACTERS)}`);
 }
 
 /** Go on after a stream has ended, in whatever way. */
-async function settle(stream, error) {
-  if (stream.isOver) {
-    await finish(stream.failure && describeError(new ApiError(200, stream.failure)));
+async function settle(chat, error) {
+  if (chat.isOver) {
+    await finish(chat.failure && describeError(new ApiError(200, chat.failure)));
   } else if (error.code === "chat_not_found") {
     await finish();
-  } else if (stream.isPost && !stream.isAccepted && error.code === "conflict") {
+  } else if (chat.isPost && !chat.isAccepted && error.code === "conflict") {
     // An answer is being written, or the key has been used for another question, in another tab. Is it ours?
     if (questionState().question) {
       markUnsent(messagesState().sessionId, "", api.createKey());
     }
-    slice.update({ phase: "lost" });
     await catchUp();
-  } else if (stream.isPost && !stream.isAccepted && error.status) {
+  } else if (chat.isPost && !chat.isAccepted && error.status) {
     refuse(describeError(error));
   } else {
     lose();
@@ -255,16 +233,22 @@ async function settle(stream, error) {
 
 /** See what is stored, now that no answer is being written. */
 async function finish(error = "") {
-  try {
-    await loadNewest(() => rest(error));
-  } catch {
-    lose();
-    return;
-  }
-  checkQuestion();
-  if (error) {
+  if (await reload(() => rest(error))) {
+    checkQuestion();
     announce(error);
   }
+}
+
+/** Read the newest messages again, and return whether the session is still the open one and they are here. */
+async function reload(alongside) {
+  const { sessionId } = messagesState();
+  try {
+    await loadNewest((newest) => reading || alongside(newest));
+  } catch {
+    lose();
+    return false;
+  }
+  return sessionId === messagesState().sessionId;
 }
 
 function rest(error = "") {

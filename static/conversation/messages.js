@@ -139,6 +139,18 @@ export function addMessage(message) {
   }
 }
 
+/** Add the answer to a question, in the place of those that have not come to their end. */
+export function addAnswer(questionId, answer) {
+  slice.update({ messages: withoutUnfinished(slice.state.messages, questionId) });
+  addMessage(answer);
+}
+
+/** Return messages without the unfinished answers after a question. */
+export function withoutUnfinished(messages, questionId) {
+  const start = messages.findIndex(({ id }) => id === questionId);
+  return messages.filter((message, index) => start < 0 || index <= start || !isUnfinished(message));
+}
+
 /** Return the newest message, undefined if there is none. */
 export function newestMessage() {
   return slice.state.messages.at(-1);

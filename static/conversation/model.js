@@ -14,7 +14,7 @@ import { followEnd, keepPlace, setNearStartHandler, showMessage } from "./scroll
 export async function openConversation(sessionId, messageId = null) {
   const isOther = sessionId !== messagesState().sessionId;
   if (isOther) {
-    leaveChat();
+    leaveChat(sessionId);
   }
   resetMessages(sessionId, messageId);
   if (isOther || messagesState().status !== "ready") {

@@ -6,7 +6,7 @@ import { navigate, sessionLink } from "../core/router.js";
 import { broadcast } from "../core/tabs.js";
 import { loginState } from "../login/model.js";
 import { noteSession } from "../sessions/model.js";
-import { ask } from "./chat.js";
+import { ask, chatState } from "./chat.js";
 import { clearDraft, markBusy, markIdle } from "./composer.js";
 import { addMessage } from "./messages.js";
 import { keepQuestion, questionState } from "./question.js";
@@ -17,7 +17,7 @@ import { nameSession } from "./title.js";
 export async function sendDraft(sessionId, draft) {
   if (!loginState().about.chat) {
     await addDraft(sessionId, draft);
-  } else if (questionState().question) {
+  } else if (chatState().phase !== "idle" || questionState().question) {
     document.querySelector(".unsent button")?.focus(); // that one first
   } else {
     const asking = ask(draft);
@@ -35,7 +35,6 @@ async function addDraft(sessionId, { content, role, key }) {
     addMessage(message);
     followEnd();
     markIdle(sessionId);
-    broadcast("session_updated", { id: sessionId });
     await nameSession(sessionId, message);
   } catch (error) {
     markIdle(sessionId, describeError(error));

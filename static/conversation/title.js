@@ -1,5 +1,6 @@
 /** What a session is called: its first question, until somebody gives it a title. */
 
+import { broadcast } from "../core/tabs.js";
 import { currentSession, updateSession } from "../sessions/current.js";
 import { noteSession } from "../sessions/model.js";
 
@@ -12,6 +13,7 @@ export async function nameSession(sessionId, message) {
     return;
   }
   noteSession({ ...session, updated_at: message.created_at });
+  broadcast("session_updated", { id: sessionId });
   const title = titleOf(message.content);
   if (session.title !== null || message.role !== "user" || !title) {
     return;

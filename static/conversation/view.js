@@ -11,7 +11,7 @@ import { copyToComposer, draftOf } from "./composer.js";
 import { composerView } from "./composer_view.js";
 import { headerView } from "./header.js";
 import { answerView, messageView, questionView } from "./message_view.js";
-import { isUnfinished, messagesState } from "./messages.js";
+import { messagesState, withoutUnfinished } from "./messages.js";
 import { loadOlderMessages, reopenSession } from "./model.js";
 import { dropQuestion, questionState } from "./question.js";
 import { followEnd, scrollState, watchScroller } from "./scroll.js";
@@ -90,7 +90,7 @@ function listView() {
   const { answer, questionId } = chatState();
   const isWriting = isAnswering();
   return guard([messages, targetId, answer, isWriting], () => {
-    const items = (answer ? withoutReplaced(messages, questionId) : messages).map((message) => ({ key: keyOf(message), message }));
+    const items = (answer ? withoutUnfinished(messages, questionId) : messages).map((message) => ({ key: keyOf(message), message }));
     if (isWriting) {
       items.push({ key: answer?.key ?? "waiting", answer });
     }
@@ -103,12 +103,6 @@ function listView() {
       },
     );
   });
-}
-
-/** Leave out the unfinished answers to a question which is being answered again. */
-function withoutReplaced(messages, questionId) {
-  const start = messages.findIndex(({ id }) => id === questionId);
-  return messages.filter((message, index) => start < 0 || index <= start || !isUnfinished(message));
 }
 
 function isAnswering() {
