@@ -235,7 +235,9 @@ async function settle(chat, error) {
 async function finish(error = "") {
   if (await reload(() => rest(error))) {
     checkQuestion();
-    announce(error);
+    if (error) {
+      announce(error);
+    }
   }
 }
 

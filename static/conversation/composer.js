@@ -57,7 +57,8 @@ export function markIdle(place, error = "") {
 /** Put a text into a place's composer, below what is there, and go there. */
 export function copyToComposer(place, content) {
   const draft = draftOf(place);
-  changeDraft(place, { content: draft.content.trim() ? `${draft.content}\n\n${content}` : content, role: draft.role });
+  changeDraft(place, { content: draft.content.trim() ? `${draft.content}\n\n${content}` : content });
+  slice.update({});
   focusComposer();
 }
 
