@@ -3,7 +3,7 @@
 import { accountView } from "./account/view.js";
 import { openActions } from "./actions/model.js";
 import { actionsView } from "./actions/view.js";
-import { openConversation } from "./conversation/model.js";
+import { openConversation, watchConversation } from "./conversation/model.js";
 import { conversationView, homeView } from "./conversation/view.js";
 import { html, nothing, render } from "./core/html.js";
 import { addShortcut, startKeyboard } from "./core/keyboard.js";
@@ -165,6 +165,7 @@ async function start() {
   watchSession();
   watchSessions();
   watchDeletions();
+  watchConversation();
   startRouter(openRoute);
   await resumeLogin();
 }
