@@ -37,7 +37,7 @@ function loginForm(label) {
     logIn(username.value, password.value);
   };
   return html`<form @submit=${submit}>
-    <label>Name <input name="username" autocomplete="username" required autofocus autocapitalize="off" spellcheck="false" .defaultValue=${user?.username ?? ""} /></label>
+    <label>Username <input name="username" autocomplete="username" required autofocus autocapitalize="off" spellcheck="false" .defaultValue=${user?.username ?? ""} /></label>
     <label>Password <input name="password" type="password" autocomplete="current-password" required /></label>
     ${error ? html`<p class="error" role="alert">${error}</p>` : nothing}
     <button type="submit" class="primary" ?disabled=${busy}>${busy ? "Logging in…" : label}</button>
