@@ -1,6 +1,7 @@
 /** From what is typed into a form to an action's input, and back. */
 
-import { countCharacters, countOf, formatNumber } from "../core/text.js";
+import { countCharacters } from "../core/text.js";
+import { countOf, formatNumber } from "../core/words.js";
 import { isObject, leavesOf } from "./fields.js";
 
 /** Return what a new form has in its fields, by path: the schema's defaults. */

@@ -1,7 +1,5 @@
 /** Text as the server counts it. */
 
-const numbers = new Intl.NumberFormat();
-
 /** Return how many characters a text has: code points, where JavaScript's `length` counts an emoji as two. */
 export function countCharacters(text) {
   let count = text.length;
@@ -16,14 +14,4 @@ export function countCharacters(text) {
 export function excerpt(text, characters) {
   const start = [...text.slice(0, characters * 2)].slice(0, characters).join("");
   return start.length < text.length ? `${start.trimEnd()}…` : text;
-}
-
-/** Return a number as the reader's language writes it. */
-export function formatNumber(number) {
-  return numbers.format(number);
-}
-
-/** Return "1 message" or "2 messages". */
-export function countOf(number, noun) {
-  return `${formatNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -2,7 +2,7 @@
 
 import { guard, html, nothing } from "../core/html.js";
 import { messageLink } from "../core/router.js";
-import { countOf, formatNumber } from "../core/text.js";
+import { countOf, formatNumber } from "../core/words.js";
 import { icon } from "../ui/icons.js";
 import { explanationState, refreshExplanation, toggleConversation } from "./explanation.js";
 

@@ -1,7 +1,7 @@
 /** The prompt's panel: the editor of the system prompt, and below it what the model is sent. */
 
 import { guard, html, live, nothing } from "../core/html.js";
-import { formatNumber } from "../core/text.js";
+import { formatNumber } from "../core/words.js";
 import { icon } from "../ui/icons.js";
 import { explanationView } from "./explanation_view.js";
 import { discardDraft, editPrompt, keepMine, mergeTheirs, promptState, savePrompt } from "./model.js";
