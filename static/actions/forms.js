@@ -2,7 +2,7 @@
 
 import { loadDraft, saveDraft } from "../core/drafts.js";
 import { createSlice } from "../core/store.js";
-import { fieldsOf, isObject } from "./fields.js";
+import { isObject } from "./fields.js";
 import { defaultsOf, parseJson, readForm, valuesOf } from "./input.js";
 
 /**
@@ -13,32 +13,31 @@ import { defaultsOf, parseJson, readForm, valuesOf } from "./input.js";
  *   what has been sent; its key makes sending it again the same request
  * @property {Record<string, string>} errors by path
  * @property {string} error of the whole form
+ * @property {boolean} isTouched whether anything has been typed, or fired without an answer
+ *
+ * @typedef {{name: string, description: string, parameters: object, fields: import("./fields.js").Field[] | null}} Action
  */
 
 const slice = createSlice("forms", () => ({ sessionId: null, forms: new Map() }));
 
-/** Use the forms of this session. */
-export function openForms(sessionId) {
-  if (sessionId !== slice.state.sessionId) {
-    slice.update({ sessionId, forms: new Map() });
-  }
+/** Use the forms of a session's actions, with the drafts of before a reload. @param {Action[]} actions */
+export function openForms(sessionId, actions) {
+  const opened = sessionId === slice.state.sessionId ? slice.state.forms : new Map();
+  const forms = new Map(actions.map((action) => [action.name, opened.get(action.name) ?? restoreForm(action, sessionId)]));
+  slice.update({ sessionId, forms });
 }
 
 /** Return an action's form. @returns {Form} */
 export function formOf(action) {
-  return slice.state.forms.get(action.name) ?? restoreForm(action);
-}
-
-/** Return whether anything has been typed into an action's form, or fired from it without an answer. */
-export function hasDraft(action) {
-  return loadDraft(placeOf(action.name)) !== null;
+  return slice.state.forms.get(action.name);
 }
 
 /** Change an action's form. @param {Partial<Form>} changes */
 export function updateForm(action, changes) {
   const form = { ...formOf(action), ...changes };
+  form.isTouched = !isBlank(action, form);
   slice.update({ forms: new Map(slice.state.forms).set(action.name, form) });
-  saveDraft(placeOf(action.name), isUntouched(action, form) ? null : draftOf(form));
+  saveDraft(placeOf(action.name), form.isTouched ? draftOf(form) : null);
 }
 
 /**
@@ -46,13 +45,15 @@ export function updateForm(action, changes) {
  * now. A form that is still as it was fired is made empty if `clear` is set.
  */
 export function settleForm(action, sessionId, form, { clear = false, ...changes } = {}) {
-  if (sessionId !== slice.state.sessionId) {
-    saveDraft(placeOf(action.name, sessionId), clear ? null : { ...draftOf(form), fired: null });
-    return;
+  const isOpen = sessionId === slice.state.sessionId;
+  const latest = isOpen ? formOf(action) : restoreForm(action, sessionId);
+  const isSame = JSON.stringify(draftOf(latest)) === JSON.stringify(draftOf(form));
+  const settled = { fired: null, ...(clear && isSame && blankForm(action)), ...changes };
+  if (isOpen) {
+    updateForm(action, settled);
+  } else {
+    saveDraft(placeOf(action.name, sessionId), draftOf({ ...latest, ...settled }));
   }
-  const { values, json } = formOf(action);
-  const isSame = values === form.values && json === form.json;
-  updateForm(action, { fired: null, ...(clear && isSame && blankForm(action)), ...changes });
 }
 
 /** Type a value into a field. */
@@ -69,8 +70,7 @@ export function editJson(action, json) {
 
 /** Put an input into an action's form, as JSON if the form cannot show it. */
 export function fillForm(action, input) {
-  const fields = fieldsOf(action.parameters);
-  const values = fields && valuesOf(fields, input);
+  const values = action.fields && valuesOf(action.fields, input);
   updateForm(action, {
     values: values ?? {},
     json: values ? null : JSON.stringify(input, null, 2),
@@ -82,14 +82,13 @@ export function fillForm(action, input) {
 /** Go from fields to JSON or back. */
 export function toggleJson(action) {
   const { json } = formOf(action);
-  const fields = fieldsOf(action.parameters);
   if (json === null) {
-    const { input } = readForm(fields, formOf(action).values);
+    const { input } = readForm(action.fields, formOf(action).values);
     updateForm(action, { json: JSON.stringify(input, null, 2), errors: {}, error: "" });
     return;
   }
   const { input, error } = readJson(json);
-  const values = input && valuesOf(fields, input);
+  const values = input && valuesOf(action.fields, input);
   updateForm(action, values ? { values, json: null, error: "" } : { error: error ?? "The form cannot show all of this. Go on in JSON." });
 }
 
@@ -99,7 +98,7 @@ export function readInput(action) {
   if (json !== null) {
     return readJson(json);
   }
-  const { input, errors } = readForm(fieldsOf(action.parameters), values);
+  const { input, errors } = readForm(action.fields, values);
   return Object.keys(errors).length ? { errors, error: "" } : { input };
 }
 
@@ -112,19 +111,17 @@ function readJson(json) {
   }
 }
 
-function restoreForm(action) {
-  const draft = loadDraft(placeOf(action.name));
-  const json = draft?.json ?? null;
-  const isForm = fieldsOf(action.parameters) !== null;
-  return { ...blankForm(action), ...draft, json: isForm ? json : (json ?? "{}"), errors: {}, error: "" };
+function restoreForm(action, sessionId) {
+  const blank = blankForm(action);
+  const draft = loadDraft(placeOf(action.name, sessionId));
+  return { ...blank, ...draft, json: draft?.json ?? blank.json, isTouched: draft !== null };
 }
 
-function blankForm(action) {
-  const fields = fieldsOf(action.parameters);
+function blankForm({ fields }) {
   return { values: fields ? defaultsOf(fields) : {}, json: fields ? null : "{}", fired: null, errors: {}, error: "" };
 }
 
-function isUntouched(action, { values, json, fired }) {
+function isBlank(action, { values, json, fired }) {
   const blank = blankForm(action);
   return fired === null && json === blank.json && JSON.stringify(filled(values)) === JSON.stringify(filled(blank.values));
 }

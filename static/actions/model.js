@@ -24,16 +24,18 @@ export function actionsState() {
 export async function openActions(sessionId) {
   if (sessionId !== slice.state.sessionId) {
     slice.update({ sessionId, selected: null });
+    openForms(sessionId, slice.state.items);
   }
-  openForms(sessionId);
   await Promise.all([loadActions(), loadRuns(sessionId)]);
 }
 
 /** Read which actions there are. */
 export async function loadActions() {
   try {
-    const { items } = await api.request("GET", "actions");
-    const { selected } = slice.state;
+    const answer = await api.request("GET", "actions");
+    const items = answer.items.map((action) => ({ ...action, fields: fieldsOf(action.parameters) }));
+    const { sessionId, selected } = slice.state;
+    openForms(sessionId, items);
     slice.update({ status: "ready", items, error: "", selected: items.length === 1 ? items[0].name : selected });
   } catch (error) {
     slice.update({ status: "failed", error: describeError(error) });
@@ -94,8 +96,7 @@ export function canSendAgain({ at }) {
 
 /** Open the form of a run's action, with its input. */
 export async function fireAgain(run) {
-  openForms(run.session_id);
-  await loadActions();
+  await openActions(run.session_id);
   const action = slice.state.items.find(({ name }) => name === run.action);
   if (!action) {
     showToast(slice.state.error || "This action is not configured any more.", { kind: "error" });
@@ -103,11 +104,11 @@ export async function fireAgain(run) {
   }
   const { values, json } = formOf(action);
   fillForm(action, run.request.data.input);
-  slice.update({ sessionId: run.session_id, selected: run.action });
+  slice.update({ selected: run.action });
   navigate(sessionLink(run.session_id, "actions"));
   const isChanged = JSON.stringify([values, json]) !== JSON.stringify([formOf(action).values, formOf(action).json]);
   if (isChanged && Object.values(values).some((value) => value.length)) {
-    showToast(`The form has the input of this run.`, {
+    showToast("The form has the input of this run.", {
       action: { label: "Put back what was there", run: () => updateForm(action, { values, json }) },
     });
   }
@@ -142,7 +143,7 @@ function problemsOf(action, { json }, error) {
   const errors = {};
   const rest = [];
   for (const [path, messages] of Object.entries(error.details ?? {})) {
-    const field = leavesOf(fieldsOf(action.parameters)).find((leaf) => path === leaf.path || path.startsWith(`${leaf.path}.`));
+    const field = leavesOf(action.fields).find((leaf) => path === leaf.path || path.startsWith(`${leaf.path}.`));
     const sentences = describeDetails(messages).join(" ");
     if (field) {
       errors[field.path] = sentences;

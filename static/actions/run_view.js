@@ -2,6 +2,7 @@
 
 import { html, nothing } from "../core/html.js";
 import { formatDuration, timeView } from "../core/time.js";
+import { loginState } from "../login/model.js";
 import { icon } from "../ui/icons.js";
 import { canSendAgain, fireAgain, forgetFired, sendFired } from "./model.js";
 
@@ -36,7 +37,7 @@ export function runView(run) {
     <p class="run-status ${tone}">${icon(name)}<span>${[label, failureOf(run)].filter(Boolean).join(": ")}</span></p>
     ${run.waiting && status === "unanswered" ? unansweredView(run) : nothing}
     ${detailsView(run)}
-    ${run.waiting ? nothing : html`<button type="button" class="again" @click=${() => fireAgain(run)}
+    ${run.waiting || !loginState().about.actions ? nothing : html`<button type="button" class="again" @click=${() => fireAgain(run)}
       ?disabled=${status === "running"} aria-label="Fire ${action} again…">${icon("retry")}Fire again…</button>`}
   </article>`;
 }

@@ -3,8 +3,7 @@
 import { html, live, nothing, repeat } from "../core/html.js";
 import { sessionLink } from "../core/router.js";
 import { icon } from "../ui/icons.js";
-import { fieldsOf } from "./fields.js";
-import { editField, editJson, formOf, hasDraft, toggleJson } from "./forms.js";
+import { editField, editJson, formOf, toggleJson } from "./forms.js";
 import { actionsState, allRuns, fireAction, loadActions, toggleAction } from "./model.js";
 import { runView } from "./run_view.js";
 import { fieldsView, focusFirstWrong } from "./schema_form.js";
@@ -29,7 +28,7 @@ function actionView(action, isOpen) {
   return html`<li class="action">
     <h3><button type="button" aria-expanded=${isOpen} @click=${() => toggleAction(action.name)}>
       ${icon("actions")}<span>${action.name}</span>
-      ${hasDraft(action) ? html`<span class="badge">Draft</span>` : nothing}
+      ${formOf(action).isTouched ? html`<span class="badge">Draft</span>` : nothing}
     </button></h3>
     <p class="quiet">${action.description}</p>
     ${isOpen ? formView(action) : nothing}
@@ -38,7 +37,6 @@ function actionView(action, isOpen) {
 
 function formView(action) {
   const form = formOf(action);
-  const fields = fieldsOf(action.parameters);
   const submit = async (event) => {
     event.preventDefault();
     const element = event.currentTarget;
@@ -53,11 +51,11 @@ function formView(action) {
     }
   };
   return html`<form novalidate aria-label=${action.name} @submit=${submit} @keydown=${keydown}>
-    ${form.json === null ? fieldsView(fields, { ...form, onEdit: (path, value) => editField(action, path, value) }) : jsonView(action, form)}
+    ${form.json === null ? fieldsView(action.fields, { ...form, onEdit: (path, value) => editField(action, path, value) }) : jsonView(action, form)}
     ${form.json === null && form.error ? html`<p class="error" role="alert" tabindex="-1">${form.error}</p>` : nothing}
     ${form.fired && !form.fired.isSending ? html`<p class="quiet">What was fired before has no answer yet: see below.</p>` : nothing}
     <div class="buttons">
-      ${fields ? html`<button type="button" class="link" @click=${() => toggleJson(action)}>${form.json === null ? "Edit as JSON" : "Edit as a form"}</button>` : nothing}
+      ${action.fields ? html`<button type="button" class="link" @click=${() => toggleJson(action)}>${form.json === null ? "Edit as JSON" : "Edit as a form"}</button>` : nothing}
       <button type="submit" class="primary" ?disabled=${Boolean(form.fired)}>${form.fired?.isSending ? "Firing…" : `Fire ${action.name}`}</button>
     </div>
   </form>`;

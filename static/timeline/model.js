@@ -5,8 +5,7 @@ import { describeError } from "../core/errors.js";
 import { sessionLink } from "../core/router.js";
 import { createSlice } from "../core/store.js";
 import { loginState } from "../login/model.js";
-import { loadActions, allRuns } from "../actions/model.js";
-import { openForms } from "../actions/forms.js";
+import { allRuns, openActions } from "../actions/model.js";
 import { loadRuns } from "../actions/runs.js";
 import { onSessionUpdate } from "../sessions/changes.js";
 import { currentSession } from "../sessions/current.js";
@@ -27,6 +26,7 @@ const slice = createSlice("timeline", {
   isLoadingOlder: false,
   isReporting: false,
   choice: NO_CHOICE,
+  openings: 0, // how often it has been opened: then it shows its end
 });
 
 /** Return the state of the timeline. */
@@ -46,8 +46,9 @@ export async function openTimeline(sessionId) {
     slice.reset();
     slice.update({ sessionId });
   }
-  openForms(sessionId);
-  await Promise.all([loadNewest(sessionId), loadRuns(sessionId), loginState().about.actions ? loadActions() : null]);
+  const open = loginState().about.actions ? openActions : loadRuns;
+  await Promise.all([loadNewest(sessionId), open(sessionId)]);
+  slice.update({ openings: slice.state.openings + 1 });
 }
 
 /** Read the newest messages again, after a failure. */

@@ -5,6 +5,7 @@ import { messageLink } from "../core/router.js";
 import { excerpt } from "../core/text.js";
 import { formatDuration, timeView } from "../core/time.js";
 import { countOf } from "../core/words.js";
+import { runsState } from "../actions/runs.js";
 import { runView } from "../actions/run_view.js";
 import { downloadBlob } from "../ui/download.js";
 import { icon } from "../ui/icons.js";
@@ -12,19 +13,21 @@ import { copyAndTell } from "../ui/toast.js";
 import * as model from "./model.js";
 
 const EXCERPT = 280;
+const END_PX = 64;
 const ROLES = { user: "You", assistant: "Assistant", system: "System" };
 
 /** Render the panel. */
 export function timelineView() {
-  const { status, error, cursor, isLoadingOlder, isReporting, choice, sessionId } = model.timelineState();
+  const { status, error, cursor, isLoadingOlder, isReporting, choice, sessionId, openings } = model.timelineState();
   const rows = model.timelineRows();
+  followEnd(rows, openings);
   return html`
     <div class="section-head">
       <h2>Timeline</h2>
       <button type="button" aria-expanded=${isReporting} @click=${model.toggleReport}>${icon("export")}Incident report</button>
     </div>
     ${isReporting ? reportView(choice, cursor) : nothing}
-    ${error ? html`<p class="error" role="alert">${error}</p><button type="button" @click=${model.reloadTimeline}>Try again</button>` : nothing}
+    ${error || runsState().error ? html`<p class="error" role="alert">${error || runsState().error}</p><button type="button" @click=${model.reloadTimeline}>Try again</button>` : nothing}
     ${status === "loading" ? html`<p class="quiet">Loading…</p>` : nothing}
     ${status === "ready" && rows.length === 0 ? html`<p class="quiet">Nothing has happened in this session yet.</p>` : nothing}
     ${cursor ? html`<button type="button" class="older" ?disabled=${isLoadingOlder} @click=${() => model.loadOlder()}>${isLoadingOlder ? "Loading…" : "Load older"}</button>` : nothing}
@@ -32,6 +35,22 @@ export function timelineView() {
       ${repeat(rows, ({ id }) => id, (row) => guard([row.message ?? runKey(row.run), row.gap, isReporting && choice], () => rowView(row, sessionId, isReporting && choice)))}
     </ol>
   `;
+}
+
+let end = { id: null, openings: 0 };
+
+/** Show the newest row when the timeline has been opened, and a new one if the one before it was in sight. */
+function followEnd(rows, openings) {
+  const id = rows.at(-1)?.id;
+  if (id === end.id && openings === end.openings) {
+    return;
+  }
+  const scroller = document.querySelector(".panel-content");
+  const isAtEnd = scroller && scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END_PX;
+  if (isAtEnd || openings !== end.openings) {
+    queueMicrotask(() => document.querySelector(".timeline > :last-child")?.scrollIntoView({ block: "end" }));
+  }
+  end = { id, openings };
 }
 
 /** Return what a run's row depends on: one that waits for its answer is a new object each time. */
