@@ -3,6 +3,7 @@
 import { guard, html, nothing } from "../core/html.js";
 import { messageLink } from "../core/router.js";
 import { countOf, formatNumber } from "../core/words.js";
+import { loginState } from "../login/model.js";
 import { icon } from "../ui/icons.js";
 import { explanationState, refreshExplanation, toggleConversation } from "./explanation.js";
 
@@ -51,9 +52,10 @@ function partsView(sessionId, messages, leftOut, limits, isConversationOpen) {
   const parts = messages.flatMap((message) => message.parts?.map((part) => ({ role: message.role, ...part })) ?? [message]);
   const conversation = parts.filter(({ kind }) => kind === "message");
   const rest = parts.filter(({ kind }) => kind !== "message");
+  const limitOf = { docs: limits?.docs, override: loginState().about.limits.system_prompt };
   return html`
     <ol class="parts">
-      ${rest.map((part) => html`<li>${partView(sessionId, part, part.kind === "docs" ? limits?.docs : sizeOf(parts))}</li>`)}
+      ${rest.map((part) => html`<li>${partView(sessionId, part, limitOf[part.kind])}</li>`)}
       ${conversation.length ? html`<li>${conversationView(sessionId, conversation, limits, isConversationOpen)}</li>` : nothing}
     </ol>
     ${parts.length ? html`<p class="quiet total">${formatNumber(sizeOf(parts))} characters in all</p>` : nothing}
@@ -91,7 +93,7 @@ function summaryView({ kind, role, source, characters }, limit) {
   return html`<summary>
     <span class="part-label">${label}</span>
     ${source && !isMessage ? html`<span class="part-source">${source}</span>` : nothing}
-    <span class="part-size">${formatNumber(characters)}${limit && kind !== "override" ? html`<span class="quiet"> of ${formatNumber(limit)}</span>` : nothing}</span>
+    <span class="part-size">${formatNumber(characters)}${limit ? html`<span class="quiet"> of ${formatNumber(limit)}</span>` : nothing}</span>
     ${limit ? barView(characters / limit) : nothing}
   </summary>`;
 }

@@ -22,9 +22,9 @@ export function timelineView() {
   const rows = model.timelineRows();
   followEnd(rows, openings);
   return html`
-    <div class="section-head">
+    <div class="section-head timeline-head">
       <h2>Timeline</h2>
-      <button type="button" aria-expanded=${isReporting} @click=${model.toggleReport}>${icon("export")}Incident report</button>
+      <button type="button" aria-expanded=${isReporting} @click=${toggleReport}>${icon("export")}Incident report</button>
     </div>
     ${isReporting ? reportView(choice, cursor) : nothing}
     ${error || runsState().error ? html`<p class="error" role="alert">${error || runsState().error}</p><button type="button" @click=${model.reloadTimeline}>Try again</button>` : nothing}
@@ -98,6 +98,11 @@ function reportView({ from, to }, cursor) {
       <button type="button" class="primary" ?disabled=${chosen.length === 0} @click=${() => copyAndTell(model.buildReport(), "The report")}>${icon("copy")}Copy</button>
     </div>
   </section>`;
+}
+
+function toggleReport() {
+  model.toggleReport();
+  document.querySelector(".panel-content").scrollTop = 0; // where the report's controls are
 }
 
 function download() {
