@@ -102,12 +102,12 @@ export async function fireAgain(run) {
     showToast(slice.state.error || "This action is not configured any more.", { kind: "error" });
     return;
   }
-  const { values, json } = formOf(action);
+  const { values, json, isTouched } = formOf(action);
   fillForm(action, run.request.data.input);
   slice.update({ selected: run.action });
   navigate(sessionLink(run.session_id, "actions"));
   const isChanged = JSON.stringify([values, json]) !== JSON.stringify([formOf(action).values, formOf(action).json]);
-  if (isChanged && Object.values(values).some((value) => value.length)) {
+  if (isTouched && isChanged) {
     showToast("The form has the input of this run.", {
       action: { label: "Put back what was there", run: () => updateForm(action, { values, json }) },
     });
