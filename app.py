@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from click import ClickException
+import click
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -43,7 +44,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.update(settings.load(config))
     app.url_map.merge_slashes = False  # a path that does not exist is a 404, not a redirect
     if hops := app.config["PARLEY_TRUSTED_PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+        # Each proxy adds an address; of what the browser asked for there is one value, which the next one passes on.
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
     for module in (logs, database, auth, errors, routes, cli):
         module.init_app(app)
     # The id comes first, for all errors. A token is verified without the database, so that a bad one is a 401
@@ -61,8 +63,13 @@ def main() -> None:
     if sys.argv[1:]:
         cli.group(create_app).main()
     try:
-        server.serve(create_app())
-    except ClickException as error:
+        app = create_app()
+        cli.offer_first_user()
+        server.serve(app)
+    except (click.Abort, KeyboardInterrupt):  # while it starts; the server handles its signals itself
+        click.echo(err=True)
+        sys.exit(128 + signal.SIGINT)
+    except click.ClickException as error:
         logs.announce(f"Error: {error.format_message()}", settings.log_format(), logging.ERROR)
         sys.exit(error.exit_code)
 

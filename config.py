@@ -160,7 +160,7 @@ SETTINGS = (
         "PARLEY_MAX_STREAMS",
         "int",
         64,
-        "Maximum concurrent chats, one thread each; at most three per user.",
+        "Maximum concurrent chats, two threads each; at most three per user.",
         Range(1, 1_024),
     ),
     Setting(

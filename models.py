@@ -80,7 +80,8 @@ class User(BaseModel):
 class Login(BaseModel):
     """A login of a user. Its tokens are valid while its row exists; deleting it revokes them.
 
-    ``refresh_id`` is the ``jti`` of its one unused refresh token, null if it has none.
+    ``refresh_id`` is the ``jti`` of its one unused refresh token, null if it has none. ``rotated`` has those that were
+    exchanged lately, with the time: a JSON object.
     """
 
     id = TextField(primary_key=True)
@@ -88,6 +89,7 @@ class Login(BaseModel):
     refresh_id = TextField(null=True)
     created_at = TextField()
     expires_at = TextField(index=True)
+    rotated = TextField(default="{}", constraints=[SQL("DEFAULT '{}'")])
 
     class Meta:
         table_name = "logins"
@@ -207,13 +209,15 @@ class WebhookRun(SessionEntry):
 class Draft(BaseModel):
     """The part of a model's completion received so far. When the chat ends it becomes a message.
 
-    ``question_id`` is the message that is being answered.
+    ``question_id`` is the message that is being answered, ``replaced_id`` the earlier answer that is
+    deleted then.
     """
 
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
     content = TextField(default="")
     model = TextField(null=True)
     question_id = TextField(null=True)
+    replaced_id = TextField(null=True)
 
     class Meta:
         table_name = "drafts"

@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 import errors
 import fields
 import schemas
+from auth import cookies
 from routes.docs import OPENAPI_FILE
 from version import VERSION
 from web.spec import RouteSpec, spec_of
@@ -70,7 +71,6 @@ STREAMS = {
 
 # Parameters and headers ------------------------------------------------------------------------
 
-
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "session_id": ("path", {"schema": {"type": "string", "format": "uuid", "pattern": ID_PATTERN}}),
     "name": ("path", {"schema": {"type": "string", "pattern": r"^[A-Za-z0-9_.-]{1,64}$"}}),
@@ -82,6 +82,13 @@ PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         "header",
         {
             "description": "The `ETag` of the session as the client knows it; never a weak one.",
+            "schema": {"type": "string"},
+        },
+    ),
+    cookies.PAGE_HEADER: (
+        "header",
+        {
+            "description": "`page`: take the cookie, for a page of this service.",
             "schema": {"type": "string"},
         },
     ),
@@ -186,7 +193,7 @@ def _operation(components: Components, rule: Rule, view: Any) -> dict[str, Any]:
         "operationId": rule.endpoint.rpartition(".")[2],
         "summary": (view.__doc__ or "").partition("\n")[0],
         "tags": [rule.endpoint.partition(".")[0]],
-        "security": [{"token": []}] if _needs_token(rule, spec) else [],
+        "security": [{"token": []}] * _needs_token(rule, spec) + [{"cookie": []}] * spec.cookie,
         "parameters": sorted(rule.arguments, reverse=True),
         "responses": {str(spec.status): _success(spec.response)},
     }
@@ -202,7 +209,7 @@ def _operation(components: Components, rule: Rule, view: Any) -> dict[str, Any]:
     if spec.query:
         parameters.append({"in": "query", "schema": spec.query})
     if spec.body:
-        body = spec.body if spec.body_required else {"anyOf": [spec.body, {"type": "null"}]}
+        body = {"anyOf": [spec.body, {"type": "null"}]} if spec.body_nullable else spec.body
         operation["requestBody"] = {"required": spec.body_required, "content": _json(body)}
     if spec.raw_body:
         # Its items are validated one by one, and the report has the errors of each.
@@ -216,6 +223,8 @@ def _operation(components: Components, rule: Rule, view: Any) -> dict[str, Any]:
             responses["304"] = "NotModified"
     if spec.idempotent:
         parameters.append("Idempotency-Key")
+    if spec.cookie:
+        parameters.append(cookies.PAGE_HEADER)
     by_status: dict[int, list[str]] = {}
     for code in _error_codes(rule, spec):
         by_status.setdefault(errors.STATUS_BY_CODE[code], []).append(code)
@@ -233,6 +242,7 @@ def build(app: Flask) -> dict[str, Any]:
     converter.map_to_openapi_type(fields.MessageList, "array", None)
     converter.add_attribute_function(_attributes)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    spec.components.security_scheme("cookie", {"type": "apiKey", "in": "cookie", "name": cookies.NAME})
     spec.components.schema("JsonValue", JSON_VALUE)
     spec.components.response("NotModified", _without_content(304))
     for name, (location, parameter) in PARAMETERS.items():
@@ -249,6 +259,7 @@ def build(app: Flask) -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if not issubclass(getattr(schemas, name, schemas.RequestSchema), schemas.RequestSchema):
             schema["additionalProperties"] = False  # the keys of a response are a contract
+        schema |= getattr(getattr(schemas, name, None), "json_schema", {})
         for attribute in schema.get("properties", {}).values():
             attribute.pop("default", None)  # of what is loaded; a client need not know it
     for path in document["paths"].values():

@@ -2,13 +2,16 @@
 
 Requests are loaded through these schemas. Responses are not dumped through them, for speed; the tests check each
 response against them. A request is named by its verb, what is returned by its noun.
+
+Longer than 300 lines, so that what the API takes and returns can be read in one place. What openapi.json says of a
+schema besides its fields is its ``json_schema``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, post_load, pre_load
+from marshmallow import EXCLUDE, Schema, ValidationError, post_load, pre_load
 from marshmallow.validate import Equal, Length, OneOf
 
 import fields
@@ -29,6 +32,9 @@ class RequestSchema(Schema):
 class CreateLogin(RequestSchema):
     username = fields.Text(required=True, validate=Length(1, 1_024))
     password = fields.Password()
+    cookie = fields.JsonBoolean(
+        load_default=False, metadata={"description": "Return the refresh token as a cookie instead: for web pages."}
+    )
 
 
 class ChangePassword(RequestSchema):
@@ -47,6 +53,15 @@ class CreateSession(RequestSchema):
 
 class UpdateSession(RequestSchema):
     title = fields.TrimmedText(required=True, validate=Length(1, limits.MAX_TITLE_LENGTH))
+
+
+class DeleteSessions(RequestSchema):
+    ids = fields.List(
+        fields.Text(),
+        required=True,
+        validate=Length(1, limits.MAX_DELETED_SESSIONS),
+        metadata={"description": "Those to delete. Without a body, all are deleted."},
+    )
 
 
 class SetSystemPrompt(RequestSchema):
@@ -70,8 +85,33 @@ class AppendMessage(RequestSchema):
 
 
 class StartChat(RequestSchema):
-    content = fields.Content()
-    metadata = fields.JsonObject(load_default="{}")
+    content = fields.Content(required=False)
+    metadata = fields.JsonObject()
+    retry = fields.JsonBoolean(
+        metadata={"description": "Asks the newest question again, instead of sending `content` and `metadata`."}
+    )
+
+    json_schema = {
+        "anyOf": [
+            {"required": ["content"], "properties": {"retry": {"const": False}}},
+            {"required": ["retry"], "properties": {"retry": {"const": True}, "content": False, "metadata": False}},
+        ]
+    }
+
+    @post_load
+    def check_retry(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return the content, None to ask the newest question again, and the metadata.
+
+        Raises:
+            ValidationError: there is no content, or something is sent beside ``retry``.
+
+        """
+        retry = data.pop("retry", False)
+        if retry and data:
+            raise ValidationError({name: ["Not allowed with retry."] for name in data})
+        if not (retry or "content" in data):
+            raise ValidationError({"content": ["Missing data for required field."]})
+        return {"content": None, "metadata": "{}"} | data
 
 
 class FireAction(RequestSchema):
@@ -208,13 +248,55 @@ class ImportReport(Schema):
     counts = fields.Nested(ImportReportCounts, required=True)
 
 
+class PromptPart(Schema):
+    content = fields.String(required=True)
+    kind = fields.String(required=True, validate=OneOf(limits.PROMPT_PARTS))
+    source = fields.OptionalText(metadata={"description": "A setting, the file and heading, or the message's id."})
+    characters = fields.Number()
+
+
 class PromptMessage(Schema):
     role = fields.String(required=True, validate=OneOf(limits.ROLES))
     content = fields.String(required=True)
+    kind = fields.String(
+        validate=OneOf(limits.PROMPT_PARTS),
+        metadata={"description": "This and all below with `explain`. Of several parts, that of the first."},
+    )
+    source = fields.String(
+        allow_none=True, metadata={"description": "As in `parts`; null for several parts and for the next message."}
+    )
+    characters = fields.Integer()
+    parts = fields.List(
+        fields.Nested(PromptPart),
+        metadata={"description": "If there are several: their contents together are the message's."},
+    )
+
+
+class PromptLeftOut(Schema):
+    kind = fields.String(required=True, validate=OneOf(("docs", "message")))
+    source = fields.OptionalText(metadata={"description": "The file and heading; null for messages."})
+    characters = fields.Number(metadata={"description": "How many of it are left out."})
+    reason = fields.String(
+        required=True,
+        validate=OneOf(limits.LEFT_OUT_REASONS),
+        metadata={
+            "description": "No room in `limits.docs`; other sections match better; no room in `limits.conversation`."
+        },
+    )
+    count = fields.Integer(metadata={"description": "Of messages: how many. The next two are their ends."})
+    first_id = fields.Uuid()
+    last_id = fields.Uuid()
+
+
+class PromptLimits(Schema):
+    conversation = fields.Number(metadata={"description": "Characters of the conversation, at most."})
+    docs = fields.Number(metadata={"description": "Characters of the sections of the documentation, at most."})
 
 
 class Prompt(Schema):
     messages = fields.List(fields.Nested(PromptMessage), required=True)
+    left_out = fields.List(fields.Nested(PromptLeftOut), metadata={"description": "With `explain`."})
+    limits = fields.Nested(PromptLimits, metadata={"description": "With `explain`."})
 
 
 class ChatMessages(Schema):
@@ -251,7 +333,7 @@ class WebhookRunList(Schema):
 
 class TokenPair(Schema):
     access_token = fields.String(required=True)
-    refresh_token = fields.String(required=True)
+    refresh_token = fields.String(metadata={"description": "Absent where it is the cookie `parley_refresh`."})
     token_type = fields.String(required=True, validate=OneOf(("Bearer",)))
     expires_in = fields.Number(metadata={"description": "Seconds until the access token expires."})
 

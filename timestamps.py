@@ -21,6 +21,11 @@ def now() -> str:
     return timestamp(datetime.now(UTC))
 
 
+def timestamp_before(moment: str, **duration: float) -> str:
+    """Return the timestamp of a duration before another one; the arguments are those of ``timedelta``."""
+    return timestamp(datetime.fromisoformat(moment) - timedelta(**duration))
+
+
 def timestamp_before_now(**duration: float) -> str:
     """Return the timestamp of a duration before now; the arguments are those of ``timedelta``."""
     return timestamp(datetime.now(UTC) - timedelta(**duration))

@@ -1,18 +1,21 @@
 """Authentication. A token names a login, and a login is a row: deleting the row revokes its tokens.
 
-``tokens`` verifies tokens; ``logins`` creates, rotates and revokes them; ``passwords`` hashes and checks passwords;
+``tokens`` verifies tokens; ``logins`` creates, rotates and revokes them; ``cookies`` hands the refresh token to a page
+and takes it from there; ``passwords`` hashes and checks passwords;
 ``throttle`` protects logins from brute force; ``secret`` stores the key that signs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager
 
+from auth import cookies
 from auth.secret import load_or_create_secret
 from auth.throttle import LoginThrottle
 from auth.tokens import Claims, TokenVerifier, bearer_token
@@ -29,15 +32,15 @@ def public(view: View) -> View:
     return annotate(view, tokens=())
 
 
-def accepts_tokens(*types: str) -> Callable[[View], View]:
-    """Mark a view that accepts tokens of these types instead of access tokens."""
-    return lambda view: annotate(view, tokens=types)
+def accepts_tokens(*types: str, cookie: bool = False) -> Callable[[View], View]:
+    """Mark a view that accepts tokens of these types instead of access tokens, or the refresh token in the cookie."""
+    return lambda view: annotate(view, tokens=types, cookie=cookie)
 
 
 def verify(app: Flask, path: str, spec: RouteSpec, authorization: str) -> Claims | None:
     """Return the claims of a request's token, None if it requires none; its login is not checked.
 
-    Every path under ``/api`` requires one, whether it exists or not.
+    Every path under ``/api`` requires one, whether it exists or not. ``authorization`` is the value of the header.
 
     Raises:
         ApiError: ``missing_token``, ``invalid_token`` or ``token_expired``.
@@ -59,8 +62,12 @@ def verify_token() -> None:
         ApiError: ``missing_token``, ``invalid_token`` or ``token_expired``.
 
     """
-    view = current_app.view_functions.get(request.endpoint or "")
-    g.claims = verify(current_app, request.path, spec_of(view), request.headers.get("Authorization", ""))
+    spec = spec_of(current_app.view_functions.get(request.endpoint or ""))
+    authorization = request.headers.get("Authorization")
+    g.from_cookie = authorization is None and spec.cookie
+    if g.from_cookie:
+        authorization, spec = cookies.bearer(), replace(spec, tokens=(REFRESH,))
+    g.claims = verify(current_app, request.path, spec, authorization or "")
 
 
 def check_login() -> None:

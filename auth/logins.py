@@ -16,6 +16,7 @@ from database import db
 from errors import ApiError
 from ids import new_id
 from store import logins, users
+from store.logins import Rotation
 from timestamps import timestamp
 from usernames import name_key
 
@@ -61,16 +62,17 @@ def rotate_refresh_token(claims: Claims) -> dict[str, Any]:
     """Exchange a refresh token for a new pair. Reuse of an old one revokes the login (RFC 9700, section 4.14.2).
 
     Raises:
-        ApiError: ``token_revoked``.
+        ApiError: ``token_revoked``; ``refresh_raced`` if it was exchanged a moment ago, which revokes nothing.
 
     """
     pair, refresh_id, expires_at = _token_pair(claims.user_id, claims.login_id)
     with db.write_transaction():
-        rotated = logins.rotate(claims.login_id, claims.jti, refresh_id, expires_at)
-        if not rotated:
+        rotation = logins.rotate(claims.login_id, claims.jti, refresh_id, expires_at)
+        if rotation is Rotation.REUSED:
             logins.delete(claims.login_id)
-    if not rotated:  # raised after the transaction, which an error would roll back, and the revocation with it
-        raise ApiError("token_revoked")
+    # Raised after the transaction, which an error would roll back, and the revocation with it.
+    if rotation is not Rotation.DONE:
+        raise ApiError("token_revoked" if rotation is Rotation.REUSED else "refresh_raced")
     return pair
 
 

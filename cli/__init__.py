@@ -8,12 +8,13 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup, with_appcontext
 
+from cli.first_user import offer_first_user
 from cli.invocation import command_line
 from cli.transfer import backup, export_all, import_all
 from cli.users import user_commands
 from version import VERSION
 
-__all__ = ["command_line", "group", "init_app"]
+__all__ = ["command_line", "group", "init_app", "offer_first_user"]
 
 HELP = """The commands of Parley. Without one, python app.py serves.
 

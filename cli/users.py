@@ -34,7 +34,17 @@ password_option = click.option(
 @password_option
 def add_user(name: str, password: str) -> None:
     """Create a user."""
-    data = _validate(username=name, password=password)
+    create_user(name, password)
+
+
+def create_user(name: str, password: str) -> None:
+    """Create a user, and say so.
+
+    Raises:
+        click.ClickException: the name or the password is invalid, or the name is taken.
+
+    """
+    data = validate_user(username=name, password=password)
     username = data["username"]
     password_hash = hash_password(data["password"])
     try:
@@ -61,7 +71,7 @@ def list_users() -> None:
 def change_password(name: str, password: str) -> None:
     """Set a user's password and revoke all their logins."""
     user = get_user(name)
-    password_hash = hash_password(_validate(password=password)["password"])
+    password_hash = hash_password(validate_user(password=password)["password"])
     with db.write_transaction():
         users.reset_password(user["id"], password_hash)
         logins.delete_all(user["id"])
@@ -107,7 +117,7 @@ def get_user(name: str) -> dict[str, Any]:
     return user
 
 
-def _validate(**values: str) -> dict[str, str]:
+def validate_user(**values: str) -> dict[str, str]:
     """Return a user's name and password, or one of them, checked against their limits.
 
     Raises:

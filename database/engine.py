@@ -6,12 +6,10 @@ its URLs, and its search index (see ``search.index``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
-
-import peewee
 
 
 class Engine(Protocol):
@@ -76,8 +74,11 @@ class Engine(Protocol):
     def bulk_insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows; ``sql`` is a statement that inserts one."""
 
-    def json_page(self, rows: Any, fields: Sequence[str], json_fields: Sequence[str]) -> peewee.BaseQuery:
-        """Return the query of a page: the last ``seq`` of ``rows``, and their ``fields`` as JSON objects, as bytes."""
+    def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
+        """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves."""
+
+    def join_json(self, objects: Any) -> Any:
+        """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
 
     def no_nul_condition(self, column: str) -> str:
         """Return the SQL condition that a text holds no U+0000, "" if its type sees to that."""

@@ -209,16 +209,17 @@ class SqliteEngine(peewee.SqliteDatabase):
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
                 connection.execute(sql + more * (len(batch) - 1), list(chain.from_iterable(batch)))
 
-    def json_page(self, rows: Any, fields: Sequence[str], json_fields: Sequence[str]) -> peewee.BaseQuery:
-        """Return the query of a page: the last ``seq`` of ``rows``, and their ``fields`` as JSON objects, as bytes.
+    def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
+        """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves.
 
         SQLite writes the JSON: without a Python object per value, and without the interpreter lock.
         """
-        values = {name: getattr(rows.c, name) for name in fields}
-        values |= {name: fn.json(values[name]) for name in json_fields}  # as it stands, not as a string
-        items = fn.group_concat(fn.json_object(*chain.from_iterable(values.items())))
-        query: peewee.BaseQuery = rows.select_from(fn.MAX(rows.c.seq), items.cast("BLOB"))
-        return query
+        values = {name: fn.json(value) if name in json_fields else value for name, value in values.items()}
+        return fn.json_object(*chain.from_iterable(values.items()))
+
+    def join_json(self, objects: Any) -> Any:
+        """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
+        return fn.group_concat(objects).cast("BLOB")
 
     def no_nul_condition(self, column: str) -> str:
         """Return the SQL condition that a text holds no U+0000, at which ``length()`` stops."""

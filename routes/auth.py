@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, g, request
 
 import schemas
-from auth import ACCESS, REFRESH, accepts_tokens, logins, public
+from auth import ACCESS, REFRESH, accepts_tokens, cookies, logins, public
 from store import users
 from web.decorators import batched, body, errors, inline, response, runs_in
 
@@ -20,27 +20,30 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 @errors("invalid_credentials", "rate_limited")
 @response(schemas.TokenPair)
 @body(schemas.CreateLogin)
-def create_login(data: dict[str, Any]) -> dict[str, Any]:
+def create_login(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Log in with a name and a password."""
-    return logins.create_login(*logins.check_credentials(data["username"], data["password"], request.remote_addr))
+    user = logins.check_credentials(data["username"], data["password"], request.remote_addr)
+    return cookies.deliver(logins.create_login(*user), data["cookie"])
 
 
 @blueprint.post("/refresh")
-@accepts_tokens(REFRESH)
+@accepts_tokens(REFRESH, cookie=True)
 @batched
+@errors("refresh_raced")
 @response(schemas.TokenPair)
-def refresh_login() -> dict[str, Any]:
+def refresh_login() -> tuple[dict[str, Any], dict[str, str]]:
     """Exchange the refresh token for a new pair of tokens."""
-    return logins.rotate_refresh_token(g.claims)
+    return cookies.deliver(logins.rotate_refresh_token(g.claims), g.from_cookie)
 
 
 @blueprint.post("/logout")
-@accepts_tokens(ACCESS, REFRESH)
+@accepts_tokens(ACCESS, REFRESH, cookie=True)
 @batched
 @response(None, 204)
-def delete_login() -> None:
+def delete_login() -> tuple[None, dict[str, str]]:
     """Log out: both tokens of this login are revoked at once."""
     logins.revoke_login(g.claims.login_id)
+    return None, cookies.clear() if g.from_cookie else {}
 
 
 @blueprint.get("/me")

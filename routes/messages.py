@@ -35,9 +35,9 @@ def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 @blueprint.get("/<session_id>/messages")
 @inline
 @response(schemas.MessagePage)
-@query(parameters.Page)
+@query(parameters.ListMessages)
 def list_messages(query: dict[str, Any], session_id: str) -> bytes:
-    """List a page of a session's messages, oldest first."""
-    after = pagination.decode_cursor(query, int) or 0
-    items, end = documents.message_page(g.user_id, session_id, pagination.page_size(query), after)
-    return b'{"items":[%s],"next_cursor":%s}' % (items, orjson.dumps(pagination.encode_cursor(end)))
+    """List a page of a session's messages, oldest first, or with `order=desc` newest first."""
+    after = pagination.decode_cursor(query, int)
+    items, end = documents.message_page(g.user_id, session_id, pagination.page_size(query), query["order"], after)
+    return b'{"items":[%s],"next_cursor":%s}' % (items, orjson.dumps(pagination.encode_cursor(end, query)))

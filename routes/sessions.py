@@ -33,7 +33,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
         return documents.session_list(g.user_id)
     cursor = pagination.decode_cursor(query, SessionCursor._make)
     items, cursor = session_pages.list_page(g.user_id, pagination.page_size(query), cursor)
-    return {"items": items, "next_cursor": pagination.encode_cursor(cursor)}
+    return {"items": items, "next_cursor": pagination.encode_cursor(cursor, query)}
 
 
 @blueprint.post("")
@@ -98,13 +98,15 @@ def delete_session(session_id: str) -> None:
     """Delete a session with its messages and webhook runs."""
     with db.write_transaction(frees_space=True):
         check_if_match(sessions.get(g.user_id, session_id))
-        deletion.delete_session(session_id)
+        deletion.delete_session(g.user_id, session_id)
 
 
 @blueprint.delete("")
-@batched
 @response(schemas.DeletedSessions)
-def delete_sessions() -> dict[str, Any]:
-    """Delete every session of the caller."""
+@body(schemas.DeleteSessions, absent={"ids": None})
+def delete_sessions(data: dict[str, Any]) -> dict[str, Any]:
+    """Delete the sessions of the caller that are listed; without a body, all of them."""
     with db.write_transaction(frees_space=True):
-        return {"deleted": deletion.delete_sessions(g.user_id)}
+        if data["ids"] is None:
+            return {"deleted": deletion.delete_all_sessions(g.user_id)}
+        return {"deleted": deletion.delete_sessions(g.user_id, data["ids"])}

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import IO, Any
 
 import orjson
 from flask import Blueprint, Response, g
 
+import database
 import schemas
 from database import db
+from errors import error_body, log
 from services import documents, importers, markdown, transfer
 from store import imports, sessions
 from web import parameters
 from web.decorators import body, conditional, inline, other_response, query, raw_body, response, runs_in
 from web.etags import check_if_none_match
 from web.idempotency import idempotent, remember
+from web.negotiation import preferred_type
 
-MARKDOWN, NDJSON = "text/markdown", "application/x-ndjson"
+JSON, MARKDOWN, NDJSON = "application/json", "text/markdown", "application/x-ndjson"
 SPOOLED_BYTES = 262_144  # of a report that are in memory
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api")
@@ -50,7 +54,7 @@ def import_session(data: dict[str, Any], query: dict[str, Any]) -> dict[str, Any
     """Import an export document as a new session, or only check it."""
     if query["dry_run"]:
         counts = orjson.dumps({"imported_messages": len(data["messages"])}, option=orjson.OPT_APPEND_NEWLINE)
-        return Response(counts, mimetype="application/json")
+        return Response(counts, mimetype=JSON)
     session = imports.import_session(g.user_id, data["session"], data["messages"], before_commit=remember)
     return import_response(session, data)
 
@@ -76,30 +80,60 @@ def names_programs(view: Callable[..., Response]) -> Callable[..., Response]:
 
 @blueprint.post("/import")
 @runs_in("transfer")
-@response(schemas.ImportReport)
+@response(schemas.ImportReport, 200, NDJSON)
 @query(parameters.ImportAll)
-@raw_body("application/json", NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
+@raw_body(JSON, NDJSON, "application/jsonl", limit="PARLEY_MAX_IMPORT_BYTES")
 @names_programs
 def import_all(lines: IO[bytes], query: dict[str, Any]) -> Response:
     """Import documents, one per line or array item, exported by {programs}."""
+    reports = transfer.import_lines(g.user_id, lines, query["duplicate"], query["dry_run"])
+    if preferred_type(JSON, NDJSON) == NDJSON:
+        first = [*islice(reports, 1)]  # what goes wrong before it is an error like any other
+        return Response(report_lines(chain(first, reports), g.request_id), mimetype=NDJSON)
+    return Response(whole_report(reports), mimetype=JSON)
+
+
+def report_lines(reports: Iterator[dict[str, Any]], request_id: str) -> Iterator[bytes]:
+    """Yield the report of each item, as it is imported, and the counts; or the error that has ended the import.
+
+    A client that reads slowly pauses the import between two items, and one that leaves ends it there.
+    """
     summary = transfer.ImportSummary()
-    listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # _report closes it
     try:
-        for report in transfer.import_lines(g.user_id, lines, query["duplicate"], query["dry_run"]):
+        for report in reports:
             if summary.add(report):
-                listed.write(b"," + orjson.dumps(report, option=orjson.OPT_NON_STR_KEYS))
+                yield dump(report) + b"\n"
+        yield dump(summary.totals()) + b"\n"
+    except Exception as error:  # the response has begun: it has its status
+        code = database.error_code(error)
+        if code == "internal_error":
+            log.error("internal error", exc_info=error, extra={"fields": {"request_id": request_id}})
+        yield error_body(code)
+
+
+def whole_report(reports: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """Import all items, and return their report as an object, in parts: millions of items need not fit into memory."""
+    summary = transfer.ImportSummary()
+    listed = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115  # _report_parts closes it
+    try:
+        for report in reports:
+            if summary.add(report):
+                listed.write(b"," + dump(report))
     except BaseException:
         listed.close()
         raise
-    return Response(_report(listed, summary), mimetype="application/json")
+    return _report_parts(listed, summary)
 
 
-def _report(listed: IO[bytes], summary: transfer.ImportSummary) -> Iterator[bytes]:
-    """Yield the report in parts: an import may have millions of items, which need not fit into memory."""
+def _report_parts(listed: IO[bytes], summary: transfer.ImportSummary) -> Iterator[bytes]:
     with listed:
         yield b'{"sessions":['
         listed.seek(1)  # after the first comma
         while part := listed.read(SPOOLED_BYTES):
             yield part
-    rest = {"counts": summary.counts} | ({"not_listed": summary.not_listed} if summary.not_listed else {})
-    yield b"]," + orjson.dumps(rest, option=orjson.OPT_APPEND_NEWLINE)[1:]
+    yield b"]," + dump(summary.totals())[1:] + b"\n"
+
+
+def dump(report: dict[str, Any]) -> bytes:
+    """Return a part of a report as JSON; errors of a list are keyed by index."""
+    return orjson.dumps(report, option=orjson.OPT_NON_STR_KEYS)

@@ -66,7 +66,8 @@ def serve(app: Flask) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # what exists now is permanent: the collector need not traverse it again and again
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
-    logs.announce(f"Parley listens on {server.address}, database {db.location}{hint}", app.config["PARLEY_LOG_FORMAT"])
+    where = f"Parley listens on {server.address}, open it in a browser; database {db.location}"
+    logs.announce(where + hint, app.config["PARLEY_LOG_FORMAT"])
     server.run()
     app.extensions["services"].close()
     db.close_cleanly()

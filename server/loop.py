@@ -21,7 +21,10 @@ from services import webhooks
 
 # After a signal, requests that were accepted have this long to finish.
 GRACEFUL_SHUTDOWN_TIMEOUT = 15.0
-# Besides one for each chat that may be active, to reject more chats.
+# For each chat that may be active, one reads it for the client that has started it; as many read chats for
+# clients that are attached.
+THREADS_PER_CHAT = 2
+# Besides, to reject more chats.
 CHAT_REJECTION_THREADS = 4
 # Each waits for a webhook, for at most ten seconds; one user's calls take at most half of them.
 WEBHOOK_THREADS = 2 * webhooks.MAX_CALLS_PER_USER
@@ -88,7 +91,9 @@ class Server:
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
-        chats = config["PARLEY_MAX_STREAMS"] + CHAT_REJECTION_THREADS if config["PARLEY_LLM_BASE_URL"] else 1
+        chats = 1
+        if config["PARLEY_LLM_BASE_URL"]:
+            chats = THREADS_PER_CHAT * config["PARLEY_MAX_STREAMS"] + CHAT_REJECTION_THREADS
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
         background = config["PARLEY_THREADS"]
         # How many threads, and how many of them for one user. Chats and webhook calls have limits of
@@ -110,6 +115,7 @@ class Server:
             ]
         except OSError as error:
             raise StartupError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
+        self._chats = app.extensions["services"].chats
         self.should_exit = False
 
     @property
@@ -155,7 +161,7 @@ class Server:
         deadline = time.monotonic() + GRACEFUL_SHUTDOWN_TIMEOUT
         while time.monotonic() < deadline:
             channels = [channel for listener in self._listeners for channel in list(listener.active_channels.values())]
-            if not any(channel.is_busy for channel in channels):
+            if not (self._chats.active or any(channel.is_busy for channel in channels)):
                 return
             for channel in channels:
                 if not channel.is_busy:

@@ -80,7 +80,8 @@ class Routing:
         """Return whether to read a request's body, and set the limit of its size.
 
         A large body is not read if the app would reject the request anyway: the body is larger
-        than its route's limit, or there is no valid token.
+        than its route's limit, or there is no valid token. (A request with the refresh cookie alone
+        is served without a large body, which no view that takes the cookie has a use for.)
         """
         if not request.chunked and request.content_length <= SMALL_BODY_BYTES:
             return True

@@ -9,7 +9,7 @@ from typing import cast
 from flask import Flask, current_app
 
 from services import actions
-from services.chat import Chats
+from services.chats import Chats
 from services.docs_index import DocsIndex
 from services.llm import Llm
 from services.outgoing import AsyncRunner
@@ -46,7 +46,8 @@ class Services:
             self.webhooks.warm_up()
 
     def close(self) -> None:
-        """Close the connections and wait until all writes are done."""
+        """Interrupt the chats, close the connections, and wait until all writes are done."""
+        self.chats.close()
         self.runner.close()
         self.retry_queue.close()
 

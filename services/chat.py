@@ -1,260 +1,174 @@
-"""Chats: the user's message is stored, the model's completion streamed to the client, and stored however it ends.
+"""A chat: a question is stored, the model asked, and its answer collected and stored, however the chat ends.
 
-The steps of a chat, in the order of the methods:
+A chat goes on whether or not anybody reads it, and no thread belongs to it. The steps, in the order of the methods:
 
-1. ``Chats.start`` acquires a slot. ``Chat.start`` stores the user's message and an empty draft in one
-   transaction, and only then sends the prompt to the model.
-2. ``Chat.events`` and ``Chat.result`` read the deltas that the thread of ``AsyncRunner`` puts into a queue;
+1. ``start`` stores the question and an empty draft in one transaction, and only then sends the prompt to the model.
+2. ``_append`` collects the deltas on the thread of ``AsyncRunner`` and wakes the readers (see ``chat_reader``);
    ``DraftSaver`` saves them every few seconds, in case the process ends.
-3. ``Chat._finish`` ends the request to the model and has the draft turned into the assistant's message.
-4. ``Chat._store`` waits until that is committed: no client sees the end of a chat that could still be lost.
+3. The request to the model ends, by itself or by ``stop``. ``_end`` has the draft turned into the answer.
+4. ``_release`` ends the chat when that is committed: no client sees the end of a chat that could still be lost.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import closing
-from queue import Empty, SimpleQueue
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import database
 from database import db
-from errors import ApiError
 from json_values import dump_metadata
-from models import Message
-from services.chat_slots import ChatSlots
 from services.completion import Completion
-from services.drafts import DraftSaver
 from services.llm import Llm
-from services.outgoing import AsyncRunner
-from services.prompt import PromptBuilder
-from services.retry_queue import PendingWrite, RetryQueue
-from services.sse import encode_comment, encode_event
-from store import drafts, entries, sessions
+from services.retry_queue import PendingWrite
+from store import drafts
+from store.drafts import FAILED, INTERRUPTED, STOPPED
 
-# The names of the events that a client is sent.
-MESSAGE_EVENT, DELTA_EVENT, ERROR_EVENT, DONE_EVENT = "message", "delta", "error", "done"
-# The finish reasons of a completion that the model itself has not finished.
-INTERRUPTED, FAILED = "interrupted", "error"
+if TYPE_CHECKING:
+    from services.chats import Chats
 
-# All in seconds.
-POLL_INTERVAL = 0.25  # between two checks whether the client is still connected
-KEEP_ALIVE_INTERVAL = 10.0  # without an event, until a comment is sent
-STORE_TIMEOUT = 10.0  # of waiting until the completion is stored, if the first attempt fails
-
-KEEP_ALIVE = encode_comment("still there")
+STORE_TIMEOUT = 10.0  # seconds that readers wait until the answer is stored
 
 BeforeCommit = Callable[[dict[str, Any]], None]
-
-
-class Chats:
-    """Starts chats, and has the services that they use."""
-
-    def __init__(
-        self, llm: Llm | None, prompt: PromptBuilder, runner: AsyncRunner, retry_queue: RetryQueue, max_chats: int
-    ):
-        self.llm, self.prompt, self.runner, self.retry_queue = llm, prompt, runner, retry_queue
-        self.slots, self.saver = ChatSlots(max_chats), DraftSaver()
-
-    @property
-    def active(self) -> int:
-        """The number of chats in progress."""
-        return len(self.slots)
-
-    def start(
-        self,
-        user_id: str,
-        session_id: str,
-        content: str,
-        metadata: str,
-        is_disconnected: Callable[[], bool],
-        before_commit: BeforeCommit,
-    ) -> Chat:
-        """Store the user's message, ``metadata`` as JSON text, and start a chat about it.
-
-        ``before_commit`` is called with the message in the transaction that stores it, and
-        ``is_disconnected`` every ``POLL_INTERVAL`` in the thread that reads the chat.
-
-        Raises:
-            ApiError: ``session_not_found``, ``llm_not_configured``, ``conflict``, ``too_many_streams``.
-
-        """
-        sessions.get(user_id, session_id)
-        if self.llm is None:
-            raise ApiError("llm_not_configured")
-        self.slots.acquire(user_id, session_id)
-        chat = Chat(self, user_id, session_id, is_disconnected)
-        try:
-            chat.start(self.llm, content, metadata, before_commit)
-        except BaseException:
-            chat.close()
-            raise
-        return chat
-
-    @staticmethod
-    def replay(user_id: str, session_id: str, created: dict[str, str]) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the messages of a chat that has ended, and the code of the error that it ended with.
-
-        ``created`` is what is stored under the request's key: the ids of the messages, and the code. A
-        chat that was interrupted, by its client or by the end of the process, has failed: its code is
-        that of an upstream error.
-
-        Raises:
-            ApiError: ``session_not_found``, or ``conflict`` if the chat has not ended.
-
-        """
-        if not created.keys() & {"answer_id", "error"}:
-            sessions.get(user_id, session_id)
-            raise ApiError("conflict")
-        message_ids = (created[key] for key in ("id", "answer_id") if key in created)
-        messages = [entries.get(Message, user_id, session_id, message_id) for message_id in message_ids]
-        return messages, created.get("error")
+Begin = Callable[[str, str], tuple[dict[str, Any], str | None]]
+"""Stores a question of a user's in a session; returns it, and the id of the answer that is to be replaced."""
 
 
 class Chat:
-    """A chat in progress, which has a slot. Whoever has created it must close it."""
+    """A chat in progress, or one that has ended. ``error`` is the code of the error that it has ended with."""
 
-    def __init__(self, chats: Chats, user_id: str, session_id: str, is_disconnected: Callable[[], bool]):
-        self._chats, self._user_id, self.session_id = chats, user_id, session_id
-        self._is_disconnected = is_disconnected
-        self._queue: SimpleQueue[str | None] = SimpleQueue()  # deltas, and None after the last
-        self._request: Future[None] | None = None  # the one to the model
-        self._started_at = time.monotonic()
-        self._completion = Completion()
-        self._content: list[str] = []
-        self._stop_reason: str | None = None  # the finish reason if the chat is ended before the model has finished
-        self._stored: PendingWrite | None = None  # None until the chat is finished
-        self.session_deleted = False
-        self.error: str | None = None
+    def __init__(self, chats: Chats, user_id: str, session_id: str):
+        self._chats, self.user_id, self.session_id = chats, user_id, session_id
         self.messages: list[dict[str, Any]] = []
+        """The question, once it is stored, and the answer likewise."""
+        self.deltas: list[str] = []
+        """The answer so far; it only grows."""
+        self._lock = threading.Lock()
+        self._wakeups: tuple[SimpleQueue[None], ...] = ()
+        self._request: Future[None] | None = None  # the one to the model
+        self._completion = Completion()
+        self._started_at = time.monotonic()
+        self._stop_reason: str | None = None
+        self._ended_at: float | None = None
+        self._error: str | None = None
+        self._stored: PendingWrite | None = None
+        self._released = threading.Event()
 
-    def start(self, llm: Llm, content: str, metadata: str, before_commit: BeforeCommit) -> None:
-        """Store the user's message, and only then send the prompt to the model."""
-        with db.write_transaction():
-            message = drafts.start(self._user_id, self.session_id, content, metadata)
-            before_commit(message)
-        self.messages.append(message)
-        self._chats.saver.add(self)
-        prompt = self._chats.prompt.build(self._user_id, self.session_id)
-        self._completion.model = llm.model
-        self._request = self._chats.runner.submit(llm.stream_completion(prompt, self._completion, self._queue.put))
-        self._request.add_done_callback(lambda _: self._queue.put(None))
+    def start(self, llm: Llm, begin: Begin, before_commit: BeforeCommit) -> None:
+        """Store the question, and only then send the prompt to the model.
 
-    def events(self) -> Iterator[bytes]:
-        """Yield the chat as server-sent events."""
-        yield encode_event(MESSAGE_EVENT, self.messages[0])
-        sent_at = time.monotonic()
-        for deltas in self._deltas():
-            if deltas:
-                yield b"".join([encode_event(DELTA_EVENT, {"content": delta}) for delta in deltas])
-            elif time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL:
-                yield KEEP_ALIVE
-            else:
-                continue
-            sent_at = time.monotonic()
-        if time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL / 2:
-            yield KEEP_ALIVE  # the first attempt to store the completion may take as long again
-            sent_at = time.monotonic()
-        for _ in self._store():
-            if time.monotonic() - sent_at > KEEP_ALIVE_INTERVAL:
-                yield KEEP_ALIVE
-                sent_at = time.monotonic()
-        if self.error:
-            yield encode_event(ERROR_EVENT, {"error": self.error})
-        else:
-            yield encode_event(MESSAGE_EVENT, self.messages[-1]) + encode_event(DONE_EVENT, {})
-
-    def result(self) -> dict[str, Any]:
-        """Wait for the end of the chat and return its messages.
-
-        Raises:
-            ApiError: the chat has failed; its details are the messages that are stored.
-
+        ``before_commit`` is called with the question in the transaction that stores it.
         """
-        with closing(self):
-            for _ in self._deltas():
-                pass
-            for _ in self._store():
-                pass
-        if self.error:
-            raise ApiError(self.error, {"messages": self.messages})
-        return {"messages": self.messages}
-
-    def _deltas(self) -> Iterator[list[str]]:
-        """Yield the deltas as they are queued, all of them at a time, and an empty list if there are none."""
-        ended, polled_at = False, 0.0
-        while not (ended or self._stop_reason or self.session_deleted):
-            queued = self._drain_queue()
-            ended = queued[-1:] == [None]
-            deltas = [delta for delta in queued if delta]
-            self._content += deltas
-            yield deltas
-            if not ended and time.monotonic() - polled_at > POLL_INTERVAL:
-                polled_at = time.monotonic()
-                if self._is_disconnected():
-                    self._stop_reason = INTERRUPTED
-
-    def _drain_queue(self) -> list[str | None]:
-        """Return all that is queued; wait up to ``POLL_INTERVAL`` for the first item."""
-        queued: list[str | None] = []
-        try:
-            queued.append(self._queue.get(timeout=POLL_INTERVAL))
-            while True:
-                queued.append(self._queue.get_nowait())
-        except Empty:
-            return queued
-
-    def _finish(self) -> PendingWrite:
-        """End the request to the model and have the draft stored as a message; to be called once."""
+        with db.write_transaction():
+            question, replaced_id = begin(self.user_id, self.session_id)
+            before_commit(question)
+        self.messages = [question]
+        self._chats.saver.add(self)
+        prompt = self._chats.prompt.build(self.user_id, self.session_id, without=replaced_id)
+        self._completion.model = llm.model
+        with self._lock:
+            if self._stop_reason is None:
+                completion = llm.stream_completion(prompt, self._completion, self._append)
+                self._request = self._chats.runner.submit(completion)
         if self._request:
-            self._request.cancel()
-        self._chats.saver.remove(self)
-        self.error = self._failure
-        duration_ms = round((time.monotonic() - self._started_at) * 1_000)
-        self._stored = self._chats.retry_queue.run(lambda: self._finish_draft(duration_ms))
-        # Only then: another chat in the session would finish the draft as one that a dead process has left.
-        self._stored.add_done_callback(lambda _: self._chats.slots.release(self._user_id, self.session_id))
-        return self._stored
+            self._request.add_done_callback(self._end)
+        else:
+            self._end()
 
-    def _finish_draft(self, duration_ms: int) -> dict[str, Any] | None:
-        """Turn the draft into the assistant's message and return that, None if there is no text."""
+    def abort(self) -> None:
+        """End a chat whose start has failed."""
+        if self.messages:
+            self._end()
+        else:
+            self._chats.remove(self)
+
+    def _append(self, delta: str) -> None:
+        with self._lock:
+            if self._ended_at is not None:
+                return
+            self.deltas.append(delta)
+        self._wake()
+
+    def stop(self, reason: str) -> None:
+        """End the request to the model; the answer gets this finish reason, unless it is complete."""
+        with self._lock:
+            self._stop_reason = self._stop_reason or reason
+            request = self._request
+        if request:
+            request.cancel()
+
+    def _end(self, request: Future[None] | None = None) -> None:
+        """Have the draft turned into the answer; called once, when the request has ended, or none will be sent."""
+        with self._lock:
+            self._ended_at = time.monotonic()
         completion = self._completion
-        reason = self._stop_reason or (FAILED if completion.error else completion.finish_reason)
+        if request is None or request.cancelled():
+            reason: str | None = self._stop_reason or INTERRUPTED
+            self._error = None if reason == STOPPED else "upstream_error"
+        else:
+            reason = FAILED if completion.error else completion.finish_reason
+            self._error = completion.error
         metadata: dict[str, Any] = {"model": completion.model, "finish_reason": reason}
         metadata |= {"usage": completion.usage} if completion.usage else {}
-        metadata |= {"duration_ms": duration_ms}
-        content = "".join(self._content)
+        metadata |= {"duration_ms": round((self._ended_at - self._started_at) * 1_000)}
+        self._chats.saver.remove(self)
+        self._stored = self._chats.retry_queue.submit(lambda: self._finish_draft(dump_metadata(metadata)))
+        self._stored.add_done_callback(self._release)
+
+    def _finish_draft(self, metadata: str) -> dict[str, Any] | None:
+        """Turn the draft into the answer and return that, None if there is no text."""
         with db.write_transaction():
-            return drafts.finish(self._user_id, self.session_id, content, dump_metadata(metadata), self._failure)
+            return drafts.finish(self.user_id, self.session_id, "".join(self.deltas), metadata, self._error)
 
-    def _store(self) -> Iterator[None]:
-        """Finish the chat and wait until its message is stored; yield every ``POLL_INTERVAL``.
+    def _release(self, stored: Future[Any]) -> None:
+        """End the chat: its answer is stored, or cannot be."""
+        if failure := stored.exception():
+            self._error = database.error_code(failure)
+        elif answer := stored.result():
+            self.messages = [*self.messages, answer]
+        # Not before: another chat in the session would finish the draft as one that a dead process has left.
+        self._chats.remove(self)
+        self._released.set()
+        self._wake()
 
-        After ``STORE_TIMEOUT``, or if the client disconnects, the wait is over: then the chat has failed
-        for its client, but the message is stored as soon as the database allows.
-        """
-        stored = self._finish()
-        disconnected, deadline = self._stop_reason is not None, time.monotonic() + STORE_TIMEOUT
-        while not (stored.done() or disconnected or time.monotonic() > deadline):
-            yield
-            wait([stored], POLL_INTERVAL)
-            disconnected = self._is_disconnected()
-        if not stored.done():
-            self.error = stored.last_error
-        elif failure := stored.exception():
-            self.error = database.error_code(failure)
-        elif message := stored.result():
-            self.messages.append(message)
+    # For readers ----------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Finish the chat if it is not finished: its client has disconnected, or its start has failed."""
-        if self._stored is None and self.messages:
-            self._stop_reason = INTERRUPTED
-            self._finish()
-        elif self._stored is None:
-            self._chats.slots.release(self._user_id, self.session_id)
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer is stored, or its readers have waited for that long enough."""
+        waited = self._ended_at is not None and time.monotonic() - self._ended_at > STORE_TIMEOUT
+        return waited or self._released.is_set()
+
+    @property
+    def error(self) -> str | None:
+        """The code of the error that the chat has ended with. An answer may be stored even after it was an error."""
+        if self._released.is_set():
+            return self._error
+        return (self._stored and self._stored.last_error) or "database_busy"
+
+    def wait(self, timeout: float) -> None:
+        """Wait until the answer is stored, at most for some seconds."""
+        self._released.wait(timeout)
+
+    def add_reader(self, wakeups: SimpleQueue[None]) -> None:
+        """Put an item into a queue, if it is empty, whenever there may be something new to read."""
+        with self._lock:
+            self._wakeups = (*self._wakeups, wakeups)
+
+    def remove_reader(self, wakeups: SimpleQueue[None]) -> None:
+        """Forget a queue."""
+        with self._lock:
+            self._wakeups = tuple(each for each in self._wakeups if each is not wakeups)
+
+    def _wake(self) -> None:
+        for wakeups in self._wakeups:
+            if wakeups.empty():
+                wakeups.put(None)
+
+    # For the saver --------------------------------------------------------------------------
 
     @property
     def draft(self) -> dict[str, Any]:
@@ -262,23 +176,6 @@ class Chat:
         return {
             "session_id": self.session_id,
             "question_id": self.messages[0]["id"],
-            "content": "".join(self._content),
+            "content": "".join(self.deltas),
             "model": self._completion.model,
         }
-
-    @property
-    def _failure(self) -> str | None:
-        """The code of the error if the completion is not whole."""
-        return self._completion.error or ("upstream_error" if self._stop_reason else None)
-
-
-def replay_events(messages: list[dict[str, Any]], error: str | None) -> Iterator[bytes]:
-    """Yield the events of a chat that has ended, from what ``Chats.replay`` returns; all its text is one delta."""
-    user_message, *assistant_messages = messages
-    yield encode_event(MESSAGE_EVENT, user_message)
-    if error:
-        for message in assistant_messages:
-            yield encode_event(DELTA_EVENT, {"content": message["content"]})
-        yield encode_event(ERROR_EVENT, {"error": error})
-    else:
-        yield encode_event(MESSAGE_EVENT, assistant_messages[0]) + encode_event(DONE_EVENT, {})

@@ -23,7 +23,7 @@ from config import StartupError
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-MAX_SECTIONS = 4  # in a result
+MAX_SECTIONS = 4  # in a prompt
 MAX_QUERY_WORDS = 64
 MAX_FILE_BYTES = 1_048_576
 SCAN_INTERVAL = 1.0  # seconds between two scans of the folder, at least
@@ -61,15 +61,15 @@ class DocsIndex:
         self._index = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self._index.execute(CREATE_TABLE)
 
-    def search(self, query: str) -> list[Section]:
-        """Return the sections that have any word of the query, the best matches first."""
+    def search(self, query: str, limit: int = MAX_SECTIONS) -> list[Section]:
+        """Return the sections that have any word of the query, ``limit`` at most, the best matches first."""
         words = dict.fromkeys(re.findall(r"\w+", query.lower()))
         match = " OR ".join(f'"{word}"' for word in list(words)[:MAX_QUERY_WORDS])
         if not match:
             return []
         self.refresh()
         with self._lock:
-            rows = self._index.execute(SEARCH, (match, MAX_SECTIONS)).fetchall()
+            rows = self._index.execute(SEARCH, (match, limit)).fetchall()
         return [Section(*row) for row in rows]
 
     def refresh(self) -> None:

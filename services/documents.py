@@ -12,7 +12,6 @@ import timestamps
 from database import db
 from models import Message, SessionEntry, WebhookRun
 from store import entries, session_pages, sessions
-from store.entries import DeletedDuringRead
 
 # A document of up to about this size is sent whole.
 MAX_WHOLE_BYTES = 1_048_576
@@ -57,10 +56,10 @@ def export_document(session: dict[str, Any]) -> Document:
     return _whole_or_pieces(_entry_pieces(fields, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
 
 
-def message_page(user_id: str, session_id: str, limit: int, after: int) -> tuple[bytes, int | None]:
-    """Return at most ``limit`` messages of a session after the ``seq`` of ``after``: JSON objects joined by commas.
+def message_page(user_id: str, session_id: str, limit: int, order: str, after: int | None) -> tuple[bytes, int | None]:
+    """Return some messages of a session, ``limit`` at most, after the ``seq`` of ``after``: JSON, joined by commas.
 
-    The second value is the ``seq`` of the last of them, None if there are no more.
+    The second value is the ``seq`` of the last of them, None if there are no more in this ``order``.
 
     Raises:
         NotFound: if the user has no such session.
@@ -68,9 +67,9 @@ def message_page(user_id: str, session_id: str, limit: int, after: int) -> tuple
     """
     with db.read_transaction():
         sessions.get(user_id, session_id)
-        last = entries.last_seq(Message, session_id)
-        items, end = entries.json_page(Message, session_id, after, last, limit)
-    return items, end if end < last else None
+        last = entries.last_seq(Message, session_id, order)
+        items, end = entries.json_page(Message, session_id, after, last, limit, order)
+    return items, end if items and end != last else None
 
 
 def webhook_run_list(user_id: str, session_id: str) -> Document:
@@ -113,6 +112,7 @@ def _entry_pieces(fields: dict[str, Any], name: str, model: type[SessionEntry], 
         start = end
         items, end = entries.json_page(model, session_id, start, last)
         if end == start:
-            raise DeletedDuringRead
+            last = entries.newer_seq(model, session_id, last)
+            continue
         yield b"," + items if start else items
     yield b"]}"

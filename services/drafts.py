@@ -1,4 +1,4 @@
-"""Saves the completions of the chats in progress every few seconds, in case the process ends."""
+"""Saves the answers of the chats in progress every few seconds, in case the process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store import drafts as stored_drafts
 if TYPE_CHECKING:
     from services.chat import Chat
 
-SAVE_INTERVAL = 2.0  # seconds of a completion that a sudden end of the process may cost
+SAVE_INTERVAL = 2.0  # seconds of an answer that a sudden end of the process may cost
 
 log = logging.getLogger("parley")
 
@@ -24,7 +24,7 @@ log = logging.getLogger("parley")
 class DraftSaver:
     """Saves the drafts of all chats in one transaction; when each chat saved its own, other chats' deltas were late.
 
-    Its thread runs while there are chats.
+    It stops the chats whose sessions have been deleted. Its thread runs while there are chats.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class DraftSaver:
                 self._thread.start()
 
     def remove(self, chat: Chat) -> None:
-        """Stop saving the draft of a chat."""
+        """Stop saving the draft of a chat; to be called before the draft is turned into a message."""
         with self._lock:
             self._chats.discard(chat)
 
@@ -49,22 +49,23 @@ class DraftSaver:
         while True:
             time.sleep(SAVE_INTERVAL)
             with self._lock:
-                chats = list(self._chats)
-                if not chats:
+                if not self._chats:
                     self._thread = None
                     break
-            self._save(chats)
+            self._save()
         if not db.is_closed():
             db.close()
 
-    @staticmethod
-    def _save(chats: list[Chat]) -> None:
+    def _save(self) -> None:
         try:
             db.ensure_connection()
             with db.write_transaction(durable=False):
+                with self._lock:  # within the transaction: the draft of none of these can be turned into a message
+                    chats = list(self._chats)
                 deleted = stored_drafts.save_all([chat.draft for chat in chats])
         except (ApiError, peewee.PeeweeException) as error:  # no reason to end the chats: the next save may succeed
             log.warning("drafts could not be saved: %s", error)
         else:
             for chat in chats:
-                chat.session_deleted = chat.session_id in deleted
+                if chat.session_id in deleted:
+                    chat.stop(stored_drafts.INTERRUPTED)

@@ -52,7 +52,7 @@ class RetryQueue:
     """Executes writes, and repeats those that fail with a transient error, in their order, until they succeed.
 
     The queue is in memory. It is no longer than there are chats and webhook calls in progress: none
-    starts while the database accepts no writes.
+    starts while the database accepts no writes. Its thread runs while there are writes in it.
     """
 
     def __init__(self) -> None:
@@ -62,21 +62,20 @@ class RetryQueue:
         self._closing = threading.Event()
 
     def __len__(self) -> int:
-        """Return the number of writes that have failed at least once and are to be repeated."""
+        """Return the number of writes in the queue."""
         return len(self._queue)
 
     def run(self, write: Callable[[], Any]) -> PendingWrite:
         """Execute a write in this thread, and queue it if that fails with a transient error; return its future."""
-        pending = PendingWrite(write)
-        with self._changed:
-            self._unfinished += 1
-        pending.add_done_callback(self._count_finished)
-        if not pending.attempt():
-            log.warning("%s: the end of a chat or a webhook run will be stored later", pending.last_error)
-            with self._changed:
-                self._queue.append(pending)
-                if len(self._queue) == 1:
-                    threading.Thread(target=self._retry, name="retry queue", daemon=True).start()
+        pending = self._count(write)
+        if not self._attempt(pending):
+            self._append(pending)
+        return pending
+
+    def submit(self, write: Callable[[], Any]) -> PendingWrite:
+        """Queue a write, for a caller that must not wait for the database, and return its future."""
+        pending = self._count(write)
+        self._append(pending)
         return pending
 
     def close(self) -> None:
@@ -86,21 +85,45 @@ class RetryQueue:
             if not self._changed.wait_for(lambda: not self._unfinished, FLUSH_TIMEOUT):
                 log.error("the ends of %d chats and webhook runs are lost", self._unfinished)
 
+    def _count(self, write: Callable[[], Any]) -> PendingWrite:
+        """Return the future of a write, which is counted until it is done."""
+        with self._changed:
+            self._unfinished += 1
+        pending = PendingWrite(write)
+        pending.add_done_callback(self._count_finished)
+        return pending
+
+    def _append(self, pending: PendingWrite) -> None:
+        with self._changed:
+            self._queue.append(pending)
+            if len(self._queue) == 1:
+                threading.Thread(target=self._run, name="retry queue", daemon=True).start()
+
+    @staticmethod
+    def _attempt(pending: PendingWrite) -> bool:
+        """Attempt a write, and log its first failure and its later success; return whether it is done."""
+        failed_before = pending.last_error is not None
+        done = pending.attempt()
+        if done and failed_before:
+            log.info("the end of a chat or a webhook run is stored")
+        elif not (done or failed_before):
+            log.warning("%s: the end of a chat or a webhook run will be stored later", pending.last_error)
+        return done
+
     def _count_finished(self, _: Future[Any]) -> None:
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()
 
-    def _retry(self) -> None:
-        """Repeat the first write of the queue until it is done, then the next; end when the queue is empty."""
-        interval = MIN_RETRY_INTERVAL
+    def _run(self) -> None:
+        """Attempt the first write of the queue until it is done, then the next; end when the queue is empty."""
+        interval = MIN_RETRY_INTERVAL if self._queue[0].last_error else 0.0
         while True:
-            if self._closing.wait(interval):
+            if interval and self._closing.wait(interval):
                 time.sleep(MIN_RETRY_INTERVAL)
-            if not self._queue[0].attempt():
+            if not self._attempt(self._queue[0]):
                 interval = min(max(2 * interval, MIN_RETRY_INTERVAL), MAX_RETRY_INTERVAL)
                 continue
-            log.info("the end of a chat or a webhook run is stored")
             interval = 0.0
             with self._changed:
                 self._queue.popleft()

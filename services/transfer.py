@@ -85,6 +85,10 @@ class ImportSummary:
         self.left_out.update(report.get("left_out", {}))
         return True
 
+    def totals(self) -> dict[str, Any]:
+        """Return the end of the report: the counts, and how many refused items are not listed, if any."""
+        return {"counts": self.counts} | ({"not_listed": self.not_listed} if self.not_listed else {})
+
 
 def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool = False) -> Iterator[dict[str, Any]]:
     """Import the items of a file, and yield a report of each: its line, its status and what became of it.
@@ -100,6 +104,7 @@ def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool =
             if refused >= MAX_LISTED_REFUSED and not isinstance(item, dict):
                 yield UNLISTED_REPORT  # there may be millions of these
                 continue
+            db.ensure_connection()  # after each report it may go on in another thread
             report = _import_item(item, create)
             refused += report["status"] == "refused"
             yield {"line": number} | report

@@ -66,8 +66,7 @@ def save(user_id: str, key: str, fingerprint: str, response: str) -> None:
 
 def add_answer_id(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
     """Add to the response stored for a user's message, if there is one, the model's message or the error code."""
-    outcome = {"answer_id": answer_id, "error": error}
-    created = {"id": question_id} | {name: value for name, value in outcome.items() if value}
+    created = {"id": question_id, "answer_id": answer_id} | ({"error": error} if error else {})
     old, new = orjson.dumps({"id": question_id}).decode(), orjson.dumps(created).decode()
     REPLACE.execute(user_id=user_id, old=old, new=new)
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
+import orjson
 from peewee import SQL
 
 import timestamps
 from database import Statement, param
 from models import Login, User
 from store.fields import params
+
+# An answer was lost, or two tabs asked at once: for so long a token may come again (a client has timeouts of 30 s).
+GRACE_SECONDS = 30
+# Of the tokens that were rotated within that time, the newest so many: more tabs than a browser restores at once.
+MAX_ROTATED = 100
 
 _IS_THIS = (Login.id == param("login_id")) & (Login.user == param("user_id"))
 
@@ -16,10 +24,9 @@ MATCHES = Statement(
     User.select(SQL("1")).where(User.id == param("user_id"), User.password_hash == param("password_hash"))
 )
 INSERT = Statement(Login.insert(params(Login, "id", "user_id", "refresh_id", "created_at", "expires_at")))
+ROTATION = Statement(Login.select(Login.refresh_id, Login.rotated).where(Login.id == param("login_id")))
 ROTATE = Statement(
-    Login.update({Login.refresh_id: param("new_refresh_id"), Login.expires_at: param("expires_at")}).where(
-        Login.id == param("login_id"), Login.refresh_id == param("refresh_id")
-    )
+    Login.update(params(Login, "refresh_id", "expires_at", "rotated")).where(Login.id == param("login_id"))
 )
 DELETE = Statement(Login.delete().where(Login.id == param("login_id")))
 DELETE_EXPIRED = Statement(Login.delete().where(Login.user == param("user_id"), Login.expires_at < param("now")))
@@ -43,10 +50,27 @@ def create(login_id: str, user_id: str, expires_at: str, refresh_id: str | None 
     INSERT.execute(id=login_id, user_id=user_id, refresh_id=refresh_id, created_at=created_at, expires_at=expires_at)
 
 
-def rotate(login_id: str, refresh_id: str, new_refresh_id: str, expires_at: str) -> bool:
-    """Replace a login's refresh token; return whether ``refresh_id`` was the unused one."""
-    values = {"login_id": login_id, "refresh_id": refresh_id, "new_refresh_id": new_refresh_id}
-    return bool(ROTATE.execute(**values, expires_at=expires_at).rowcount)
+class Rotation(Enum):
+    """What happens to a refresh token that is used."""
+
+    DONE = "it was the unused one, and another one has replaced it"
+    RACED = "it was replaced a moment ago, for a request that came before"
+    REUSED = "it was replaced earlier, or its login is gone"
+
+
+def rotate(login_id: str, refresh_id: str, new_refresh_id: str, expires_at: str) -> Rotation:
+    """Replace a login's refresh token, if ``refresh_id`` is the unused one; return whether it is."""
+    unused_id, rotated = ROTATION.execute(login_id=login_id).fetchone() or (None, "{}")
+    now = timestamps.now()
+    grace_start = timestamps.timestamp_before(now, seconds=GRACE_SECONDS)
+    lately = {jti: time for jti, time in orjson.loads(rotated).items() if time > grace_start}
+    if refresh_id != unused_id:
+        return Rotation.RACED if refresh_id in lately else Rotation.REUSED
+    newest = [*lately.items(), (refresh_id, now)][-MAX_ROTATED:]
+    ROTATE.execute(
+        login_id=login_id, refresh_id=new_refresh_id, expires_at=expires_at, rotated=orjson.dumps(dict(newest)).decode()
+    )
+    return Rotation.DONE
 
 
 def delete(login_id: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from peewee import fn
+
 from database import Statement, db, param
 from ids import new_id
 from json_values import stored_json
 from models import Message
 from store import sessions
-from store.entries import READ_PAGE_SIZE, DeletedDuringRead
+from store.entries import READ_PAGE_SIZE, newer_seq
 from store.fields import defaults, params
 
 # What an import gives, in the order of its rows: another field gets its default from the database.
@@ -26,10 +28,17 @@ TEXTS = Statement(
     .limit(READ_PAGE_SIZE)
 )
 NEWEST_FIRST = Statement(
-    Message.select(Message.role, Message.content)
+    Message.select(Message.seq, Message.id, Message.role, Message.content)
     .where(Message.session == param("session_id"))
     .order_by(Message.seq.desc())
 )
+SUMMARY = Statement(
+    Message.select(
+        fn.COUNT(Message.seq), fn.SUM(fn.length(Message.content)), fn.MIN(Message.seq), fn.MAX(Message.seq)
+    ).where(Message.session == param("session_id"), Message.seq <= param("last"))
+)
+ID_OF_SEQ = Statement(Message.select(Message.id).where(Message.seq == param("seq")))
+DELETE = Statement(Message.delete().where(Message.session == param("session_id"), Message.id == param("id")))
 
 
 def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
@@ -49,6 +58,11 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
     }
     INSERT.execute(**message)
     return message | {"metadata": stored_json(metadata)}
+
+
+def delete(session_id: str, message_id: str) -> None:
+    """Delete a message of a session, if it is there."""
+    DELETE.execute(session_id=session_id, id=message_id)
 
 
 def to_rows(session: dict[str, Any], messages: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -75,14 +89,22 @@ def iter_texts(session_id: str, last: int) -> Iterator[tuple[str, str, str]]:
         db.ensure_connection()
         rows = TEXTS.execute(session_id=session_id, after=end, last=last).fetchall()
         if not rows:
-            raise DeletedDuringRead
+            last = newer_seq(Message, session_id, last)
+            continue
         end = rows[-1][0]
         for _, *text in rows:
             yield tuple(text)
 
 
-def iter_newest_first(session_id: str) -> Iterator[tuple[str, str]]:
-    """Yield the role and content of a session's messages, newest first, read one by one."""
+def summarize(session_id: str, last: int) -> dict[str, Any]:
+    """Return count, characters, first and last id of a session's messages up to the ``seq`` ``last``, which exist."""
+    count, characters, *ends = SUMMARY.execute(session_id=session_id, last=last).fetchone()
+    first_id, last_id = (ID_OF_SEQ.execute(seq=seq).fetchone()[0] for seq in ends)
+    return {"count": count, "characters": characters, "first_id": first_id, "last_id": last_id}
+
+
+def iter_newest_first(session_id: str) -> Iterator[tuple[int, str, str, str]]:
+    """Yield the seq, id, role and content of a session's messages, newest first, read one by one."""
     cursor = NEWEST_FIRST.execute(session_id=session_id)
     try:
         yield from cursor

@@ -13,8 +13,8 @@ from models import Move, Session
 from store import moves
 from store.sessions import PUBLIC, owned
 
-# About how many characters a page has at most: a system prompt may have 8,000.
-MAX_PAGE_CHARACTERS = 2_000_000
+# About how many characters a page has at most: a system prompt may have 8,000, and 200 of them took 80 ms.
+MAX_PAGE_CHARACTERS = 500_000
 # About how many characters the fields of a session have without its system prompt.
 SESSION_CHARACTERS = 200
 # A page reads through at most this many moves, which takes 4 ms.

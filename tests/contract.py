@@ -65,7 +65,7 @@ MESSAGE = {"role": "user", "content": "hello", "metadata": {"a": 1}}
 DOCUMENT = {"session": {"title": "imported"}, "messages": [MESSAGE] * 3}
 CREDENTIALS = {"username": "owner", "password": "correct horse battery"}
 NEW_PASSWORD = {"current_password": "correct horse battery", "new_password": "long enough"}
-AS_JSON = {"Accept": "application/json"}
+AS_JSON, AS_LINES = {"Accept": "application/json"}, {"Accept": "application/x-ndjson"}
 
 CALLS = (
     Call("GET /", PUBLIC, 200),
@@ -76,6 +76,13 @@ CALLS = (
     Call("GET /docs", PUBLIC, 200),
     Call("GET /api/about", PUBLIC, 200),
     Call("POST /api/auth/login", PUBLIC, 200, CREDENTIALS, not_idempotent_because="each login is another one"),
+    Call(
+        "POST /api/auth/login",
+        PUBLIC,
+        200,
+        CREDENTIALS | {"cookie": True},
+        not_idempotent_because="each login is another one",
+    ),
     Call(
         "POST /api/auth/refresh",
         USER,
@@ -92,15 +99,18 @@ CALLS = (
     Call("POST /api/sessions", USER, 201, {"title": "new"}, idempotent=True),
     Call("POST /api/sessions", USER, 201, idempotent=True),
     Call("DELETE /api/sessions", USER, 200),
+    Call("DELETE /api/sessions", USER, 200, {"ids": ["01a20000-0000-7000-8000-000000000000"]}),
     Call("GET /api/sessions/{session_id}", OWNER, 200),
     Call("PATCH /api/sessions/{session_id}", OWNER, 200, {"title": "new"}),
     Call("DELETE /api/sessions/{session_id}", OWNER, 204),
     Call("PATCH /api/sessions/{session_id}/system-prompt", OWNER, 200, {"system_prompt": "new"}),
     Call("PATCH /api/sessions/{session_id}/system-prompt", OWNER, 200),
     Call("GET /api/sessions/{session_id}/messages", OWNER, 200),
+    Call("GET /api/sessions/{session_id}/messages", OWNER, 200, query="?order=desc"),
     Call("POST /api/sessions/{session_id}/messages", OWNER, 201, MESSAGE, idempotent=True),
     Call("GET /api/sessions/{session_id}/prompt", OWNER, 200),
     Call("GET /api/sessions/{session_id}/prompt", OWNER, 200, query="?content=hello"),
+    Call("GET /api/sessions/{session_id}/prompt", OWNER, 200, query="?explain=1"),
     Call("POST /api/sessions/{session_id}/chat", OWNER, 200, {"content": "hello"}, idempotent=True),
     Call("POST /api/sessions/{session_id}/chat", OWNER, 201, {"content": "hello"}, headers=AS_JSON, idempotent=True),
     Call("GET /api/actions", USER, 200),
@@ -113,6 +123,14 @@ CALLS = (
     Call("POST /api/sessions/import", USER, 200, DOCUMENT, query="?dry_run=1", idempotent=True),
     Call("GET /api/export", USER, 200),
     Call("POST /api/import", USER, 200, DOCUMENT, not_idempotent_because="it skips what has been imported"),
+    Call(
+        "POST /api/import",
+        USER,
+        200,
+        DOCUMENT,
+        headers=AS_LINES,
+        not_idempotent_because="it skips what has been imported",
+    ),
 )
 
 REQUESTS = {call.request for call in CALLS}

@@ -1,4 +1,4 @@
-"""Logins: created with a password, refreshed, revoked."""
+"""Logins: created with a password, and revoked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from auth import passwords
-from database import db
 from models import User
 from store import logins as stored_logins
 from store import users
@@ -98,42 +97,6 @@ class TestLogin:
         query_db("UPDATE logins SET expires_at = '2020-01-01T00:00:00.000Z'")
         log_in(anonymous)
         assert len(query_db("SELECT * FROM logins")) == 1
-
-
-class TestRefresh:
-    def test_rotates_the_token_and_reuse_revokes_the_login(self, anonymous: ApiClient, owner: ApiClient) -> None:
-        access, refresh = new_login(anonymous, owner)
-        response = refresh.post("/api/auth/refresh")
-        assert response.status_code == 200
-        new_access = ApiClient(anonymous.client, response.get_json()["access_token"])
-        new_refresh = ApiClient(anonymous.client, response.get_json()["refresh_token"])
-        assert new_access.get("/api/auth/me").status_code == access.get("/api/auth/me").status_code == 200
-
-        # Used again: by a thief, or after one.
-        assert error_of(refresh.post("/api/auth/refresh")) == (401, "token_revoked")
-        for token in (access, new_access):
-            assert error_of(token.get("/api/auth/me")) == (401, "token_revoked")
-        assert error_of(new_refresh.post("/api/auth/refresh")) == (401, "token_revoked")
-
-    def test_reuse_leaves_other_logins_alone(self, anonymous: ApiClient, owner: ApiClient) -> None:
-        _, refresh = new_login(anonymous, owner)
-        refresh.post("/api/auth/refresh")
-        refresh.post("/api/auth/refresh")
-        assert owner.get("/api/auth/me").status_code == 200
-
-    def test_reuse_revokes_the_login_in_a_group_of_writes_too(self, anonymous: ApiClient, owner: ApiClient) -> None:
-        access, refresh = new_login(anonymous, owner)
-        with db.write_transaction():
-            assert refresh.post("/api/auth/refresh").status_code == 200
-            assert error_of(refresh.post("/api/auth/refresh")) == (401, "token_revoked")
-        assert error_of(access.get("/api/auth/me")) == (401, "token_revoked")
-
-    def test_requires_a_refresh_token(self, anonymous: ApiClient, owner: ApiClient) -> None:
-        access, refresh = new_login(anonymous, owner)
-        assert error_of(access.post("/api/auth/refresh")) == (401, "invalid_token")
-        for path in ("/api/auth/me", "/api/sessions"):
-            assert error_of(refresh.get(path)) == (401, "invalid_token")
-        assert error_of(anonymous.post("/api/auth/refresh")) == (401, "missing_token")
 
 
 class TestLogout:

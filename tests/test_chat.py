@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from database import db
-from services import chat, drafts
+from services import chat_reader, drafts
 from store import drafts as store_drafts
 from tests.helpers.chats import JSON, list_messages, parse_events, start_chat
 from tests.helpers.client import ApiClient, message
@@ -77,7 +77,7 @@ class TestStream:
         assert "usage" not in reply["metadata"]
 
     def test_comments_keep_a_silent_stream_alive(self, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chat, "KEEP_ALIVE_INTERVAL", 0)
+        monkeypatch.setattr(chat_reader, "KEEP_ALIVE_INTERVAL", 0)
         body = start_chat(owner, owner.session(), "say x", "wait 0.5", "say y").data
         assert b"\n\n: " in body
         assert [name for name, _ in parse_events(body)] == ["message", "delta", "delta", "message", "done"]

@@ -100,7 +100,7 @@ def test_replay_of_an_interrupted_chat_is_an_upstream_error(owner: ApiClient) ->
     # As if the process had been killed in the middle: the draft is there, its answer is not.
     query_db("DELETE FROM messages WHERE id = ?", answer["id"])
     query_db("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
-    query_db("INSERT INTO drafts VALUES (?, 'half', 'm', ?)", session["id"], question["id"])
+    query_db("INSERT INTO drafts VALUES (?, 'half', 'm', ?, NULL)", session["id"], question["id"])
     pending = send_with_key(owner, path, body, Accept="application/json")
     assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
     run_in_transaction(drafts.finish_interrupted)

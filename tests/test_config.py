@@ -59,7 +59,7 @@ def test_json_format_holds_for_all_lines(tmp_path: Path) -> None:
         assert [list(line) for line in lines] == [["time", "level", "request_id", "message"]] * 2
         assert [line["level"] for line in lines] == ["WARNING", "INFO"]
         assert "PARLEY_THREADS" in lines[0]["message"]
-        assert lines[1]["message"].startswith(f"Parley listens on {server.url}, database ")
+        assert lines[1]["message"].startswith(f"Parley listens on {server.url}, open it in a browser; database ")
         assert "no user yet" in lines[1]["message"]
 
 

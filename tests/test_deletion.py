@@ -54,11 +54,16 @@ def delete_all(caller: ApiClient) -> None:
     assert caller.delete("/api/sessions").get_json() == {"deleted": count}
 
 
+def delete_selected(caller: ApiClient) -> None:
+    ids = [item["id"] for item in caller.get("/api/sessions").get_json()["items"]]
+    assert caller("DELETE", "/api/sessions", {"ids": ids}).get_json() == {"deleted": len(ids)}
+
+
 def delete_user(caller: ApiClient) -> None:
     run_in_transaction(deletion.delete_user, str(caller.user_id))
 
 
-@pytest.mark.parametrize("delete", [delete_one_by_one, delete_all, delete_user])
+@pytest.mark.parametrize("delete", [delete_one_by_one, delete_selected, delete_all, delete_user])
 @pytest.mark.parametrize("indexed", [0, 1_000, 10_000])
 def test_erases_all_dependent_rows_and_no_others(
     app: Flask, owner: ApiClient, other: ApiClient, delete: Callable[[ApiClient], None], indexed: int
@@ -213,7 +218,7 @@ def test_reader_of_a_deleted_session_gets_an_error(owner: ApiClient, monkeypatch
 
 
 def test_chat_in_a_deleted_session_ends_with_not_found(owner: ApiClient) -> None:
-    for delete in (delete_one_by_one, delete_all, delete_user):
+    for delete in (delete_one_by_one, delete_selected, delete_all, delete_user):
         session = owner.imported(*(message(str(number)) for number in range(100)))
         run_in_transaction(drafts.start, str(owner.user_id), session["id"], "question", "{}")
         delete(owner)

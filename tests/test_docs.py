@@ -293,16 +293,18 @@ def test_quick_start_works_as_pasted(guide: Guide) -> None:
 
 
 def test_chat_guide_works_as_pasted(guide: Guide) -> None:
-    stream, replies, prompt = page("docs/chat.md").scripts()
-    output = guide.paste([stream, "echo", replies, "echo", prompt])
+    stream, replies, prompt, explain = page("docs/chat.md").scripts()
+    output = guide.paste([stream, "echo", replies, "echo", prompt, "echo", explain])
     streamed, _, rest = output.partition("\n\n\n")
     assert streamed.count("event: delta") == 7
     assert streamed.index("event: message") < streamed.index("event: delta") < streamed.index("event: done")
-    completed, _, prompts = rest.partition("\n\n")
+    completed, prompts, explained = rest.split("\n\n")
     assert [message["role"] for message in json.loads(completed)["messages"]] == ["user", "assistant"]
     assert "Zoë" in prompts
     assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in prompts
     assert prompts.index("Zoë") < prompts.index("[runbooks/") < prompts.index("And if checkout is slow?")
+    sources = {part["source"] for each in json.loads(explained)["messages"] for part in each.get("parts", [each])}
+    assert "runbooks/checkout.md › Checkout > Checkout is slow" in sources
 
 
 def test_actions_guide_works_as_pasted(guide: Guide) -> None:
@@ -329,9 +331,10 @@ def test_search_guide_works_as_pasted(guide: Guide) -> None:
 
 
 def test_requests_guide_works_as_pasted(guide: Guide) -> None:
-    sessions, messages, renamed, first, again = guide.paste(page("docs/requests.md").scripts()).splitlines()
+    sessions, messages, newest, renamed, first, again = guide.paste(page("docs/requests.md").scripts()).splitlines()
     assert "next_cursor" in json.loads(sessions)
     assert json.loads(messages)["next_cursor"] is None
+    assert json.loads(newest)["items"] == json.loads(messages)["items"][::-1]
     assert json.loads(renamed)["title"] == "Only if it is unchanged"
     assert first == again
 
@@ -340,11 +343,14 @@ def test_transfer_guide_works_as_pasted(guide: Guide) -> None:
     export = {"title": "From elsewhere", "current_node": "1", "mapping": {"1": {"id": "1", "message": None}}}
     (guide.folder / "conversations.json").write_text(json.dumps([export]))
     output = guide.paste(page("docs/transfer.md").scripts())
-    imported, checked, *markdown, report, wrote, rehearsed, elsewhere = output.splitlines()
+    imported, checked, *rest, wrote, rehearsed, elsewhere = output.splitlines()
+    start = next(number for number, line in enumerate(rest) if line.startswith('{"sessions"'))
+    markdown, report, lines = rest[:start], rest[start], rest[start + 1 :]
     assert json.loads(imported)["imported_messages"] == 2
     assert json.loads(checked)["imported_messages"] > 0
     assert "Is the payment queue full?" in "\n".join(markdown)
     assert json.loads(report)["counts"] == {"imported": 0, "skipped": len(json.loads(report)["sessions"]), "refused": 0}
+    assert list(map(json.loads, lines)) == [*json.loads(report)["sessions"], {"counts": json.loads(report)["counts"]}]
     assert "sessions.ndjson" in wrote
     assert rehearsed.startswith("0 imported, ")
     assert json.loads(elsewhere)["counts"]["imported"] == 1

@@ -114,6 +114,117 @@ class TestOrder:
         assert "restart_service" in context
 
 
+class TestExplanation:
+    @pytest.fixture
+    def docs(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "docs"
+        (folder / "runbooks").mkdir(parents=True)
+        (folder / "runbooks" / "checkout.md").write_text("# Payment queue\nThe queue is full. queue queue\n")
+        (folder / "notes.md").write_text("The queue again.\n")
+        return folder
+
+    @pytest.fixture
+    def settings(self, settings: dict[str, Any], docs: Path) -> dict[str, Any]:
+        return settings | {
+            "PARLEY_SYSTEM_PROMPT": "You are the assistant.",
+            "PARLEY_DOCS_DIR": str(docs),
+            "PARLEY_DOCS_CHARS": 200,
+            "PARLEY_ACTIONS_FILE": str(EXAMPLES / "actions.toml"),
+        }
+
+    def explain(self, client: ApiClient, session: dict[str, Any], content: str | None = None) -> dict[str, Any]:
+        """Return the explanation, which has the messages of the prompt as they are."""
+        path = f"/api/sessions/{session['id']}/prompt"
+        query = {} if content is None else {"content": content}
+        plain = client.get(path, query_string=query).get_json()
+        explained: dict[str, Any] = client.get(path, query_string=query | {"explain": "1"}).get_json()
+        assert [{key: each[key] for key in ("role", "content")} for each in explained["messages"]] == plain["messages"]
+        assert set(plain) == {"messages"}
+        for each in explained["messages"]:
+            assert each["characters"] == len(each["content"])
+            parts = each.get("parts", [each])
+            assert "".join(part["content"] for part in parts) == each["content"]
+            assert [part["characters"] for part in parts] == [len(part["content"]) for part in parts]
+        assert explained["limits"] == {"conversation": 100, "docs": 200}
+        return explained
+
+    def test_each_part_has_its_kind_and_source(self, owner: ApiClient) -> None:
+        session = owner.imported(message("🚀 hello"), message("Well?", role="assistant"))
+        owner.patch(f"/api/sessions/{session['id']}/system-prompt", {"system_prompt": "Be brief."})
+        ids = [each["id"] for each in owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]]
+        explained = self.explain(owner, session, "Is the queue full?")
+        parts = [part for each in explained["messages"] for part in each.get("parts", [each])]
+        assert [(part["kind"], part["source"]) for part in parts] == [
+            ("base", "PARLEY_SYSTEM_PROMPT"),
+            ("override", None),
+            ("docs", "runbooks/checkout.md › Payment queue"),
+            ("docs", "notes.md"),
+            ("actions", "PARLEY_ACTIONS_FILE"),
+            ("message", ids[0]),
+            ("message", ids[1]),
+            ("message", None),
+        ]
+        assert [each["kind"] for each in explained["messages"]] == ["base", "override", "docs", *["message"] * 3]
+        assert explained["messages"][2]["source"] is None
+        assert "The queue is full" in parts[2]["content"]
+        assert explained["left_out"] == []
+
+    def test_a_message_of_one_part_has_no_parts(self, owner: ApiClient) -> None:
+        explained = self.explain(owner, owner.session(), "?!")
+        assert [each["kind"] for each in explained["messages"]] == ["base", "actions", "message"]
+        assert not any("parts" in each for each in explained["messages"])
+
+    def test_sections_that_are_cut_or_do_not_fit_are_left_out(self, owner: ApiClient, docs: Path) -> None:
+        (docs / "notes.md").write_text(f"queue {'x' * 500}\n")
+        explained = self.explain(owner, owner.session(), "queue queue")
+        cut = next(part for part in explained["messages"][1]["parts"] if part["source"] == "notes.md")
+        assert explained["left_out"] == [
+            {
+                "kind": "docs",
+                "source": "notes.md",
+                "characters": 506 - len(cut["content"].partition("]\n")[2]),
+                "reason": "docs_limit",
+            }
+        ]
+
+    def test_more_sections_than_a_prompt_has_are_left_out(self, owner: ApiClient, docs: Path) -> None:
+        (docs / "many.md").write_text("".join(f"# Part {n}\nqueue {'x ' * 10 * n}\n" for n in range(40)))
+        explained = self.explain(owner, owner.session(), "queue")
+        docs_parts = [part for part in explained["messages"][1]["parts"] if part["kind"] == "docs"]
+        by_reason = [each["source"] for each in explained["left_out"] if each["reason"] == "section_limit"]
+        assert 1 <= len(docs_parts) <= 4
+        assert len(by_reason) == 16  # of 20 that are looked at
+        assert not set(by_reason) & {part["source"] for part in docs_parts}
+        assert all(each["characters"] > 0 for each in explained["left_out"])
+
+    def test_left_out_messages_are_summed_up(self, owner: ApiClient) -> None:
+        session = owner.imported(*(message("é🚀" * 5) for _ in range(300)))
+        other = owner.imported(message("another session's"))
+        ids = [each["id"] for each in owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]]
+        explained = self.explain(owner, session)
+        assert [each["source"] for each in explained["messages"] if each["kind"] == "message"] == ids[-10:]
+        assert explained["left_out"] == [
+            {
+                "kind": "message",
+                "source": None,
+                "count": 290,
+                "characters": 2_900,
+                "first_id": ids[0],
+                "last_id": ids[289],
+                "reason": "conversation_limit",
+            }
+        ]
+        assert self.explain(owner, session, "x" * 100)["left_out"][0]["count"] == 300
+        assert self.explain(owner, other)["left_out"] == []
+
+    def test_not_explained_unless_asked(self, owner: ApiClient, other: ApiClient) -> None:
+        path = f"/api/sessions/{owner.session()['id']}/prompt"
+        assert owner.get(f"{path}?explain=0").data == owner.get(path).data
+        response = owner.get(f"{path}?explain=maybe")
+        assert (response.status_code, list(response.get_json()["details"])) == (400, ["explain"])
+        assert other.get(f"{path}?explain=1").get_json() == {"error": "session_not_found"}
+
+
 class TestDocsContext:
     @given(
         st.dictionaries(
@@ -146,4 +257,5 @@ class TestDocsContext:
 
 def docs_context(folder: Path, max_characters: int) -> str:
     config = {"PARLEY_SYSTEM_PROMPT": None, "PARLEY_LLM_CONTEXT_CHARS": 1, "PARLEY_DOCS_CHARS": max_characters}
-    return PromptBuilder(config, DocsIndex(folder), Actions()).docs_context("queue")
+    parts, _ = PromptBuilder(config, DocsIndex(folder), Actions()).docs_context("queue")
+    return "".join(part.content for part in parts)

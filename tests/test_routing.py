@@ -33,7 +33,7 @@ ROUTES = {
     "GET /api/auth/me": "loop",
     "GET /api/sessions": "loop",
     "POST /api/sessions": "writer",
-    "DELETE /api/sessions": "writer",
+    "DELETE /api/sessions": "background",
     "POST /api/sessions/import": "background",
     "GET /api/sessions/<session:session_id>": "loop",
     "PATCH /api/sessions/<session:session_id>": "writer",

@@ -110,7 +110,7 @@ class Pager:
         self.listed += [item["id"] for item in items]
         with current_app.test_request_context("/api/sessions"):
             g.user_id = user_id
-            cursor = pagination.encode_cursor(self.cursor)
+            cursor = pagination.encode_cursor(self.cursor, {})
             assert len(cursor or "") <= 512
             if cursor:
                 self.cursor = pagination.decode_cursor({"cursor": cursor}, SessionCursor._make)
@@ -170,7 +170,7 @@ def test_each_session_is_listed_once_whatever_is_written(
             elif ids and what == "prompt":
                 update_session(user_id, ids[number % len(ids)], system_prompt="x" * 300)
             elif ids:
-                run_in_transaction(deletion.delete_session, ids.pop(number % len(ids)))
+                run_in_transaction(deletion.delete_session, user_id, ids.pop(number % len(ids)))
         for pager in pagers:
             if not pager.listed:
                 pager.existing = set(ids)

@@ -26,7 +26,8 @@ def test_does_not_print_how_to_add_a_user_if_there_is_one(data_folder: DataFolde
     with ServerProcess(data_folder.path) as server:
         assert server.stop() == 0
     (line,) = server.log.read_text().splitlines()
-    assert line == f"Parley listens on {server.url}, database {data_folder.path / 'parley.db'}"
+    database = data_folder.path / "parley.db"
+    assert line == f"Parley listens on {server.url}, open it in a browser; database {database}"
 
 
 @pytest.mark.parametrize(

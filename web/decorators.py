@@ -33,29 +33,40 @@ class Decorator(Protocol):
         """Return the view, annotated."""
 
 
+ABSENT = object()
+"""Instead of the value of a body that was not sent."""
+
 # Of a body that is parsed in one go, which takes 20 ms and blocks all other threads. A message has ten.
 MAX_VALUES = 100_000
 
 
 def body(
-    schema: type[Schema], *, required: bool = True, limit: str = "PARLEY_MAX_BODY_BYTES"
+    schema: type[Schema],
+    *,
+    required: bool = True,
+    absent: Loaded | None = None,
+    limit: str = "PARLEY_MAX_BODY_BYTES",
 ) -> Callable[[Callable[Concatenate[Loaded, Arguments], Result]], Callable[Arguments, Result]]:
     """Load the request's JSON body through a schema and pass it to the view.
 
-    If it is not ``required``, an absent body and ``null`` stand for an empty object. ``limit`` is the setting that has
-    its maximum size in bytes.
+    If it is not ``required``, an absent body and ``null`` stand for an empty object. With ``absent``, an absent body
+    stands for that, and ``null`` is wrong. ``limit`` is the setting that has its maximum size in bytes.
     """
     loader = schema()
+    nullable = absent is None and not required
 
     def decorate(view: Callable[Concatenate[Loaded, Arguments], Result]) -> Callable[Arguments, Result]:
         @wraps(view)
         def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             document = read_json(current_app.config[limit], getattr(loader, "compact", None))
-            if document is None and not required:
-                document = {}
+            if document is ABSENT and absent is not None:
+                return view(dict(absent), *args, **kwargs)
+            if document in (ABSENT, None):
+                document = {} if nullable else None
             return view(_load(loader, document), *args, **kwargs)
 
-        return annotate(wrapper, body=loader, body_required=required, body_limit=limit)
+        is_required = required and absent is None
+        return annotate(wrapper, body=loader, body_required=is_required, body_nullable=nullable, body_limit=limit)
 
     return decorate
 
@@ -105,7 +116,7 @@ def raw_body(
 
 
 def read_json(limit: int, compact: jsonstream.Compact | None = None) -> Any:
-    """Return the request's body parsed, None if there is none; ``compact`` as in jsonstream.
+    """Return the request's body parsed, ABSENT if there is none; ``compact`` as in jsonstream.
 
     Raises:
         ApiError: ``payload_too_large``, ``unsupported_media_type``, ``invalid_json``, or ``validation_error``
@@ -136,7 +147,7 @@ def _parse(body: bytes | IO[bytes], size: int, limit: int, parse: Callable[[], A
         file.seek(0)
         g.body_digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # has what it needs
     if not size:
-        return None
+        return ABSENT
     if size > limit:
         raise ApiError("payload_too_large")
     if not request.is_json:
@@ -171,9 +182,9 @@ def response(
             result = view(*args, **kwargs)
             if isinstance(result, Response):
                 return result
-            if schema is None:
-                return Response(status=status)
             payload, headers = result if isinstance(result, tuple) else (result, {})
+            if schema is None:
+                return Response(status=status, headers=headers)
             content = payload if "Content-Type" in headers else _json_line(payload)
             response = Response(content, status, mimetype="application/json")
             response.headers.update(headers)

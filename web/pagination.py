@@ -1,4 +1,7 @@
-"""Pages of lists. A cursor marks where the next page starts; it is signed, and valid for its list and user only."""
+"""Pages of lists. A cursor marks where the next page starts.
+
+It is signed, and valid for its list, its order and its user only.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ from limits import DEFAULT_PAGE_SIZE
 Cursor = TypeVar("Cursor")
 
 
-def _serializer() -> URLSafeSerializer:
+def _serializer(query: dict[str, Any]) -> URLSafeSerializer:
     salt = f"cursor {g.user_id} {request.path}"
+    if query.get("order") == "desc":
+        salt += "?order=desc"
     return URLSafeSerializer(
         current_app.config["JWT_SECRET_KEY"], salt=salt, signer_kwargs={"digest_method": hashlib.sha256}
     )
@@ -42,13 +47,13 @@ def decode_cursor(query: dict[str, Any], kind: Callable[[Any], Cursor]) -> Curso
     if query["cursor"] is None:
         return None
     try:
-        return kind(_serializer().loads(query["cursor"]))
+        return kind(_serializer(query).loads(query["cursor"]))
     except (BadData, TypeError):  # TypeError: from an earlier version
         raise ApiError(
             "validation_error", {"cursor": ["Not valid for this list: start again with the first page."]}
         ) from None
 
 
-def encode_cursor(cursor: Any) -> str | None:
+def encode_cursor(cursor: Any, query: dict[str, Any]) -> str | None:
     """Return the value of a cursor as signed text, None if there is no next page."""
-    return None if cursor is None else str(_serializer().dumps(cursor))
+    return None if cursor is None else str(_serializer(query).dumps(cursor))

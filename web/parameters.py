@@ -44,11 +44,23 @@ class GetSession(RequestSchema):
     )
 
 
+class ListMessages(Page):
+    order = fields.String(
+        load_default="asc",
+        validate=OneOf(limits.ORDERS),
+        metadata={"description": "`desc`: newest first, without messages that are written after the first page."},
+    )
+
+
 class GetPrompt(RequestSchema):
     content = fields.Text(
         load_default=None,
         validate=Length(1, limits.MAX_CONTENT_LENGTH),
         metadata={"description": "A next user message."},
+    )
+    explain = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Say where each part is from and how long it is, and what was left out."},
     )
 
 

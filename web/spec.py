@@ -22,6 +22,9 @@ class RouteSpec:
     tokens: tuple[str, ...] = (ACCESS,)
     """The types of token that it accepts; none if it is public."""
 
+    cookie: bool = False
+    """Whether it takes the refresh token from the cookie, too, if the request has no ``Authorization``."""
+
     runs_in: str = BACKGROUND
     """The event loop, the write batcher, or a pool of threads."""
     unless: frozenset[str] = frozenset()
@@ -30,6 +33,7 @@ class RouteSpec:
     query: Schema | None = None
     body: Schema | None = None
     body_required: bool = True
+    body_nullable: bool = False
     body_limit: str = "PARLEY_MAX_BODY_BYTES"
     """The setting that has the maximum size of the body."""
     raw_body: tuple[str, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
@@ -20,6 +21,11 @@ def frozen_time(timestamp: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timestamps, "now", lambda: timestamp)
         yield
+
+
+def later(seconds: float) -> AbstractContextManager[None]:
+    """Stop the service's clock so many seconds from now during the block."""
+    return frozen_time(timestamps.timestamp(datetime.now(UTC) + timedelta(seconds=seconds)))
 
 
 def wait_until(condition: Callable[[], T], what: str = "", timeout: float = 30) -> T:

@@ -14,7 +14,8 @@ def read_pages(
 ) -> list[dict[str, Any]]:
     """Return the items of all pages, and check that each page but the last has ``limit`` items."""
     items: list[dict[str, Any]] = []
-    response = caller.get(f"{path}?limit={limit}").get_json()
+    path += f"{'&' if '?' in path else '?'}limit={limit}"
+    response = caller.get(path).get_json()
     while True:
         assert set(response) == {"items", "next_cursor"}
         items += response["items"]
@@ -22,4 +23,4 @@ def read_pages(
             return items
         assert len(response["items"]) == limit
         between_pages()
-        response = caller.get(f"{path}?limit={limit}&cursor={quote(response['next_cursor'])}").get_json()
+        response = caller.get(f"{path}&cursor={quote(response['next_cursor'])}").get_json()
