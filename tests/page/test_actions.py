@@ -322,9 +322,7 @@ def test_actions_fit_on_a_phone(page: Page, deploy: Locator) -> None:
     assert no_sideways_scroll(page)
 
 
-def test_without_actions_nothing_of_them_shows(
-    page: Page, api: Api, session: dict[str, Any], login: Login
-) -> None:
+def test_without_actions_nothing_of_them_shows(page: Page, api: Api, session: dict[str, Any], login: Login) -> None:
     about = {**api.get("/api/about"), "actions": 0}
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url))

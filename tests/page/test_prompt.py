@@ -123,11 +123,9 @@ def lose(api: Api, session: dict[str, Any], panel: Locator) -> None:
     assert stored(api, session) == THEIRS
 
 
-def test_loser_of_two_editors_sees_both_versions(
-    page: Page, api: Api, session: dict[str, Any], panel: Locator
-) -> None:
+def test_loser_of_two_editors_sees_both_versions(page: Page, api: Api, session: dict[str, Any], panel: Locator) -> None:
     lose(api, session, panel)
-    expect(panel.get_by_role("mark")).to_have_text(["Severity 1.", "Severity 2."])
+    expect(panel.locator("mark")).to_have_text(["Severity 1.", "Severity 2."])
     assert_accessible(page)
     panel.get_by_role("button", name="Keep mine").click()
     expect(panel.get_by_text("Unsaved")).to_be_hidden()
