@@ -18,6 +18,7 @@ import { createSession, loadSessions, selectNeighbor, watchSessions } from "./se
 import { focusSearch, sidebarView } from "./sessions/view.js";
 import { openTimeline } from "./timeline/model.js";
 import { timelineView } from "./timeline/view.js";
+import { dropView, watchDrops } from "./transfer/drop.js";
 import { transferView } from "./transfer/view.js";
 import { icon } from "./ui/icons.js";
 import { showShortcuts } from "./ui/shortcuts.js";
@@ -36,7 +37,7 @@ function pageView() {
   return html`
     ${["in", "expired"].includes(status) ? appView() : loginView()}
     ${status === "expired" ? expiredView() : nothing}
-    ${toastsView()}
+    ${toastsView()} ${dropView()}
   `;
 }
 
@@ -150,6 +151,7 @@ async function start() {
   startKeyboard();
   watchSession();
   watchSessions();
+  watchDrops();
   startRouter(openRoute);
   await resumeLogin();
 }

@@ -74,6 +74,25 @@ export async function requestBlob(path, options = {}) {
   }
 }
 
+/** Send a request and yield the bytes of its answer as they come; one that breaks off throws a network_error. */
+export async function* requestBytes(path, options = {}) {
+  const response = await send("GET", path, options);
+  const reader = response.body.getReader(); // Safari has no `for await` over a stream
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) {
+        return;
+      }
+      yield value;
+    }
+  } catch (error) {
+    throw networkError(error);
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
 /**
  * Send a file. XMLHttpRequest, since fetch does not tell how much of a body has been sent.
  * @param {string} path
@@ -81,9 +100,22 @@ export async function requestBlob(path, options = {}) {
  * @param {{query?: object, signal?: AbortSignal, onSent: (bytes: number) => void, onLine: (line: object) => void}} options
  *   `onLine` is called with each line of the answer, an object, as it comes
  */
-export async function upload(path, file, { query, signal, onSent, onLine }) {
+export async function upload(path, file, options) {
   await ensureToken();
-  await new Promise((resolve, reject) => {
+  try {
+    await sendFile(path, file, options);
+  } catch (error) {
+    if (error.status !== 401) {
+      throw error;
+    }
+    await refreshOrLogOut();
+    await sendFile(path, file, options);
+  }
+}
+
+function sendFile(path, file, { query, signal, onSent, onLine }) {
+  signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
     let read = 0;
     const readLines = () => {
@@ -111,7 +143,7 @@ export async function upload(path, file, { query, signal, onSent, onLine }) {
     };
     xhr.onerror = () => reject(networkError());
     xhr.onabort = () => reject(new DOMException("aborted", "AbortError"));
-    signal?.addEventListener("abort", () => xhr.abort());
+    signal?.addEventListener("abort", () => xhr.abort(), { once: true });
     xhr.send(file);
   });
 }

@@ -47,7 +47,7 @@ export function describeError(error) {
   return SENTENCES[error.code] ?? `The server answered ${error.status} ${error.code}.`;
 }
 
-/** Flatten `{"messages": {"3": {"role": ["Missing."]}}}` to `["messages.3.role: Missing."]`. */
+/** Flatten `{"messages": {"3": {"role": ["Missing."]}}}` to `["messages.3.role: Missing."]`; `_schema` means the whole. */
 export function describeDetails(details, path = "") {
   if (typeof details === "string") {
     return [path ? `${path}: ${details}` : details];
@@ -55,5 +55,7 @@ export function describeDetails(details, path = "") {
   if (Array.isArray(details)) {
     return details.flatMap((detail) => describeDetails(detail, path));
   }
-  return Object.entries(details ?? {}).flatMap(([key, value]) => describeDetails(value, path ? `${path}.${key}` : key));
+  return Object.entries(details ?? {}).flatMap(([key, value]) =>
+    describeDetails(value, [path, key].filter((part) => part && part !== "_schema").join(".")),
+  );
 }

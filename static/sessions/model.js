@@ -24,3 +24,7 @@ export async function createSession() {
 export function selectNeighbor(step) {}
 
 export function watchSessions() {}
+
+export function sessionsChanged() {
+  loadSessions();
+}
