@@ -9,7 +9,7 @@ import { html, nothing, render } from "./core/html.js";
 import { addShortcut, startKeyboard } from "./core/keyboard.js";
 import { currentRoute, navigate, sessionLink, startRouter } from "./core/router.js";
 import { subscribe } from "./core/store.js";
-import { loginState, resumeLogin } from "./login/model.js";
+import { loginState, startLogin } from "./login/model.js";
 import { expiredView, loginView } from "./login/view.js";
 import { openPrompt } from "./prompt/model.js";
 import { promptView } from "./prompt/view.js";
@@ -153,7 +153,7 @@ async function start() {
   watchSessions();
   watchDrops();
   startRouter(openRoute);
-  await resumeLogin();
+  await startLogin();
 }
 
 start();

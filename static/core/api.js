@@ -138,7 +138,7 @@ function sendFile(path, file, { query, signal, onSent, onLine }) {
       if (xhr.status === 200) {
         resolve();
       } else {
-        reject(errorOf(xhr.status, xhr.responseText, xhr.getResponseHeader("X-Request-Id")));
+        reject(errorOf(xhr.status, xhr.responseText, (name) => xhr.getResponseHeader(name)));
       }
     };
     xhr.onerror = () => reject(networkError());
@@ -282,15 +282,16 @@ async function readBody(response) {
 }
 
 async function readError(response) {
-  return errorOf(response.status, await response.text().catch(() => ""), response.headers.get("X-Request-Id"));
+  return errorOf(response.status, await response.text().catch(() => ""), (name) => response.headers.get(name));
 }
 
-function errorOf(status, text, requestId) {
+function errorOf(status, text, header) {
+  const rest = { requestId: header("X-Request-Id"), retryAfter: Number(header("Retry-After")) };
   try {
     const { error, details } = JSON.parse(text);
-    return new ApiError(status, error, details, requestId);
+    return new ApiError(status, error, { ...rest, details });
   } catch {
-    return new ApiError(status, "unexpected_answer", null, requestId); // a proxy's page, perhaps
+    return new ApiError(status, "unexpected_answer", rest); // a proxy's page, perhaps
   }
 }
 

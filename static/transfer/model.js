@@ -159,7 +159,7 @@ async function send(entry, job, signal) {
       },
     });
     if (!report.isComplete) {
-      throw new ApiError(0, "network_error"); // the server has broken off
+      throw report.endedBy ? new ApiError(500, report.endedBy) : new ApiError(0, "network_error");
     }
   } catch (error) {
     outcome = error.name === "AbortError" ? { stage: "cancelled" } : { stage: "failed", error: describeError(error) };

@@ -10,6 +10,7 @@ export function createReport(isRehearsal) {
   return {
     isRehearsal,
     isComplete: false,
+    endedBy: null, // the code of an error
     items: [],
     counts: { imported: 0, skipped: 0, refused: 0 },
     messages: 0,
@@ -18,8 +19,12 @@ export function createReport(isRehearsal) {
   };
 }
 
-/** Add a line of the server's report: an item, or at the end the counts. */
+/** Add a line of the server's report: an item, or at its end the counts, or the error that has ended the import. */
 export function addLine(report, line) {
+  if (!line.counts && !line.status) {
+    report.endedBy = line.error;
+    return;
+  }
   if (line.counts) {
     // Of refused items the server lists the first, and counts all.
     report.isComplete = true;
