@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test test-slow check format openapi bench image-check clean
+.PHONY: run test test-slow test-page check format openapi vendor bench image-check clean
 
 run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 	$(BIN)/python app.py
@@ -15,6 +15,9 @@ test: $(DEV_READY) ## run all tests except the slow ones
 
 test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a browser, a fuzzer
 	$(BIN)/python -m pytest -m slow
+
+test-page: $(DEV_READY) ## use the page in Chromium
+	$(BIN)/python -m pytest -n logical -m page tests/page
 
 check: $(DEV_READY) ## check format, lint and types, and run the tests: what a change has to pass
 	$(BIN)/ruff format --check .
@@ -28,6 +31,9 @@ format: $(DEV_READY) ## format the code and fix what the linter can fix
 
 openapi: $(DEV_READY) ## write openapi.json from the routes and schemas
 	PARLEY_DATA_DIR=$$(mktemp -d) $(BIN)/flask openapi
+
+vendor: ## fetch the page's libraries, as scripts/vendor.py has them, with npm
+	$(PYTHON) scripts/vendor.py
 
 bench: $(DEV_READY) ## measure beside a FastAPI service; see benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

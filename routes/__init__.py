@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from routes import actions, auth, chat, docs, messages, operations, sessions, transfer
+from routes import actions, auth, chat, docs, messages, operations, pages, sessions, transfer
 from web import idempotency
 
 
@@ -30,5 +30,5 @@ def init_app(app: Flask) -> None:
     app.url_map.converters["session"] = SessionIdConverter
     app.after_request(set_headers)
     idempotency.init_app(app)
-    for module in (auth, sessions, messages, chat, actions, transfer, operations, docs):
+    for module in (auth, sessions, messages, chat, actions, transfer, operations, docs, pages):
         app.register_blueprint(module.blueprint)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A deferred body is sent in pieces of at most this size.
 MAX_PIECE_BYTES = 65_536
+# For all but the pages: whatever a browser takes a response for, it runs, loads and shows nothing of it in a frame.
+NO_DOCUMENT = "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'"
 
 
 class Deferred:
@@ -142,6 +144,8 @@ class Task(WSGITask):
         """Return the response's header section, and decide whether the connection is closed after it."""
         lines = [f"HTTP/{self.version} {status}"]
         lines += [f"{name}: {value}" for name, value in headers]
+        if not any(name == "Content-Security-Policy" for name, _ in headers):
+            lines.append(NO_DOCUMENT)
         lines.append(f"X-Content-Type-Options: nosniff\r\nServer: parley\r\nDate: {_http_date(int(self.start_time))}")
         if self.close_on_finish or self.request.connection_close or self.channel.closes_after_response:
             self.close_on_finish = True

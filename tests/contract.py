@@ -51,7 +51,9 @@ class Call:
 
     def path(self, session_id: str) -> str:
         path = self.request.partition(" ")[2]
-        return path.replace("{session_id}", session_id).replace("{name}", ACTION) + self.query
+        return (
+            path.replace("{session_id}", session_id).replace("{name}", ACTION).replace("{path}", "app.js") + self.query
+        )
 
     def __str__(self) -> str:
         accept = self.headers.get("Accept", "")
@@ -66,6 +68,8 @@ NEW_PASSWORD = {"current_password": "correct horse battery", "new_password": "lo
 AS_JSON = {"Accept": "application/json"}
 
 CALLS = (
+    Call("GET /", PUBLIC, 200),
+    Call("GET /static/{path}", PUBLIC, 200),
     Call("GET /healthz", PUBLIC, 200),
     Call("GET /readyz", PUBLIC, 200),
     Call("GET /openapi.json", PUBLIC, 200),
@@ -112,7 +116,7 @@ CALLS = (
 )
 
 REQUESTS = {call.request for call in CALLS}
-NOT_IN_OPENAPI = {"GET /openapi.json", "GET /docs"}
+NOT_IN_OPENAPI = {"GET /openapi.json", "GET /docs", "GET /", "GET /static/{path}"}
 DOCUMENTED = {
     request.replace("{session_id}", ":id").replace("{name}", ":name") for request in REQUESTS - NOT_IN_OPENAPI
 }

@@ -18,7 +18,7 @@ from tests.helpers.client import ApiClient, error_of
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/", (404, "not_found")),
+        ("GET", "/nothing", (404, "not_found")),
         ("GET", "/api/", (404, "not_found")),
         ("GET", "/api/sessions/", (404, "not_found")),
         ("GET", "//api/sessions", (404, "not_found")),

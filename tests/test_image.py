@@ -7,6 +7,8 @@ import os
 from tests.helpers.image import image_patterns
 from tests.helpers.process import ROOT
 
+# A folder stands for all that is in it.
+FILES = {"LICENSE", "openapi.json", "requirements.txt", "static"}
 NOT_SHIPPED = {"benchmarks", "examples", "scripts", "tests"}
 
 
@@ -17,4 +19,4 @@ def test_all_modules_and_nothing_else_are_shipped() -> None:
         subfolders[:] = [name for name in subfolders if name[0] not in "._" and not (is_root and name in NOT_SHIPPED)]
         if any(name.endswith(".py") for name in files):
             modules.add(os.path.relpath(os.path.join(folder, "*.py"), ROOT))
-    assert image_patterns() == modules | {"LICENSE", "openapi.json", "requirements.txt"}
+    assert image_patterns() == modules | FILES

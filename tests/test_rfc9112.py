@@ -49,6 +49,7 @@ def test_violation_is_rejected_and_closes_the_connection(server: ServerProcess, 
     assert headers["Connection"] == "close"
     assert headers["Content-Type"] == "application/json"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert headers["Cache-Control"] == "no-store"
     assert server.request("GET", "/healthz")[0] == 200
 
@@ -106,4 +107,6 @@ def test_every_response_has_nosniff_and_its_cache_control(server: ServerProcess,
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
         _, _, headers = server.request(method, path)
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+        assert headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
         assert headers.get("Cache-Control") == cached or path == "/docs"

@@ -17,6 +17,8 @@ from web.decorators import batched, inline, runs_in
 from web.spec import spec_of
 
 ROUTES = {
+    "GET /": "loop",
+    "GET /static/<path:path>": "loop",
     "GET /healthz": "loop",
     "GET /readyz": "loop",
     "GET /api/about": "loop",
@@ -98,7 +100,8 @@ def test_options_runs_on_the_loop_since_no_view_handles_it(routing: Routing, rul
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("GET", "/"),
+        ("POST", "/"),
+        ("GET", "/static"),
         ("GET", "/nowhere"),
         ("GET", "/api/sessions/"),
         ("POST", "/api/sessions/0190/chat/"),

@@ -22,5 +22,8 @@ def copy_image_files(target: Path) -> Path:
         for source in ROOT.glob(pattern):
             path = target / source.relative_to(ROOT)
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, path)
+            if source.is_dir():
+                shutil.copytree(source, path)
+            else:
+                shutil.copy(source, path)
     return target
