@@ -3,6 +3,7 @@
 import * as api from "../core/api.js";
 import { navigate, sessionLink } from "../core/router.js";
 import { createSlice } from "../core/store.js";
+import { onBroadcast } from "../core/tabs.js";
 
 const slice = createSlice("sessions", { items: [], cursor: null });
 
@@ -23,7 +24,9 @@ export async function createSession() {
 
 export function selectNeighbor(step) {}
 
-export function watchSessions() {}
+export function watchSessions() {
+  onBroadcast("sessions_added", loadSessions);
+}
 
 export function sessionsChanged() {
   loadSessions();
