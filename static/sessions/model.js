@@ -3,7 +3,7 @@
 import * as api from "../core/api.js";
 import { navigate, sessionLink } from "../core/router.js";
 import { createSlice } from "../core/store.js";
-import { onBroadcast } from "../core/tabs.js";
+import { broadcast, onBroadcast } from "../core/tabs.js";
 
 const slice = createSlice("sessions", { items: [], cursor: null });
 
@@ -29,5 +29,6 @@ export function watchSessions() {
 }
 
 export function sessionsChanged() {
+  broadcast("sessions_added");
   loadSessions();
 }

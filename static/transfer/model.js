@@ -3,7 +3,6 @@
 import * as api from "../core/api.js";
 import { ApiError, describeError } from "../core/errors.js";
 import { createSlice } from "../core/store.js";
-import { broadcast } from "../core/tabs.js";
 import { countOf } from "../core/words.js";
 import { loginState } from "../login/model.js";
 import { sessionsChanged } from "../sessions/model.js";
@@ -168,7 +167,6 @@ async function send(entry, job, signal) {
   update(id, { ...outcome, report: { ...report } });
   if (!job.isRehearsal && report.counts.imported) {
     sessionsChanged();
-    broadcast("sessions_added");
   }
 }
 
