@@ -163,10 +163,10 @@ function importLabel(count, messages, running) {
   return count ? `Import ${countOf(count, "conversation")} (${countOf(messages, "message")})` : "Nothing to import";
 }
 
-/** The button that had the focus is gone afterwards: the report takes it over. */
-async function importAndStay() {
-  await model.importFiles();
-  document.querySelector(".report h3")?.focus();
+/** The button that had the focus is gone meanwhile: the report takes it over. */
+function importAndStay() {
+  model.importFiles();
+  requestAnimationFrame(() => document.querySelector(".report h3")?.focus({ preventScroll: true }));
 }
 
 function exportView() {
