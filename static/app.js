@@ -9,7 +9,7 @@ import { html, nothing, render } from "./core/html.js";
 import { addShortcut, startKeyboard } from "./core/keyboard.js";
 import { currentRoute, navigate, sessionLink, startRouter } from "./core/router.js";
 import { subscribe } from "./core/store.js";
-import { loginState, resumeLogin } from "./login/model.js";
+import { loginState, startLogin } from "./login/model.js";
 import { expiredView, loginView } from "./login/view.js";
 import { openPrompt } from "./prompt/model.js";
 import { promptView } from "./prompt/view.js";
@@ -20,6 +20,7 @@ import { createSession, loadSessions, watchSessions } from "./sessions/model.js"
 import { focusSearch, sidebarView } from "./sessions/view.js";
 import { openTimeline } from "./timeline/model.js";
 import { timelineView } from "./timeline/view.js";
+import { dropView, watchDrops } from "./transfer/drop.js";
 import { transferView } from "./transfer/view.js";
 import { icon } from "./ui/icons.js";
 import { showShortcuts } from "./ui/shortcuts.js";
@@ -40,7 +41,7 @@ function pageView() {
   return html`
     ${["in", "expired"].includes(status) ? appView() : loginView()}
     ${status === "expired" ? expiredView() : nothing}
-    ${toastsView()}
+    ${toastsView()} ${dropView()}
   `;
 }
 
@@ -166,8 +167,9 @@ async function start() {
   watchSessions();
   watchDeletions();
   watchConversation();
+  watchDrops();
   startRouter(openRoute);
-  await resumeLogin();
+  await startLogin();
 }
 
 start();
