@@ -293,7 +293,7 @@ def test_quick_start_works_as_pasted(guide: Guide) -> None:
 
 
 def test_chat_guide_works_as_pasted(guide: Guide) -> None:
-    stream, replies, prompt = page("docs/chat.md").scripts()
+    stream, replies, again, prompt = page("docs/chat.md").scripts()
     output = guide.paste([stream, "echo", replies, "echo", prompt])
     streamed, _, rest = output.partition("\n\n\n")
     assert streamed.count("event: delta") == 7
@@ -303,6 +303,9 @@ def test_chat_guide_works_as_pasted(guide: Guide) -> None:
     assert "Zoë" in prompts
     assert "[runbooks/checkout.md: Checkout > Checkout is slow]" in prompts
     assert prompts.index("Zoë") < prompts.index("[runbooks/") < prompts.index("And if checkout is slow?")
+    _, asked, *events, question = guide.paste([again, "cat question.json"]).splitlines()
+    assert json.loads(asked.removeprefix("data: ")) == json.loads(question)
+    assert events[-3] == "event: done"
 
 
 def test_actions_guide_works_as_pasted(guide: Guide) -> None:
