@@ -3,7 +3,7 @@
 import { accountView } from "./account/view.js";
 import { openActions } from "./actions/model.js";
 import { actionsView } from "./actions/view.js";
-import { openConversation } from "./conversation/model.js";
+import { openConversation, watchConversation } from "./conversation/model.js";
 import { conversationView, homeView } from "./conversation/view.js";
 import { html, nothing, render } from "./core/html.js";
 import { addShortcut, startKeyboard } from "./core/keyboard.js";
@@ -14,7 +14,9 @@ import { expiredView, loginView } from "./login/view.js";
 import { openPrompt } from "./prompt/model.js";
 import { promptView } from "./prompt/view.js";
 import { currentSession, openSession, watchSession } from "./sessions/current.js";
-import { createSession, loadSessions, selectNeighbor, watchSessions } from "./sessions/model.js";
+import { undoDeletion, watchDeletions } from "./sessions/deletion.js";
+import { deleteListed, openNeighbor, renameListed, selectListed } from "./sessions/list.js";
+import { createSession, loadSessions, watchSessions } from "./sessions/model.js";
 import { focusSearch, sidebarView } from "./sessions/view.js";
 import { openTimeline } from "./timeline/model.js";
 import { timelineView } from "./timeline/view.js";
@@ -24,6 +26,8 @@ import { showShortcuts } from "./ui/shortcuts.js";
 import { toastsView } from "./ui/toast.js";
 
 const SCREENS = { home: homeView, session: conversationView, transfer: transferView, account: accountView };
+
+const TITLES = { transfer: "Import and export", account: "Account" };
 
 const PANELS = {
   prompt: { label: "Prompt", open: openPrompt, view: promptView },
@@ -80,7 +84,7 @@ function openPanel() {
 
 let opened = { screen: null, panel: null }; // what has been opened last, so that a panel's link leaves the conversation alone
 
-async function openRoute(route) {
+async function openRoute(route, focus = null) {
   if (loginState().status !== "in") {
     return;
   }
@@ -93,7 +97,7 @@ async function openRoute(route) {
       openConversation(route.sessionId, route.messageId);
     }
     if (!isFirst && !route.messageId) {
-      focusMain();
+      focusOn(focus);
     }
   }
   if (openPanel() && openPanel() !== opened.panel) {
@@ -102,15 +106,24 @@ async function openRoute(route) {
   opened.panel = openPanel();
 }
 
+function focusOn(selector) {
+  ((selector && document.querySelector(selector)) ?? document.querySelector("main"))?.focus({ preventScroll: true });
+}
+
 function focusMain() {
-  document.querySelector("main")?.focus({ preventScroll: true });
+  focusOn("main");
 }
 
 function addShortcuts() {
   addShortcut("/", "Search the sessions", focusSearch);
   addShortcut("n", "New session", createSession);
-  addShortcut("j", "Next session", () => selectNeighbor(1));
-  addShortcut("k", "Previous session", () => selectNeighbor(-1));
+  addShortcut("j", "Next session", () => openNeighbor(1));
+  addShortcut("k", "Previous session", () => openNeighbor(-1));
+  addShortcut("e", "Rename the session, in the list the one with the focus", renameListed);
+  addShortcut("F2", "The same", renameListed);
+  addShortcut("x", "In the list: select the session, for deleting several", selectListed);
+  addShortcut("Delete", "In the list: delete the session", deleteListed);
+  addShortcut("z", "Undo the deletion", undoDeletion);
   for (const [keys, panel] of [["p", "prompt"], ["a", "actions"], ["t", "timeline"]]) {
     addShortcut(keys, `Open or close: ${PANELS[panel].label}`, () => togglePanel(panel));
   }
@@ -132,7 +145,8 @@ async function start() {
   let status = null;
   subscribe(() => {
     render(pageView(), root);
-    document.title = [currentSession().session?.title, "Parley"].filter(Boolean).join(" – ");
+    const title = TITLES[currentRoute().name] ?? currentSession().session?.title;
+    document.title = [title, "Parley"].filter(Boolean).join(" – ");
     if (loginState().status !== status) {
       const before = status;
       status = loginState().status;
@@ -150,6 +164,8 @@ async function start() {
   startKeyboard();
   watchSession();
   watchSessions();
+  watchDeletions();
+  watchConversation();
   startRouter(openRoute);
   await resumeLogin();
 }

@@ -1,10 +1,170 @@
-import { html } from "../core/html.js";
-import { currentSession } from "../sessions/current.js";
+/** The screen of a session: its header, its messages and the composer. */
 
-export function homeView() {
-  return html`<h1>Parley</h1>`;
+import { guard, html, keyed, nothing, ref, repeat } from "../core/html.js";
+import { loginState } from "../login/model.js";
+import { currentSession } from "../sessions/current.js";
+import { copyAndTell } from "../ui/toast.js";
+import { icon } from "../ui/icons.js";
+import { keyOf } from "./answer.js";
+import { askAgain, canAskAgain, chatState, sendQuestion, stop } from "./chat.js";
+import { copyToComposer, draftOf } from "./composer.js";
+import { composerView } from "./composer_view.js";
+import { headerView } from "./header.js";
+import { answerView, messageView, questionView } from "./message_view.js";
+import { messagesState, withoutUnfinished } from "./messages.js";
+import { loadOlderMessages, reopenSession } from "./model.js";
+import { dropQuestion, questionState } from "./question.js";
+import { followEnd, scrollState, watchScroller } from "./scroll.js";
+import { sendDraft } from "./sending.js";
+
+export { homeView } from "./home.js";
+
+/** Render the open session's screen. */
+export function conversationView() {
+  const { id, status, session, error } = currentSession();
+  if (status === "missing") {
+    return missingView(id);
+  }
+  if (status === "failed") {
+    return html`<div class="screen-content"><h1>The session cannot be read</h1><p role="alert">${error}</p>
+      <button type="button" class="primary" @click=${reopenSession}>Try again</button></div>`;
+  }
+  if (status !== "ready") {
+    return html`<div class="screen-content" aria-busy="true"><p class="quiet">Reading the session…</p></div>`;
+  }
+  return html`
+    ${headerView(session)}
+    ${keyed(id, messagesView())}
+    ${footerView(id)}
+  `;
 }
 
-export function conversationView() {
-  return html`<h1>${currentSession().session?.title ?? "Untitled session"}</h1>`;
+function missingView(id) {
+  const { content } = draftOf(id);
+  return html`<div class="screen-content">
+    <h1>There is no such session</h1>
+    <p>It has been deleted, or the link is wrong.</p>
+    ${content
+      ? html`<p>What you had typed: <button type="button" @click=${() => copyAndTell(content, "Text")}>${icon("copy")} Copy it</button></p>`
+      : nothing}
+    <p><a href="#/">Back to the sessions</a></p>
+  </div>`;
+}
+
+function messagesView() {
+  const { status, error, messages, cursor, older, search } = messagesState();
+  if (status === "failed") {
+    return html`<div class="scroller"><div class="messages"><p class="error" role="alert">${error}</p>
+      <p><button type="button" class="primary" @click=${reopenSession}>Try again</button></p></div></div>`;
+  }
+  return html`
+    ${search ? html`<p class="banner" role="status">${SEARCH_NOTES[search]}</p>` : nothing}
+    <div class="scroller" tabindex="0" role="region" aria-label="Messages" aria-busy=${status === "ready" ? "false" : "true"} ${ref(watchScroller)}>
+      <div class="messages">
+        ${cursor ? olderView(older) : nothing}
+        ${listView()}
+        ${unsentView()}
+        ${status === "ready" && !messages.length && !questionState().question ? emptyView() : nothing}
+        ${endView()}
+      </div>
+    </div>
+  `;
+}
+
+const SEARCH_NOTES = {
+  searching: "Looking for the message…",
+  missing: "The message that the link leads to is not in this session any more.",
+  failed: "The message that the link leads to could not be read. Reload the page to try again.",
+};
+
+function olderView(older) {
+  return html`<p class="older">
+    ${older === "failed" ? html`<span class="error">Older messages could not be read.</span>` : nothing}
+    <button type="button" class="link" @click=${loadOlderMessages}>${older === "loading" ? "Reading older messages…" : "Older messages"}</button>
+  </p>`;
+}
+
+/** Render the messages, and after them the answer that is being written; only what has changed is looked at. */
+function listView() {
+  const { messages, targetId } = messagesState();
+  const { answer, questionId } = chatState();
+  const isWriting = isAnswering();
+  return guard([messages, targetId, answer, isWriting], () => {
+    const items = (answer ? withoutUnfinished(messages, questionId) : messages).map((message) => ({ key: keyOf(message), message }));
+    if (isWriting) {
+      items.push({ key: answer?.key ?? "waiting", answer });
+    }
+    return repeat(
+      items,
+      ({ key }) => key,
+      ({ message }) => {
+        const isTarget = message?.id === targetId;
+        return message ? guard([message, isTarget], () => messageView(message, isTarget)) : answerView(answer);
+      },
+    );
+  });
+}
+
+function isAnswering() {
+  return chatState().phase !== "idle" && !questionState().question;
+}
+
+function unsentView() {
+  const { question, error } = questionState();
+  const { id } = currentSession();
+  if (!question) {
+    return nothing;
+  }
+  const edit = () => {
+    dropQuestion(id);
+    copyToComposer(id, question.content);
+  };
+  return questionView(
+    question,
+    error
+      ? html`<p class="ending error" role="alert">Not sent. ${error}</p>
+          <p class="ending"><button type="button" class="primary" @click=${sendQuestion}>Try again</button>
+            <button type="button" @click=${edit}>Edit</button>
+            <span class="quiet">Trying again never asks twice.</span></p>`
+      : html`<p class="ending quiet" role="status">${chatState().phase === "lost" ? "Sent, waiting for the connection…" : "Sending…"}</p>`,
+  );
+}
+
+function emptyView() {
+  return html`<p class="quiet empty">${loginState().about.chat ? "Nothing has been asked yet." : "There are no messages yet."}</p>`;
+}
+
+/** Render how the chat is going, below its messages: a lost connection, a failure, what can be asked again. */
+function endView() {
+  const { phase, error } = chatState();
+  if (phase === "lost") {
+    return html`<p class="note" role="status">${icon("warning")} Connection lost. ${questionState().question
+      ? "As soon as it is back, this page finds out whether the question has arrived."
+      : "The answer goes on at the server, and shows here as soon as the connection is back."}</p>`;
+  }
+  const retry = canAskAgain() ? html`<button type="button" @click=${askAgain}>${icon("retry")} Ask again</button>` : nothing;
+  if (error) {
+    return html`<div class="note error"><p role="alert">${icon("warning")} ${error}</p>${retry}</div>`;
+  }
+  return retry === nothing ? nothing : html`<div class="note">${retry}</div>`;
+}
+
+function footerView(id) {
+  const { isFollowing, hasNewText } = scrollState();
+  const { phase } = chatState();
+  const hasChat = ["answering", "stopping", "lost"].includes(phase) && !questionState().question;
+  return html`
+    <div class="conversation-footer">
+      ${isFollowing
+        ? nothing
+        : html`<button type="button" class="to-end" @click=${followEnd}>${hasNewText ? "New text" : "To the end"} ${icon("down")}</button>`}
+      ${composerView({
+        place: id,
+        label: loginState().about.chat ? "Ask a question" : "Write a message",
+        send: (draft) => sendDraft(id, draft),
+        stop: hasChat ? stop : null,
+        isStopping: phase === "stopping",
+      })}
+    </div>
+  `;
 }

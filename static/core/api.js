@@ -34,6 +34,7 @@ export function createKey() {
  * @property {string} [ifNoneMatch] an entity tag; the answer to one that still holds is null
  * @property {Record<string, unknown>} [query] parameters; those that are null or undefined are left out
  * @property {AbortSignal} [signal]
+ * @property {boolean} [keepalive] sent although the page is being left: with the token there is, and a body below 64 KiB
  */
 
 /**
@@ -152,19 +153,29 @@ export async function resume() {
 }
 
 async function send(method, path, options) {
-  await ensureToken();
-  let response = await fetchOrFail(url(path, options.query), init(method, options));
-  if (response.status === 401) {
-    await refreshOrLogOut();
-    response = await fetchOrFail(url(path, options.query), init(method, options));
+  if (!options.keepalive) {
+    await ensureToken();
   }
+  try {
+    return await sendOnce(method, path, options);
+  } catch (error) {
+    if (error.status !== 401 || error.code === "invalid_credentials") {
+      throw error; // a wrong password is not one for this token
+    }
+  }
+  await refreshOrLogOut();
+  return sendOnce(method, path, options);
+}
+
+async function sendOnce(method, path, options) {
+  const response = await fetchOrFail(url(path, options.query), init(method, options));
   if (!response.ok && response.status !== 304) {
     throw await readError(response);
   }
   return response;
 }
 
-function init(method, { body, key, ifMatch, ifNoneMatch, accept, signal }) {
+function init(method, { body, key, ifMatch, ifNoneMatch, accept, signal, keepalive }) {
   const headers = {
     Authorization: `Bearer ${accessToken}`,
     Accept: accept ?? "application/json",
@@ -174,7 +185,8 @@ function init(method, { body, key, ifMatch, ifNoneMatch, accept, signal }) {
     ...(ifNoneMatch && { "If-None-Match": ifNoneMatch }),
   };
   // The entity tags are our own business: the browser's cache would turn a 304 into a 200.
-  return { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, cache: "no-store" };
+  const content = body === undefined ? undefined : JSON.stringify(body);
+  return { method, headers, body: content, signal, keepalive, cache: "no-store" };
 }
 
 /** Return a URL relative to the page, which may be served below a path. */
@@ -185,7 +197,8 @@ function url(path, query = {}) {
   return `api/${path}${parameters.size ? `?${parameters}` : ""}`;
 }
 
-async function ensureToken() {
+/** Get an access token, unless there is one that holds: a request with `keepalive` cannot wait for one. */
+export async function ensureToken() {
   if (!accessToken || performance.now() > expiresAt - REFRESH_MARGIN_MS) {
     await refreshOrLogOut();
   }

@@ -1,8 +1,9 @@
 /** Server-sent events of a response to any method; EventSource can only GET, and sends no headers. */
 
 /**
- * Yield the events of a stream, `{name, data}`, with the data parsed as JSON.
- * Parley writes each event as one `event` and one `data` line, and ends lines with LF.
+ * Yield the events of a stream, `{name, data}`, with the data parsed as JSON; a comment, which only says that the
+ * connection is alive, is an event named "comment". Parley writes each event as one `event` and one `data` line, and
+ * ends lines with LF.
  * @param {ReadableStream<Uint8Array>} stream
  */
 export async function* readEvents(stream) {
@@ -35,6 +36,9 @@ async function* readBlocks(stream, separator) {
 }
 
 function parseEvent(block) {
+  if (block.startsWith(":")) {
+    return { name: "comment", data: null };
+  }
   const fields = {};
   for (const line of block.split("\n")) {
     const colon = line.indexOf(": ");

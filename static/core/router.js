@@ -11,27 +11,31 @@
 import { createSlice } from "./store.js";
 
 const slice = createSlice("route", () => parse(location.hash));
+let nextFocus = null;
 
 /** Return where the page is: `{name, sessionId?, messageId?, panel?}`. */
 export function currentRoute() {
   return slice.state;
 }
 
-/** Call a handler with the route now and whenever it changes. */
+/** Call a handler with the route now and whenever it changes; beside it, the selector of what is to have the focus. */
 export function startRouter(onRoute) {
   const follow = () => {
+    const focus = nextFocus;
+    nextFocus = null;
     slice.reset();
-    onRoute(slice.state);
+    onRoute(slice.state, focus);
   };
   addEventListener("hashchange", follow);
   follow();
 }
 
-/** Go to a place; `replace` leaves no entry in the history. */
-export function navigate(hash, { replace = false } = {}) {
+/** Go to a place, whose focus is on `focus`, a selector, or on the screen; `replace` leaves no entry in the history. */
+export function navigate(hash, { replace = false, focus = null } = {}) {
   if (hash === location.hash) {
     return;
   }
+  nextFocus = focus;
   if (replace) {
     location.replace(hash);
   } else {

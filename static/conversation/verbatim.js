@@ -1,0 +1,63 @@
+/** What a person wrote, as they wrote it: a pasted log keeps its lines and its stars. Only fences and links are more. */
+
+import { renderMarkdown } from "../text/markdown.js";
+
+const FENCE = /^ {0,3}(```+|~~~+)/;
+const LINK = /\bhttps?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}]/g;
+
+/** Return an element with a text as it was typed. */
+export function renderVerbatim(content) {
+  const element = document.createElement("div");
+  element.className = "verbatim markdown";
+  for (const { text, isFenced } of splitFences(content)) {
+    element.append(isFenced ? renderMarkdown(text) : renderLines(text));
+  }
+  return element;
+}
+
+/** Split a text into fenced blocks and what lies between them; a fence that nobody has closed goes to the end. */
+function splitFences(content) {
+  const parts = [];
+  let fence = null;
+  let lines = [];
+  const add = (isFenced) => {
+    if (lines.length) {
+      parts.push({ text: lines.join("\n"), isFenced });
+    }
+    lines = [];
+  };
+  for (const line of content.split("\n")) {
+    const mark = FENCE.exec(line)?.[1];
+    if (!fence && mark) {
+      add(false);
+      fence = mark;
+      lines.push(line);
+    } else if (fence && mark?.startsWith(fence) && line.trim() === mark) {
+      lines.push(line);
+      add(true);
+      fence = null;
+    } else {
+      lines.push(line);
+    }
+  }
+  add(fence !== null);
+  return parts;
+}
+
+function renderLines(text) {
+  const lines = document.createElement("p");
+  lines.dir = "auto";
+  let end = 0;
+  for (const { 0: url, index } of text.matchAll(LINK)) {
+    lines.append(text.slice(end, index), renderLink(url));
+    end = index + url.length;
+  }
+  lines.append(text.slice(end));
+  return lines;
+}
+
+function renderLink(url) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, textContent: url, target: "_blank", rel: "noopener noreferrer nofollow" });
+  return link;
+}
