@@ -167,7 +167,8 @@ SETTINGS = (
         "PARLEY_TRUSTED_PROXIES",
         "int",
         0,
-        "Number of proxies in front that are trusted to name the client's address (`X-Forwarded-For`).",
+        "Number of proxies in front that are trusted to name the client's address, host, scheme and sub-path "
+        "(`X-Forwarded-…`).",
         Range(0, 16),
     ),
     Setting(

@@ -224,6 +224,8 @@ class ImportResult(ImportDryRunResult):
 class ImportReportItem(Schema):
     line = fields.Number(metadata={"description": "From 1; in a JSON array, the number of the item."})
     status = fields.String(required=True, validate=OneOf(("imported", "skipped", "refused")))
+    title = fields.String()
+    messages = fields.Integer(metadata={"description": "Number of messages."})
     session_id = fields.Uuid()
     error = fields.String()
     details = fields.Raw()

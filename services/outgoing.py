@@ -91,6 +91,9 @@ class AsyncRunner:
 
 
 def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """Create a task that has its coroutine's name, e.g. ``Llm.stream_completion``."""
-    options["name"] = options.get("name") or coroutine.__qualname__
+    """Create a task that has its coroutine's name, e.g. ``Llm.stream_completion``.
+
+    The end of an asynchronous generator that is collected, as those within httpx may be, is a task without a name.
+    """
+    options["name"] = options.get("name") or getattr(coroutine, "__qualname__", None)
     return asyncio.Task(coroutine, loop=loop, **options)

@@ -19,7 +19,7 @@ import jsonstream
 from database import db
 from errors import ApiError, NotFound
 from fields import MessageRow
-from limits import MAX_PAGE_SIZE
+from limits import MAX_PAGE_SIZE, MAX_TITLE_LENGTH
 from schemas import ImportDocument, SetSystemPrompt
 from services import documents, importers
 from store import imports, session_pages, sessions
@@ -112,27 +112,36 @@ def import_lines(user_id: str, file: IO[bytes], duplicate: bool, dry_run: bool =
 
 def _import_item(item: Any, create: Create) -> dict[str, Any]:
     """Import an item, an ApiError if it is not JSON, and return its report."""
+    summary: dict[str, Any] = {}
     left_out: Counter[str] = Counter()
     try:
         if isinstance(item, ApiError):
             raise item
         conversation = importers.convert(item)
-        left_out = conversation.left_out
+        summary, left_out = _summary(conversation.document), conversation.left_out
         session_id = create(*_load(conversation))
     except AlreadyImported as known:
-        return _report("skipped", session_id=known.session_id or None)
+        return _report("skipped", summary, session_id=known.session_id or None)
     except ApiError as error:
-        return _report("refused", error=error.code, details=error.details, left_out=dict(left_out) or None)
+        return _report("refused", summary, error=error.code, details=error.details, left_out=dict(left_out) or None)
     except peewee.PeeweeException as error:
         code = database.error_code(error)
         if code == "internal_error":
             raise
-        return _report("refused", error=code)
-    return _report("imported", session_id=session_id, left_out=dict(left_out) or None)
+        return _report("refused", summary, error=code)
+    return _report("imported", summary, session_id=session_id, left_out=dict(left_out) or None)
 
 
-def _report(status: str, **fields: Any) -> dict[str, Any]:
-    return {"status": status} | {name: value for name, value in fields.items() if value is not None}
+def _report(status: str, summary: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"status": status} | {name: value for name, value in (summary | fields).items() if value is not None}
+
+
+def _summary(document: dict[str, Any]) -> dict[str, Any]:
+    """Return by what people recognize a conversation, as far as it has that: it has not been validated."""
+    session, messages = document.get("session"), document.get("messages")
+    title = session.get("title") if isinstance(session, dict) else None
+    title = title[:MAX_TITLE_LENGTH] or None if isinstance(title, str) else None
+    return {"title": title, "messages": len(messages) if isinstance(messages, list) else None}
 
 
 def _load(conversation: importers.ConvertedConversation) -> tuple[dict[str, Any], Sequence[MessageRow]]:

@@ -9,21 +9,26 @@ import { html, nothing, render } from "./core/html.js";
 import { addShortcut, startKeyboard } from "./core/keyboard.js";
 import { currentRoute, navigate, sessionLink, startRouter } from "./core/router.js";
 import { subscribe } from "./core/store.js";
-import { loginState, resumeLogin } from "./login/model.js";
+import { loginState, startLogin } from "./login/model.js";
 import { expiredView, loginView } from "./login/view.js";
 import { openPrompt } from "./prompt/model.js";
 import { promptView } from "./prompt/view.js";
 import { currentSession, openSession, watchSession } from "./sessions/current.js";
-import { createSession, loadSessions, selectNeighbor, watchSessions } from "./sessions/model.js";
+import { undoDeletion, watchDeletions } from "./sessions/deletion.js";
+import { deleteListed, openNeighbor, renameListed, selectListed } from "./sessions/list.js";
+import { createSession, loadSessions, watchSessions } from "./sessions/model.js";
 import { focusSearch, sidebarView } from "./sessions/view.js";
 import { openTimeline } from "./timeline/model.js";
 import { timelineView } from "./timeline/view.js";
+import { dropView, watchDrops } from "./transfer/drop.js";
 import { transferView } from "./transfer/view.js";
 import { icon } from "./ui/icons.js";
 import { showShortcuts } from "./ui/shortcuts.js";
 import { toastsView } from "./ui/toast.js";
 
 const SCREENS = { home: homeView, session: conversationView, transfer: transferView, account: accountView };
+
+const TITLES = { transfer: "Import and export", account: "Account" };
 
 const PANELS = {
   prompt: { label: "Prompt", open: openPrompt, view: promptView },
@@ -36,7 +41,7 @@ function pageView() {
   return html`
     ${["in", "expired"].includes(status) ? appView() : loginView()}
     ${status === "expired" ? expiredView() : nothing}
-    ${toastsView()}
+    ${toastsView()} ${dropView()}
   `;
 }
 
@@ -113,8 +118,13 @@ function focusMain() {
 function addShortcuts() {
   addShortcut("/", "Search the sessions", focusSearch);
   addShortcut("n", "New session", createSession);
-  addShortcut("j", "Next session", () => selectNeighbor(1));
-  addShortcut("k", "Previous session", () => selectNeighbor(-1));
+  addShortcut("j", "Next session", () => openNeighbor(1));
+  addShortcut("k", "Previous session", () => openNeighbor(-1));
+  addShortcut("e", "Rename the session, in the list the one with the focus", renameListed);
+  addShortcut("F2", "The same", renameListed);
+  addShortcut("x", "In the list: select the session, for deleting several", selectListed);
+  addShortcut("Delete", "In the list: delete the session", deleteListed);
+  addShortcut("z", "Undo the deletion", undoDeletion);
   for (const [keys, panel] of [["p", "prompt"], ["a", "actions"], ["t", "timeline"]]) {
     addShortcut(keys, `Open or close: ${PANELS[panel].label}`, () => togglePanel(panel));
   }
@@ -136,7 +146,8 @@ async function start() {
   let status = null;
   subscribe(() => {
     render(pageView(), root);
-    document.title = [currentSession().session?.title, "Parley"].filter(Boolean).join(" – ");
+    const title = TITLES[currentRoute().name] ?? currentSession().session?.title;
+    document.title = [title, "Parley"].filter(Boolean).join(" – ");
     if (loginState().status !== status) {
       const before = status;
       status = loginState().status;
@@ -154,9 +165,11 @@ async function start() {
   startKeyboard();
   watchSession();
   watchSessions();
+  watchDeletions();
   watchConversation();
+  watchDrops();
   startRouter(openRoute);
-  await resumeLogin();
+  await startLogin();
 }
 
 start();

@@ -15,7 +15,7 @@ from store.fields import params
 
 # The finish reasons of answers that the model has not finished, and that may be replaced therefore.
 INTERRUPTED, STOPPED, FAILED = "interrupted", "stopped", "error"
-UNFINISHED = {INTERRUPTED, STOPPED, FAILED}
+UNFINISHED = (INTERRUPTED, STOPPED, FAILED)
 # Of a session's messages, only so many of the newest are searched for its newest question.
 MAX_SEARCHED = 32
 
@@ -36,6 +36,7 @@ NEWEST = Statement(
     .order_by(Message.seq.desc())
     .limit(MAX_SEARCHED)
 )
+METADATA = Statement(Message.select(Message.metadata).where(Message.id == param("id")))
 DELETE = Statement(Draft.delete().where(Draft.session == param("session_id")))
 LIST = Statement(
     Draft.select(Session.user, Draft.session)
@@ -83,12 +84,16 @@ def restart(user_id: str, session_id: str) -> tuple[dict[str, Any], str | None]:
     if question_id is None:
         raise ApiError("conflict")
     replaced_id = None if newest[0][0] == question_id else newest[0][0]
-    if replaced_id:
-        answer = entries.get(Message, user_id, session_id, replaced_id)
-        if answer["metadata"].get("finish_reason") not in UNFINISHED:
-            raise ApiError("conflict")
+    if replaced_id and finish_reason(replaced_id) not in UNFINISHED:
+        raise ApiError("conflict")
     INSERT.execute(session_id=session_id, question_id=question_id, replaced_id=replaced_id)
     return entries.get(Message, user_id, session_id, question_id), replaced_id
+
+
+def finish_reason(message_id: str) -> Any:
+    """Return what a message's metadata has as its finish reason, None if there is none."""
+    (metadata,) = METADATA.execute(id=message_id).fetchone()
+    return orjson.loads(metadata).get("finish_reason")
 
 
 def save_all(drafts: Sequence[dict[str, Any]]) -> set[str]:

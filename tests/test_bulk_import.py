@@ -11,6 +11,7 @@ from flask import Flask
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
 from tests.helpers.documents import DOCUMENT, NDJSON, export_lines, import_items
+from tests.helpers.foreign_exports import CHATGPT
 
 
 def test_each_line_is_imported_whole_or_refused(owner: ApiClient) -> None:
@@ -57,6 +58,27 @@ def test_accepts_an_array_or_one_document(owner: ApiClient, many: bool, indent: 
     assert report["counts"]["imported"] == (2 if many else 1)
 
 
+@pytest.mark.parametrize(
+    ("item", "status", "summary"),
+    [
+        (DOCUMENT, "imported", {"title": "t", "messages": 1}),
+        (DOCUMENT | {"session": {}}, "imported", {"messages": 1}),
+        (CHATGPT, "imported", {"title": "A chat", "messages": 3}),
+        (DOCUMENT | {"session": {"title": "x" * 500}}, "refused", {"title": "x" * 120, "messages": 1}),
+        ({"session": {"title": "two"}, "messages": [{}, message()]}, "refused", {"title": "two", "messages": 2}),
+        ({"session": {"title": 5}, "messages": {}}, "refused", {}),
+        ({"session": ["title"]}, "refused", {}),
+        ({"version": 2, "session": {"title": "of tomorrow"}}, "refused", {"title": "of tomorrow"}),
+        ([], "refused", {}),
+    ],
+)
+def test_report_names_each_conversation(owner: ApiClient, item: Any, status: str, summary: dict[str, Any]) -> None:
+    for query in ("?dry_run=1", ""):
+        [reported] = import_items(owner, json.dumps([item]).encode(), query=query)["sessions"]
+        assert reported["status"] == status
+        assert {name: reported[name] for name in ("title", "messages") if name in reported} == summary
+
+
 def test_invalid_first_line_does_not_affect_the_next(owner: ApiClient) -> None:
     assert [each["status"] for each in import_items(owner, b'{"session', DOCUMENT)["sessions"]] == [
         "refused",
@@ -91,7 +113,8 @@ def test_conversation_without_id_is_recognized_by_its_content(owner: ApiClient, 
 
 def test_single_import_is_recognized_until_it_is_deleted(owner: ApiClient) -> None:
     session = owner.post("/api/sessions/import", DOCUMENT).get_json()["session"]
-    assert import_items(owner, DOCUMENT)["sessions"] == [{"line": 1, "status": "skipped", "session_id": session["id"]}]
+    known = {"line": 1, "status": "skipped", "title": "t", "messages": 1, "session_id": session["id"]}
+    assert import_items(owner, DOCUMENT)["sessions"] == [known]
     assert owner.post("/api/sessions/import", DOCUMENT).status_code == 201  # which always imports
     owner.delete("/api/sessions")
     assert import_items(owner, DOCUMENT)["counts"]["imported"] == 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from store import drafts
+from tests.helpers.chats import parse_events
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.idempotency import count_rows, send_with_key
@@ -121,5 +122,40 @@ def test_repeat_of_a_chat_in_progress_is_a_conflict(owner: ApiClient) -> None:
     again = send_with_key(owner, path, {"content": "say x\nwait 30"})
     assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})
     stream.close()
-    again = send_with_key(owner, path, {"content": "say x\nwait 30"}, Accept="application/json")
-    assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")  # it never came to its end
+    again = send_with_key(owner, path, {"content": "say x\nwait 30"})
+    assert (again.status_code, again.get_json()) == (409, {"error": "conflict"})  # it goes on without its client
+    assert owner.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize("script", ["say x\nwait 30", "wait 30"])
+def test_replay_of_a_stopped_chat_ends_as_it_did(owner: ApiClient, script: str) -> None:
+    session = owner.session()
+    path, body = f"/api/sessions/{session['id']}/chat", {"content": script}
+    stream = send_with_key(owner, path, body)
+    pieces = stream.iter_encoded()
+    begun = next(pieces) + (next(pieces) if "say" in script else b"")
+    assert owner.delete(path).status_code == 204
+    first = parse_events(begun + b"".join(pieces))
+    stream.close()
+    stored = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+    messages = [("message", message) for message in stored]
+    assert [event for event in first if event[0] != "delta"] == [*messages, ("done", {})]
+    assert len(messages) == (2 if "say" in script else 1)
+    assert events(send_with_key(owner, path, body)) == [*messages, ("done", {})]
+    as_json = send_with_key(owner, path, body, Accept="application/json")
+    assert (as_json.status_code, as_json.get_json()) == (201, {"messages": stored})
+
+
+def test_replay_of_a_chat_whose_answer_was_replaced_leaves_that_out(owner: ApiClient) -> None:
+    session = owner.session()
+    path, body = f"/api/sessions/{session['id']}/chat", {"content": "say half\nerror"}
+    first = events(send_with_key(owner, path, body, "first"))
+    assert [name for name, _ in first] == ["message", "delta", "error"]
+    second = events(send_with_key(owner, path, {"retry": True}, "second"))
+    assert [name for name, _ in second] == ["message", "delta", "error"]
+    question, answer = owner.get(f"/api/sessions/{session['id']}").get_json()["messages"]
+    assert events(send_with_key(owner, path, body, "first")) == [first[0], first[2]]
+    assert events(send_with_key(owner, path, {"retry": True}, "second")) == second
+    as_json = send_with_key(owner, path, {"retry": True}, "second", Accept="application/json")
+    assert (as_json.status_code, as_json.get_json()["details"]) == (502, {"messages": [question, answer]})
+    assert send_with_key(owner, path, {"content": "another"}, "second").status_code == 409

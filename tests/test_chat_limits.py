@@ -43,7 +43,9 @@ def test_a_session_has_one_chat_and_a_user_three(server: ChatServer) -> None:
         with closing(ChatStream(server, another, server.create_session(another), "say x")) as stream:
             assert stream.begin().status == 200
     chat = (f"/api/sessions/{sessions[3]}/chat", {"content": "x"}, token)
-    wait_until(lambda: server.request("POST", *chat)[0] == 200)
+    assert server.request("POST", *chat)[0] == 503  # the clients are gone, the chats are not
+    assert server.stop_chat(token, sessions[0]) == 204
+    assert server.request("POST", *chat)[0] == 200
 
 
 def test_other_requests_are_served_while_all_slots_are_in_use(server: ChatServer) -> None:
@@ -66,9 +68,36 @@ def test_other_requests_are_served_while_all_slots_are_in_use(server: ChatServer
         assert login[0] == 401
         document: dict[str, Any] = {"session": {}, "messages": []}
         assert server.request("POST", "/api/sessions/import", document, token)[0] == 201
-        stack.close()  # all clients disconnect
-        chat = (f"/api/sessions/{session}/chat", {"content": "hello"}, token)
-        wait_until(lambda: server.request("POST", *chat)[0] == 200)
+        assert server.stop_chat(*chats[0]) == 204
+        assert server.request("POST", f"/api/sessions/{session}/chat", {"content": "hello"}, token)[0] == 200
+
+
+def test_a_user_may_attach_eight_times(server: ChatServer) -> None:
+    token, another = server.tokens[:2]
+    session, others = server.create_session(token), server.create_session(another)
+    path = f"/api/sessions/{session}/chat"
+    with ExitStack() as stack:
+        for user, its_session in ((token, session), (another, others)):
+            stream = stack.enter_context(closing(ChatStream(server, user, its_session, "say x", "wait 60")))
+            assert stream.begin().status == 200
+            assert stream.next_event()[0] == "message"
+        attached = [stack.enter_context(closing(ChatStream.attach(server, token, session))) for _ in range(8)]
+        for stream in attached:
+            assert stream.begin().status == 200
+            assert stream.next_event()[0] == "message"
+        for accept in ("text/event-stream", "application/json"):
+            rejected, body, headers = server.request("GET", path, None, token, {"Accept": accept})
+            assert (rejected, body, headers["Retry-After"]) == (503, {"error": "too_many_streams"}, "5")
+        with closing(ChatStream.attach(server, another, others)) as stream:
+            assert stream.begin().status == 200
+        attached[0].close()
+        wait_until(lambda: attach_status(server, token, session) == 200)
+        assert server.stop_chat(token, session) == 204
+
+
+def attach_status(server: ChatServer, token: str, session_id: str) -> int:
+    with closing(ChatStream.attach(server, token, session_id)) as stream:
+        return stream.begin().status
 
 
 @pytest.mark.parametrize("before", ["/", "//", "http://parley"])

@@ -130,7 +130,7 @@ class TestApp:
         wait_until(lambda: not app.extensions["services"].chats.active)
         assert owner.post(path, {"content": "x"}, headers=JSON).status_code == 201
 
-    def test_completion_is_whole_if_the_client_disconnects_after_it(
+    def test_answer_is_whole_if_the_client_disconnects_before_it_is_stored(
         self,
         pool: ThreadPoolExecutor,
         app: Flask,
@@ -147,11 +147,11 @@ class TestApp:
         def stream() -> bytes:
             db.ensure_connection()
             content = "say well\nwait 2"
-            chat = chats.start(owner.user_id, session["id"], content, "{}", disconnected.is_set, lambda message: None)
+            reader = chats.start(owner.user_id, session["id"], content, "{}", disconnected.is_set, lambda message: None)
             try:
-                return b"".join(chat.events())
+                return b"".join(reader.events())
             finally:
-                chat.close()
+                reader.close()
                 db.close()
 
         call = pool.submit(stream)

@@ -209,6 +209,7 @@ class TestOtherSites:
                     *("http://localhost, http://evil.example", "http://localhost@evil.example", "http://sub.localhost"),
                 )
             ),
+            ORIGIN | {"Host": "[", "Origin": "http://"},
             *(
                 ORIGIN | {"Origin": "https://evil.example", "X-Forwarded-Host": "evil.example"} | more
                 for more in ({}, {"X-Forwarded-Proto": "https"}, {"Forwarded": "host=evil.example;proto=https"})

@@ -9,6 +9,7 @@ import { readEvents } from "./events.js";
 const REFRESH_MARGIN_MS = 30_000;
 const RACED_ATTEMPTS = 10;
 const RACED_PAUSE_MS = 150;
+const LOGGED_IN = "parley.loggedIn";
 const FROM_PAGE = { "X-Parley": "page" };
 
 let accessToken = null;
@@ -75,6 +76,25 @@ export async function requestBlob(path, options = {}) {
   }
 }
 
+/** Send a request and yield the bytes of its answer as they come; one that breaks off throws a network_error. */
+export async function* requestBytes(path, options = {}) {
+  const response = await send("GET", path, options);
+  const reader = response.body.getReader(); // Safari has no `for await` over a stream
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) {
+        return;
+      }
+      yield value;
+    }
+  } catch (error) {
+    throw networkError(error);
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
 /**
  * Send a file. XMLHttpRequest, since fetch does not tell how much of a body has been sent.
  * @param {string} path
@@ -82,9 +102,22 @@ export async function requestBlob(path, options = {}) {
  * @param {{query?: object, signal?: AbortSignal, onSent: (bytes: number) => void, onLine: (line: object) => void}} options
  *   `onLine` is called with each line of the answer, an object, as it comes
  */
-export async function upload(path, file, { query, signal, onSent, onLine }) {
+export async function upload(path, file, options) {
   await ensureToken();
-  await new Promise((resolve, reject) => {
+  try {
+    await sendFile(path, file, options);
+  } catch (error) {
+    if (error.status !== 401) {
+      throw error;
+    }
+    await refreshOrLogOut();
+    await sendFile(path, file, options);
+  }
+}
+
+function sendFile(path, file, { query, signal, onSent, onLine }) {
+  signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
     let read = 0;
     const readLines = () => {
@@ -107,12 +140,12 @@ export async function upload(path, file, { query, signal, onSent, onLine }) {
       if (xhr.status === 200) {
         resolve();
       } else {
-        reject(errorOf(xhr.status, xhr.responseText, xhr.getResponseHeader("X-Request-Id")));
+        reject(errorOf(xhr.status, xhr.responseText, (name) => xhr.getResponseHeader(name)));
       }
     };
     xhr.onerror = () => reject(networkError());
     xhr.onabort = () => reject(new DOMException("aborted", "AbortError"));
-    signal?.addEventListener("abort", () => xhr.abort());
+    signal?.addEventListener("abort", () => xhr.abort(), { once: true });
     xhr.send(file);
   });
 }
@@ -134,18 +167,24 @@ export async function login(username, password) {
 export async function logout() {
   accessToken = null;
   await fetchOrFail(url("auth/logout"), { method: "POST", headers: FROM_PAGE });
+  noteLogin(false);
 }
 
 /**
- * Return whether there is a login to go on with, after a reload.
+ * Return whether there is a login to go on with, after a reload. A browser in which nobody has logged in is not asked
+ * for a cookie that it cannot have.
  * @throws {ApiError} that cannot be found out
  */
 export async function resume() {
+  if (!mayHaveLogin()) {
+    return false;
+  }
   try {
     await refresh();
     return true;
   } catch (error) {
     if (error.status === 401) {
+      noteLogin(false);
       return false;
     }
     throw error;
@@ -244,6 +283,28 @@ async function postRefresh() {
 function keepToken({ access_token: token, expires_in: seconds }) {
   accessToken = token;
   expiresAt = performance.now() + seconds * 1_000;
+  noteLogin(true);
+}
+
+/** Remember whether somebody is logged in: a mark without any secret in it. */
+function noteLogin(isLoggedIn) {
+  try {
+    if (isLoggedIn) {
+      localStorage.setItem(LOGGED_IN, "yes");
+    } else {
+      localStorage.removeItem(LOGGED_IN);
+    }
+  } catch {
+    // The browser gives us no storage: then the server is asked at each start.
+  }
+}
+
+function mayHaveLogin() {
+  try {
+    return localStorage.getItem(LOGGED_IN) !== null;
+  } catch {
+    return true;
+  }
 }
 
 async function fetchOrFail(target, options) {
@@ -263,15 +324,16 @@ async function readBody(response) {
 }
 
 async function readError(response) {
-  return errorOf(response.status, await response.text().catch(() => ""), response.headers.get("X-Request-Id"));
+  return errorOf(response.status, await response.text().catch(() => ""), (name) => response.headers.get(name));
 }
 
-function errorOf(status, text, requestId) {
+function errorOf(status, text, header) {
+  const rest = { requestId: header("X-Request-Id"), retryAfter: Number(header("Retry-After")) };
   try {
     const { error, details } = JSON.parse(text);
-    return new ApiError(status, error, details, requestId);
+    return new ApiError(status, error, { ...rest, details });
   } catch {
-    return new ApiError(status, "unexpected_answer", null, requestId); // a proxy's page, perhaps
+    return new ApiError(status, "unexpected_answer", rest); // a proxy's page, perhaps
   }
 }
 

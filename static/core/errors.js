@@ -1,5 +1,7 @@
 /** What went wrong, as a sentence for the person in front of the page. */
 
+import { formatDuration } from "./time.js";
+
 const SENTENCES = {
   network_error: "Parley cannot be reached. What you typed is kept; try again.",
   invalid_credentials: "The name or the password is wrong.",
@@ -24,10 +26,10 @@ const SENTENCES = {
 
 /** A request that was not answered with success. `status` is 0 if there was no answer at all. */
 export class ApiError extends Error {
-  constructor(status, code, details, requestId) {
+  constructor(status, code, { details, requestId, retryAfter } = {}) {
     super(code);
     this.name = "ApiError";
-    Object.assign(this, { status, code, details, requestId });
+    Object.assign(this, { status, code, details, requestId, retryAfter }); // retryAfter in seconds
   }
 
   /** Whether the outcome is unknown: there was no answer, so the request may have been carried out. */
@@ -44,10 +46,13 @@ export function describeError(error) {
   if (error.code === "validation_error") {
     return describeDetails(error.details).join(" ") || "The server refused it as invalid.";
   }
+  if (error.code === "rate_limited" && error.retryAfter) {
+    return `Too many attempts. Try again in ${formatDuration(error.retryAfter * 1_000)}.`;
+  }
   return SENTENCES[error.code] ?? `The server answered ${error.status} ${error.code}.`;
 }
 
-/** Flatten `{"messages": {"3": {"role": ["Missing."]}}}` to `["messages.3.role: Missing."]`. */
+/** Flatten `{"messages": {"3": {"role": ["Missing."]}}}` to `["messages.3.role: Missing."]`; `_schema` means the whole. */
 export function describeDetails(details, path = "") {
   if (typeof details === "string") {
     return [path ? `${path}: ${details}` : details];
@@ -55,5 +60,7 @@ export function describeDetails(details, path = "") {
   if (Array.isArray(details)) {
     return details.flatMap((detail) => describeDetails(detail, path));
   }
-  return Object.entries(details ?? {}).flatMap(([key, value]) => describeDetails(value, path ? `${path}.${key}` : key));
+  return Object.entries(details ?? {}).flatMap(([key, value]) =>
+    describeDetails(value, [path, key].filter((part) => part && part !== "_schema").join(".")),
+  );
 }

@@ -8,3 +8,4 @@ export { keyed } from "../vendor/lit-html-3.3.3/directives/keyed.js";
 export { live } from "../vendor/lit-html-3.3.3/directives/live.js";
 export { createRef, ref } from "../vendor/lit-html-3.3.3/directives/ref.js";
 export { repeat } from "../vendor/lit-html-3.3.3/directives/repeat.js";
+export { AsyncDirective, Directive, directive } from "../vendor/lit-html-3.3.3/async-directive.js";

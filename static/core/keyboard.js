@@ -35,8 +35,8 @@ export function startKeyboard() {
       return;
     }
     const keys = keysOf(event);
-    const isSingle = !keys.includes("+") && keys !== "Escape";
-    if (isSingle && (isTyping(event.target) || !singleKeysEnabled())) {
+    const isChord = keys.includes("+") || keys === "Escape";
+    if ((!isChord && isTyping(event.target)) || (keys.length === 1 && !singleKeysEnabled())) {
       return;
     }
     const shortcut = shortcuts.find((candidate) => candidate.keys === keys);
@@ -53,5 +53,5 @@ function keysOf(event) {
 }
 
 function isTyping(element) {
-  return element.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
+  return element.isContentEditable || element.matches("textarea, select, input:not([type='checkbox'], [type='radio'])");
 }

@@ -4,7 +4,8 @@ const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("parley"
 
 /**
  * Tell the other tabs.
- * @param {"session_updated" | "sessions_deleted" | "sessions_added" | "chat_started" | "logged_out"} type
+ * @param {"session_updated" | "sessions_deleted" | "sessions_added" | "chat_started" | "webhook_runs_changed" |
+ *   "logged_in" | "logged_out"} type
  * @param {object} [detail]
  */
 export function broadcast(type, detail = {}) {

@@ -12,6 +12,11 @@ export function timeView(iso) {
   return html`<time datetime=${iso} title="${iso.replace("T", " ").replace("Z", " UTC")}">${formatTime(iso)}</time>`;
 }
 
+/** Return "14:05". */
+export function formatClock(iso) {
+  return clock.format(new Date(iso));
+}
+
 /** Return "14:05", or "3 Nov 2026, 14:05" if that is not today. */
 export function formatTime(iso) {
   const time = new Date(iso);
@@ -26,6 +31,11 @@ export function formatDay(iso) {
     return days ? "Yesterday" : "Today";
   }
   return days > 1 && days < 7 ? weekday.format(time) : day.format(time);
+}
+
+/** Return "14:05", or the day alone if that is not today, where there is no room for both. */
+export function formatClockOrDay(iso) {
+  return isToday(new Date(iso)) ? formatClock(iso) : formatDay(iso);
 }
 
 /** Return "350 ms", "4.2 s", "14 min" or "3 h 05 min". */
@@ -44,6 +54,7 @@ function isToday(time) {
   return startOfDay(time) === startOfDay(new Date());
 }
 
-function startOfDay(time) {
+/** Return when a time's day begins, in milliseconds. */
+export function startOfDay(time) {
   return new Date(time.getFullYear(), time.getMonth(), time.getDate()).getTime();
 }

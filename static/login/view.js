@@ -1,6 +1,7 @@
 /** The form to log in: as a page of its own, or above the page when a login has expired. */
 
-import { html, nothing } from "../core/html.js";
+import { html, nothing, ref } from "../core/html.js";
+import { focusOnce } from "../ui/focus.js";
 import { logIn, loginState, resumeLogin } from "./model.js";
 
 /** Render the login page. */
@@ -31,25 +32,37 @@ export function expiredView() {
 
 function loginForm(label) {
   const { error, busy, user } = loginState();
-  const submit = (event) => {
-    event.preventDefault();
-    const { username, password } = event.target.elements;
-    logIn(username.value, password.value);
-  };
-  return html`<form @submit=${submit}>
-    <label>Username <input name="username" autocomplete="username" required autofocus autocapitalize="off" spellcheck="false" .defaultValue=${user?.username ?? ""} /></label>
-    <label>Password <input name="password" type="password" autocomplete="current-password" required /></label>
-    ${error ? html`<p class="error" role="alert">${error}</p>` : nothing}
-    <button type="submit" class="primary" ?disabled=${busy}>${busy ? "Logging in…" : label}</button>
+  const describedBy = error ? "login-error" : nothing;
+  const first = user ? "password" : "username"; // who logs in again only types the password
+  const focus = (name) => (name === first ? ref(focusOnce) : nothing);
+  return html`<form @submit=${submit} aria-busy=${busy}>
+    <label>Username <input name="username" autocomplete="username" required autocapitalize="off" autocorrect="off"
+      spellcheck="false" aria-describedby=${describedBy} .defaultValue=${user?.username ?? ""} ${focus("username")} /></label>
+    <label>Password <input name="password" type="password" autocomplete="current-password" required
+      aria-describedby=${describedBy} ${focus("password")} /></label>
+    <div role="alert">${error ? html`<p class="error" id="login-error">${error}</p>` : nothing}</div>
+    <button type="submit" class="primary">${busy ? "Logging in…" : label}</button>
   </form>`;
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const { username, password } = event.target.elements;
+  if (loginState().busy) {
+    return; // the button is not disabled, so that it keeps the focus
+  }
+  await logIn(username.value, password.value);
+  if (loginState().error) {
+    password.select();
+  }
 }
 
 function firstStartView() {
   return html`<section class="hint" aria-labelledby="first-start">
     <h2 id="first-start">There is no user yet</h2>
     <p>Create one on the machine that runs Parley, then log in here:</p>
-    <pre><code>.venv/bin/flask users add NAME</code></pre>
+    <pre tabindex="0" aria-label="Command"><code>.venv/bin/flask users add NAME</code></pre>
     <p>In a container:</p>
-    <pre><code>docker exec -it parley flask users add NAME</code></pre>
+    <pre tabindex="0" aria-label="Command in a container"><code>docker compose exec parley flask users add NAME</code></pre>
   </section>`;
 }

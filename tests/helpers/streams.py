@@ -7,6 +7,7 @@ from http.client import HTTPResponse
 from typing import Any
 
 from tests.helpers.chats import parse_events
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.process import FakeLlm, ServerProcess
 
@@ -28,6 +29,15 @@ class ChatServer(ServerProcess):
         messages: list[dict[str, Any]] = self.request("GET", f"/api/sessions/{session_id}", None, token)[1]["messages"]
         return messages
 
+    def stop_chat(self, token: str, session_id: str) -> int:
+        """Stop a chat and return the status."""
+        return self.request("DELETE", f"/api/sessions/{session_id}/chat", None, token)[0]
+
+    def await_answer(self, token: str, session_id: str) -> dict[str, Any]:
+        """Wait until the answer to a session's first question is stored, and return it."""
+        answer: dict[str, Any] = wait_until(lambda: self.list_messages(token, session_id)[1:])[0]
+        return answer
+
     def list_runs(self, token: str, session_id: str) -> list[dict[str, Any]]:
         path = f"/api/sessions/{session_id}/webhook-runs"
         items: list[dict[str, Any]] = self.request("GET", path, None, token)[1]["items"]
@@ -35,7 +45,7 @@ class ChatServer(ServerProcess):
 
 
 class ChatStream:
-    """A chat that a client has started on a connection of its own."""
+    """A chat that a client has started, or attached to, on a connection of its own."""
 
     def __init__(
         self,
@@ -46,14 +56,21 @@ class ChatStream:
         accept: str = "text/event-stream",
         path: str | None = None,
         key: str | None = None,
+        method: str = "POST",
+        body: Any = None,
     ):
         self.socket = server.connect()
         path = path or f"/api/sessions/{session_id}/chat"
-        body = json.dumps({"content": "\n".join(script)}).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: parley\r\nAuthorization: Bearer {token}\r\n"
+        body = b"" if method == "GET" else json.dumps(body or {"content": "\n".join(script)}).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: parley\r\nAuthorization: Bearer {token}\r\n"
         head += f"Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         head += f"Idempotency-Key: {key}\r\n" if key else ""
         self.socket.sendall(f"{head}\r\n".encode() + body)
+
+    @classmethod
+    def attach(cls, server: ServerProcess, token: str, session_id: str, **options: Any) -> ChatStream:
+        """Attach to a chat that has been started."""
+        return cls(server, token, session_id, method="GET", **options)
 
     def begin(self) -> HTTPResponse:
         """Wait for the header of the response and return the response."""
@@ -75,6 +92,11 @@ class ChatStream:
         if hasattr(self, "response"):
             self.response.close()
         self.socket.close()
+
+
+def text_of(events: list[tuple[str, Any]]) -> str:
+    """Return the text of all deltas."""
+    return "".join(data["content"] for name, data in events if name == "delta")
 
 
 def first_disconnect(fake_llm: FakeLlm, calls_before: int) -> float:

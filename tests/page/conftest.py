@@ -15,11 +15,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.helpers.data_folder import DataFolder
-from tests.helpers.full_settings import full_settings
 from tests.helpers.process import PASSWORD, FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import WebhookReceiver
 from tests.page.api import Api
 from tests.page.problems import REPORT_VIOLATIONS, Problems
+from tests.page.settings import page_settings
 
 HERE = Path(__file__).parent
 OPTIONS = (
@@ -84,7 +84,7 @@ def page_data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 def server(page_data: DataFolder, fake_llm: FakeLlm, session_receiver: WebhookReceiver) -> Iterator[ServerProcess]:
     """The server that all tests share; one that stops it starts its own."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        settings = full_settings(page_data.path.parent, fake_llm.url, session_receiver.url, monkeypatch)
+        settings = page_settings(page_data.path.parent, fake_llm.url, session_receiver.url, monkeypatch)
         with page_data.serve(**{name.removeprefix("PARLEY_"): value for name, value in settings.items()}) as server:
             yield server
 
@@ -117,6 +117,14 @@ def context(browser: Browser, server: ServerProcess, problems: Problems) -> Iter
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture
+def blank(page: Page) -> Page:
+    """The page with nothing in it but an empty ``<main>``, under its policy."""
+    page.goto("./")
+    page.evaluate("() => document.body.replaceChildren(document.createElement('main'))")
+    return page
 
 
 @pytest.fixture

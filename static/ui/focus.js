@@ -1,0 +1,12 @@
+/** Where the focus is. */
+
+/** Remember what has the focus, and return a function that gives it back after the next rendering. */
+export function keepFocus() {
+  const element = document.activeElement;
+  return () => requestAnimationFrame(() => element.isConnected && element.focus({ preventScroll: true }));
+}
+
+/** Focus an element when it is rendered: for `ref`, once for each element. */
+export function focusOnce(element) {
+  element?.focus();
+}
