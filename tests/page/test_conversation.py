@@ -72,10 +72,10 @@ def test_older_messages_at_the_very_top(page: Page, login: Login, api: Api) -> N
     open_session(page, api.imported(*conversation(120)))
     expect(page.get_by_text("Message 119")).to_be_in_viewport()
     scroller(page).focus()
-    for count, oldest in ((100, 70), (120, 20)):
+    for count, added in ((100, 50), (120, 20)):
         page.keyboard.press("Home")
         expect(page.get_by_role("article")).to_have_count(count)
-        expect(page.get_by_text(f"Message {oldest}", exact=True)).to_be_in_viewport()
+        expect(page.get_by_role("article").nth(added)).to_be_in_viewport()
 
 
 def test_older_messages_that_cannot_be_read(page: Page, login: Login, api: Api, problems: Problems) -> None:
