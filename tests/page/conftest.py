@@ -121,6 +121,14 @@ def page(context: BrowserContext) -> Page:
 
 
 @pytest.fixture
+def blank(page: Page) -> Page:
+    """The page with nothing in it but an empty ``<main>``, under its policy."""
+    page.goto("./")
+    page.evaluate("() => document.body.replaceChildren(document.createElement('main'))")
+    return page
+
+
+@pytest.fixture
 def login(api: Api) -> Callable[[Page], None]:
     """Log the test's user in, in a page: ``login(page)``."""
 
