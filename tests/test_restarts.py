@@ -72,7 +72,8 @@ def test_stopped_server_stores_what_has_come(folder: DataFolder, fake_llm: FakeL
             assert [stream.next_event()[0] for _ in range(2)] == ["message", "delta"]
             other.next_event()
             if not is_read:
-                stream.close(), other.close()
+                stream.close()
+                other.close()
                 time.sleep(0.5)
             assert server.stop() == 0
             if is_read:
