@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.helpers.client import message
 from tests.helpers.process import PASSWORD, ServerProcess, create_user, run_flask
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
@@ -69,7 +70,9 @@ def test_wrong_password_can_be_corrected_at_once(page: Page, api: Api, problems:
     expect_logged_in(page)
 
 
-def test_too_many_attempts_say_how_long_to_wait(page: Page, api: Api, server: ServerProcess, problems: Problems) -> None:
+def test_too_many_attempts_say_how_long_to_wait(
+    page: Page, api: Api, server: ServerProcess, problems: Problems
+) -> None:
     problems.allow_status(429)
     for _ in range(10):
         body = {"username": api.username, "password": "wrong"}
@@ -159,6 +162,22 @@ def test_expired_login_keeps_what_is_on_the_page(page: Page, login: Login, api: 
     page.keyboard.type("full?")
     expect(question).to_have_value("Is the queue full?")
     expect(page.get_by_text("You have been logged out.")).to_have_count(0)
+
+
+def test_what_an_expired_login_could_not_open_opens_afterwards(
+    page: Page, login: Login, api: Api, problems: Problems
+) -> None:
+    problems.allow_status(401)
+    login(page)
+    session = api.imported(message("The queue was full.", role="assistant"), title="incident")
+    touch(page)
+    expect(page.get_by_role("link", name="incident")).to_be_visible()
+    end_logins(api)
+    open_session(page, session)
+    expect(page.get_by_role("dialog", name="Your login has ended")).to_be_visible()
+    page.get_by_label("Password", exact=True).fill(NEW_PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_contain_text("The queue was full.")
 
 
 def test_question_sent_with_an_expired_login_is_kept(page: Page, login: Login, api: Api, problems: Problems) -> None:
