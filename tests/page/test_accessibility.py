@@ -240,6 +240,7 @@ def test_the_whole_way_by_keyboard(page: Page, api: Api) -> None:
     press("Enter")
     expect(page.get_by_role("article", name="Assistant")).to_contain_text("all is well")
     expect(question).to_be_focused()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("say all is well")  # the first question is the title
     rename = page.get_by_role("button", name="Rename session")
