@@ -13,7 +13,7 @@ run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 test: $(DEV_READY) ## run all tests except the slow ones
 	$(BIN)/python -m pytest -n logical
 
-test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a browser, a fuzzer
+test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a fuzzer
 	$(BIN)/python -m pytest -m slow
 
 test-page: $(DEV_READY) ## use the page in Chromium

@@ -71,34 +71,20 @@ STREAMS = {
 
 # Parameters and headers ------------------------------------------------------------------------
 
+
+def _header(description: str, **schema: str) -> tuple[str, dict[str, Any]]:
+    return "header", {"description": description, "schema": {"type": "string"} | schema}
+
+
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "session_id": ("path", {"schema": {"type": "string", "format": "uuid", "pattern": ID_PATTERN}}),
     "name": ("path", {"schema": {"type": "string", "pattern": r"^[A-Za-z0-9_.-]{1,64}$"}}),
-    "If-None-Match": (
-        "header",
-        {"description": "The `ETag` of the response that the client has.", "schema": {"type": "string"}},
-    ),
-    "If-Match": (
-        "header",
-        {
-            "description": "The `ETag` of the session as the client knows it; never a weak one.",
-            "schema": {"type": "string"},
-        },
-    ),
-    cookies.PAGE_HEADER: (
-        "header",
-        {
-            "description": "`page`: take the cookie, for a page of this service.",
-            "schema": {"type": "string"},
-        },
-    ),
-    "Idempotency-Key": (
-        "header",
-        {
-            "description": "Within a day, requests with the same key and body do their work once.",
-            # Blanks at the ends are no part of a header's value.
-            "schema": {"type": "string", "pattern": r"^[!-~]([ -~]{0,253}[!-~])?$"},
-        },
+    "If-None-Match": _header("The `ETag` of the response that the client has."),
+    "If-Match": _header("The `ETag` of the session as the client knows it; never a weak one."),
+    cookies.PAGE_HEADER: _header("`page`: take the cookie, for a page of this service."),
+    "Idempotency-Key": _header(
+        "Within a day, requests with the same key and body do their work once.",
+        pattern=r"^[!-~]([ -~]{0,253}[!-~])?$",  # blanks at the ends are no part of a header's value
     ),
 }
 TEXT_HEADER = {"type": "string", "minLength": 1}

@@ -12,7 +12,7 @@ from database import Statement, param
 from models import Login, User
 from store.fields import params
 
-# An answer was lost, or two tabs asked at once: for so long a token may come again (a client has timeouts of 30 s).
+# Where an answer was lost or two tabs asked at once, a token comes again: for so long that is no theft.
 GRACE_SECONDS = 30
 # Of the tokens that were rotated within that time, the newest so many: more tabs than a browser restores at once.
 MAX_ROTATED = 100

@@ -44,6 +44,8 @@ class Call:
     """Whether it supports an Idempotency-Key."""
     not_idempotent_because: str = ""
     """The reason why a POST does not."""
+    during_chat: bool = False
+    """Whether it needs a chat in progress in the session."""
 
     @property
     def method(self) -> str:
@@ -113,6 +115,10 @@ CALLS = (
     Call("GET /api/sessions/{session_id}/prompt", OWNER, 200, query="?explain=1"),
     Call("POST /api/sessions/{session_id}/chat", OWNER, 200, {"content": "hello"}, idempotent=True),
     Call("POST /api/sessions/{session_id}/chat", OWNER, 201, {"content": "hello"}, headers=AS_JSON, idempotent=True),
+    Call("POST /api/sessions/{session_id}/chat", OWNER, 200, {"retry": True}, idempotent=True),
+    Call("GET /api/sessions/{session_id}/chat", OWNER, 200, during_chat=True),
+    Call("GET /api/sessions/{session_id}/chat", OWNER, 200, headers=AS_JSON, during_chat=True),
+    Call("DELETE /api/sessions/{session_id}/chat", OWNER, 204, during_chat=True),
     Call("GET /api/actions", USER, 200),
     Call("POST /api/sessions/{session_id}/actions/{name}", OWNER, 201, {"input": {"a": 1}}, idempotent=True),
     Call("POST /api/sessions/{session_id}/actions/{name}", OWNER, 201, idempotent=True),

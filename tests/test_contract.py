@@ -108,7 +108,11 @@ def test_public_requests_need_no_token(owner: ApiClient, anonymous: ApiClient, c
 @calls(USER, OWNER)
 def test_the_owner_succeeds(owner: ApiClient, anonymous: ApiClient, session_id: str, call: Call) -> None:
     caller = ApiClient(anonymous.client, log_in(anonymous, "owner")[call.token])
+    if call.during_chat:
+        chat = owner.post(f"/api/sessions/{session_id}/chat", {"content": "say x\nwait 0.5"})
     assert send(caller, call, session_id).status_code == call.status
+    if call.during_chat:
+        assert b"event: done" in chat.data
 
 
 def test_every_described_success_has_a_call() -> None:

@@ -293,7 +293,7 @@ def test_quick_start_works_as_pasted(guide: Guide) -> None:
 
 
 def test_chat_guide_works_as_pasted(guide: Guide) -> None:
-    stream, replies, prompt, explain = page("docs/chat.md").scripts()
+    stream, replies, again, prompt, explain = page("docs/chat.md").scripts()
     output = guide.paste([stream, "echo", replies, "echo", prompt, "echo", explain])
     streamed, _, rest = output.partition("\n\n\n")
     assert streamed.count("event: delta") == 7
@@ -305,6 +305,9 @@ def test_chat_guide_works_as_pasted(guide: Guide) -> None:
     assert prompts.index("Zoë") < prompts.index("[runbooks/") < prompts.index("And if checkout is slow?")
     sources = {part["source"] for each in json.loads(explained)["messages"] for part in each.get("parts", [each])}
     assert "runbooks/checkout.md › Checkout > Checkout is slow" in sources
+    _, asked, *events, question = guide.paste([again, "cat question.json"]).splitlines()
+    assert json.loads(asked.removeprefix("data: ")) == json.loads(question)
+    assert events[-3] == "event: done"
 
 
 def test_actions_guide_works_as_pasted(guide: Guide) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -57,7 +58,9 @@ def test_killed_server_leaves_interrupted_messages(folder: DataFolder, fake_llm:
 
 
 @pytest.mark.slow
-def test_stopped_server_stores_what_has_come(folder: DataFolder, fake_llm: FakeLlm) -> None:
+@pytest.mark.parametrize("is_read", [True, False])
+def test_stopped_server_stores_what_has_come(folder: DataFolder, fake_llm: FakeLlm, is_read: bool) -> None:
+    """Chats have the same time to end whether or not a client reads them."""
     (token,) = folder.tokens
     with ChatServer(folder, LLM_BASE_URL=fake_llm.url) as server:
         long, short = server.create_session(token), server.create_session(token)
@@ -68,8 +71,13 @@ def test_stopped_server_stores_what_has_come(folder: DataFolder, fake_llm: FakeL
             stream.begin(), other.begin()
             assert [stream.next_event()[0] for _ in range(2)] == ["message", "delta"]
             other.next_event()
+            if not is_read:
+                stream.close()
+                other.close()
+                time.sleep(0.5)
             assert server.stop() == 0
-            assert other.events()[-1][0] == "done"
+            if is_read:
+                assert other.events()[-1][0] == "done"
     with ChatServer(folder, LLM_BASE_URL=fake_llm.url) as server:
         reply = server.list_messages(token, long)[1]
         assert [message["content"] for message in server.list_messages(token, long)[1:]] == ["half"]

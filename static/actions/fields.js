@@ -3,7 +3,17 @@
  * those, one level deep. A property that is anything else is one field of JSON. The server checks again.
  */
 
-const NOTES = ["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "format"];
+const NOTES = [
+  "title",
+  "description",
+  "default",
+  "examples",
+  "deprecated",
+  "readOnly",
+  "writeOnly",
+  "$comment",
+  "format",
+];
 const KEYWORDS = {
   string: ["enum", "const", "pattern", "minLength", "maxLength"],
   integer: ["enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
@@ -52,7 +62,13 @@ function propertiesOf(schema, path, id, more, depth) {
     return null;
   }
   return Object.entries(properties).map(([name, property], index) => {
-    const place = { id: `${id}-${index}`, path: `${path}.${name}`, name, schema: property, required: required.includes(name) };
+    const place = {
+      id: `${id}-${index}`,
+      path: `${path}.${name}`,
+      name,
+      schema: property,
+      required: required.includes(name),
+    };
     return { ...place, ...describe(property, place, depth) };
   });
 }
@@ -69,7 +85,10 @@ function describe(schema, place, depth) {
   if (schema.type === "array" && hasOnly(schema, "array") && isObject(schema.items)) {
     return describeList(schema) ?? json;
   }
-  const fields = schema.type === "object" && depth > 0 && schema.properties ? propertiesOf(schema, place.path, place.id, [], depth - 1) : null;
+  const fields =
+    schema.type === "object" && depth > 0 && schema.properties
+      ? propertiesOf(schema, place.path, place.id, [], depth - 1)
+      : null;
   return fields ? { kind: "group", fields } : json;
 }
 

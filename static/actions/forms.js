@@ -15,7 +15,7 @@ import { defaultsOf, parseJson, readForm, valuesOf } from "./input.js";
  * @property {string} error of the whole form
  * @property {boolean} isTouched whether anything has been typed, or fired without an answer
  *
- * @typedef {{name: string, description: string, parameters: object, fields: import("./fields.js").Field[] | null}} Action
+ * @typedef {{name: string, description: string, parameters: object, fields: object[] | null}} Action
  */
 
 const slice = createSlice("forms", () => ({ sessionId: null, forms: new Map() }));
@@ -23,7 +23,9 @@ const slice = createSlice("forms", () => ({ sessionId: null, forms: new Map() })
 /** Use the forms of a session's actions, with the drafts of before a reload. @param {Action[]} actions */
 export function openForms(sessionId, actions) {
   const opened = sessionId === slice.state.sessionId ? slice.state.forms : new Map();
-  const forms = new Map(actions.map((action) => [action.name, opened.get(action.name) ?? restoreForm(action, sessionId)]));
+  const forms = new Map(
+    actions.map((action) => [action.name, opened.get(action.name) ?? restoreForm(action, sessionId)]),
+  );
   slice.update({ sessionId, forms });
 }
 
@@ -89,7 +91,10 @@ export function toggleJson(action) {
   }
   const { input, error } = readJson(json);
   const values = input && valuesOf(action.fields, input);
-  updateForm(action, values ? { values, json: null, error: "" } : { error: error ?? "The form cannot show all of this. Go on in JSON." });
+  updateForm(
+    action,
+    values ? { values, json: null, error: "" } : { error: error ?? "The form cannot show all of this. Go on in JSON." },
+  );
 }
 
 /** Return the input of a form: `{input}`, or `{errors, error}` if it cannot be sent. */
@@ -123,11 +128,15 @@ function blankForm({ fields }) {
 
 function isBlank(action, { values, json, fired }) {
   const blank = blankForm(action);
-  return fired === null && json === blank.json && JSON.stringify(filled(values)) === JSON.stringify(filled(blank.values));
+  return (
+    fired === null && json === blank.json && JSON.stringify(filled(values)) === JSON.stringify(filled(blank.values))
+  );
 }
 
 function filled(values) {
-  return Object.entries(values).filter(([, value]) => value.length).sort();
+  return Object.entries(values)
+    .filter(([, value]) => value.length)
+    .sort();
 }
 
 function draftOf({ values, json, fired }) {

@@ -95,7 +95,9 @@ function readField(field, shown = "") {
     if (!field.required) {
       return {};
     }
-    return isEmptyList && !field.schema.minItems ? { value: [] } : { error: field.choices || field.kind === "boolean" ? "Choose one." : "Fill this in." };
+    return isEmptyList && !field.schema.minItems
+      ? { value: [] }
+      : { error: field.choices || field.kind === "boolean" ? "Choose one." : "Fill this in." };
   }
   try {
     const value = parseField(field, shown);
@@ -117,7 +119,10 @@ function parseField({ kind, item, choices }, shown) {
     case "choices":
       return [...shown].sort((a, b) => a - b).map((index) => choices[Number(index)]);
     case "list":
-      return shown.split("\n").filter((line) => line.trim()).map((line) => parseLine(item, line));
+      return shown
+        .split("\n")
+        .filter((line) => line.trim())
+        .map((line) => parseLine(item, line));
     case "json":
       return parseJson(shown);
     default:
@@ -176,8 +181,12 @@ const itemChecks = [
 ];
 const CHECKS = {
   text: [
-    ({ minLength }, value) => countCharacters(value) < minLength && `At least ${countOf(minLength, "character")}; it has ${formatNumber(countCharacters(value))}.`,
-    ({ maxLength }, value) => countCharacters(value) > maxLength && `At most ${countOf(maxLength, "character")}; it has ${formatNumber(countCharacters(value))}.`,
+    ({ minLength }, value) =>
+      countCharacters(value) < minLength &&
+      `At least ${countOf(minLength, "character")}; it has ${formatNumber(countCharacters(value))}.`,
+    ({ maxLength }, value) =>
+      countCharacters(value) > maxLength &&
+      `At most ${countOf(maxLength, "character")}; it has ${formatNumber(countCharacters(value))}.`,
     ({ pattern }, value) => pattern && !matches(pattern, value) && `Does not match the pattern ${pattern}`,
   ],
   number: numberChecks,

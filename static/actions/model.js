@@ -121,13 +121,23 @@ export function allRuns() {
     return fired ? [waitingRun(action, fired)] : [];
   });
   const isWaitedFor = (run) =>
-    run.status === "running" && waiting.some(({ status, action, input }) => status === "running" && action === run.action && isSame(input, run));
+    run.status === "running" &&
+    waiting.some(({ status, action, input }) => status === "running" && action === run.action && isSame(input, run));
   return [...runsState().items.filter((run) => !isWaitedFor(run)), ...waiting];
 }
 
 function waitingRun(action, { key, input, at, isSending, error }) {
   const status = isSending ? "running" : "unanswered";
-  return { id: key, action: action.name, status, input, request: { data: { input } }, started_at: at, error, waiting: action };
+  return {
+    id: key,
+    action: action.name,
+    status,
+    input,
+    request: { data: { input } },
+    started_at: at,
+    error,
+    waiting: action,
+  };
 }
 
 function isSame(input, run) {
@@ -137,7 +147,10 @@ function isSame(input, run) {
 /** Sort the server's errors to the fields that they are about; the others are about the whole form. */
 function problemsOf(action, { json }, error) {
   if (error.code !== "validation_error" || json !== null) {
-    const text = error.status === 429 ? "Too many calls are going on. Nothing has been fired; try again in a moment." : describeError(error);
+    const text =
+      error.status === 429
+        ? "Too many calls are going on. Nothing has been fired; try again in a moment."
+        : describeError(error);
     return { errors: {}, error: text };
   }
   const errors = {};

@@ -29,26 +29,44 @@ export function failureOf({ status, response_status: code, error }) {
 export function runView(run) {
   const { status, action, started_at: startedAt, duration_ms: duration } = run;
   const { label, icon: name, tone } = STATUSES[status] ?? { label: status, icon: "more", tone: "quiet" };
+  const took = typeof duration === "number" ? `, took ${formatDuration(duration)}` : nothing;
   return html`<article class="run ${status}" aria-label="${action}: ${label}">
     <header>
       <strong>${action}</strong>
-      <span class="run-time quiet">${timeView(startedAt)}${duration === null || duration === undefined ? nothing : `, took ${formatDuration(duration)}`}</span>
+      <span class="run-time quiet">${timeView(startedAt)}${took}</span>
     </header>
     <p class="run-status ${tone}">${icon(name)}<span>${[label, failureOf(run)].filter(Boolean).join(": ")}</span></p>
-    ${run.waiting && status === "unanswered" ? unansweredView(run) : nothing}
-    ${detailsView(run)}
-    ${run.waiting || !loginState().about.actions ? nothing : html`<button type="button" class="again" @click=${() => fireAgain(run)}
-      ?disabled=${status === "running"} aria-label="Fire ${action} again…">${icon("retry")}Fire again…</button>`}
+    ${run.waiting && status === "unanswered" ? unansweredView(run) : nothing} ${detailsView(run)}
+    ${
+      run.waiting || !loginState().about.actions
+        ? nothing
+        : html`<button
+            type="button"
+            class="again"
+            @click=${() => fireAgain(run)}
+            ?disabled=${status === "running"}
+            aria-label="Fire ${action} again…"
+          >
+            ${icon("retry")}Fire again…
+          </button>`
+    }
   </article>`;
 }
 
 function unansweredView({ waiting: action, error, started_at: at }) {
   const isSafe = canSendAgain({ at });
   return html`
-    <p>${error ? `${error} ` : ""}It may have been fired or not. ${isSafe ? "Trying again cannot fire it twice." : "It is too long ago to try again safely: look first."}</p>
+    <p>
+      ${error ? `${error} ` : ""}It may have been fired or not.
+      ${isSafe ? "Trying again cannot fire it twice." : "It is too long ago to try again safely: look first."}
+    </p>
     <div class="buttons">
       <button type="button" @click=${() => forgetFired(action)}>Forget it</button>
-      ${isSafe ? html`<button type="button" class="primary" @click=${() => sendFired(action)}>Try again</button>` : nothing}
+      ${
+        isSafe
+          ? html`<button type="button" class="primary" @click=${() => sendFired(action)}>Try again</button>`
+          : nothing
+      }
     </div>
   `;
 }
@@ -56,7 +74,21 @@ function unansweredView({ waiting: action, error, started_at: at }) {
 function detailsView({ request, response_body: answer }) {
   const { input } = request.data;
   return html`
-    ${answer ? html`<details><summary>Answer</summary><pre tabindex="0" role="group" aria-label="Answer">${answer}</pre></details>` : nothing}
-    ${Object.keys(input ?? {}).length ? html`<details><summary>Input</summary><pre tabindex="0" role="group" aria-label="Input">${JSON.stringify(input, null, 2)}</pre></details>` : nothing}
+    ${
+      answer
+        ? html`<details>
+            <summary>Answer</summary>
+            <pre tabindex="0" role="group" aria-label="Answer">${answer}</pre>
+          </details>`
+        : nothing
+    }
+    ${
+      Object.keys(input ?? {}).length
+        ? html`<details>
+            <summary>Input</summary>
+            <pre tabindex="0" role="group" aria-label="Input">${JSON.stringify(input, null, 2)}</pre>
+          </details>`
+        : nothing
+    }
   `;
 }

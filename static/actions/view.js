@@ -16,9 +16,18 @@ export function actionsView() {
   return html`
     <h2>Actions</h2>
     ${status === "loading" ? html`<p class="quiet">Loading…</p>` : nothing}
-    ${status === "failed" ? html`<p class="error" role="alert">${error}</p><button type="button" @click=${loadActions}>Try again</button>` : nothing}
+    ${
+      status === "failed"
+        ? html`<p class="error" role="alert">${error}</p>
+            <button type="button" @click=${loadActions}>Try again</button>`
+        : nothing
+    }
     <ul class="actions">
-      ${repeat(items, ({ name }) => name, (action) => actionView(action, action.name === selected))}
+      ${repeat(
+        items,
+        ({ name }) => name,
+        (action) => actionView(action, action.name === selected),
+      )}
     </ul>
     ${newestRunsView()}
   `;
@@ -26,10 +35,12 @@ export function actionsView() {
 
 function actionView(action, isOpen) {
   return html`<li class="action">
-    <h3><button type="button" aria-expanded=${isOpen} @click=${() => toggleAction(action.name)}>
-      ${icon("actions")}<span>${action.name}</span>
-      ${formOf(action).isTouched ? html`<span class="badge">Draft</span>` : nothing}
-    </button></h3>
+    <h3>
+      <button type="button" aria-expanded=${isOpen} @click=${() => toggleAction(action.name)}>
+        ${icon("actions")}<span>${action.name}</span>
+        ${formOf(action).isTouched ? html`<span class="badge">Draft</span>` : nothing}
+      </button>
+    </h3>
     <p class="quiet">${action.description}</p>
     ${isOpen ? formView(action) : nothing}
   </li>`;
@@ -44,6 +55,7 @@ function formView(action) {
       focusFirstWrong(element);
     }
   };
+  const onEdit = (path, value) => editField(action, path, value);
   const keydown = (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
       event.preventDefault();
@@ -51,27 +63,49 @@ function formView(action) {
     }
   };
   return html`<form novalidate aria-label=${action.name} @submit=${submit} @keydown=${keydown}>
-    ${form.json === null ? fieldsView(action.fields, { ...form, onEdit: (path, value) => editField(action, path, value) }) : jsonView(action, form)}
+    ${form.json === null ? fieldsView(action.fields, { ...form, onEdit }) : jsonView(action, form)}
     ${form.json === null && form.error ? html`<p class="error" role="alert" tabindex="-1">${form.error}</p>` : nothing}
-    ${form.fired && !form.fired.isSending ? html`<p class="quiet">What was fired before has no answer yet: see below.</p>` : nothing}
+    ${
+      form.fired && !form.fired.isSending
+        ? html`<p class="quiet">What was fired before has no answer yet: see below.</p>`
+        : nothing
+    }
     <div class="buttons">
-      ${action.fields ? html`<button type="button" class="link" @click=${() => toggleJson(action)}>${form.json === null ? "Edit as JSON" : "Edit as a form"}</button>` : nothing}
-      <button type="submit" class="primary" ?disabled=${Boolean(form.fired)}>${form.fired?.isSending ? "Firing…" : `Fire ${action.name}`}</button>
+      ${
+        action.fields
+          ? html`<button type="button" class="link" @click=${() => toggleJson(action)}>
+              ${form.json === null ? "Edit as JSON" : "Edit as a form"}
+            </button>`
+          : nothing
+      }
+      <button type="submit" class="primary" ?disabled=${Boolean(form.fired)}>
+        ${form.fired?.isSending ? "Firing…" : `Fire ${action.name}`}
+      </button>
     </div>
   </form>`;
 }
 
 function jsonView(action, { json, error }) {
   return html`<div class="field">
-    <label for="action-json">Input</label>
-    <p class="quiet" id="action-json-hint">An object, as JSON.</p>
-    <textarea id="action-json" class="code" rows="6" spellcheck="false" autocapitalize="off" aria-invalid=${Boolean(error)}
-      aria-describedby="action-json-hint action-json-error" .value=${live(json)} @input=${(event) => editJson(action, event.target.value)}></textarea>
-    <p class="error" id="action-json-error">${error}</p>
-  </div>
-  <details class="part schema"><summary><span class="part-label">What it takes (JSON Schema)</span></summary>
-    <pre tabindex="0" role="group" aria-label="JSON Schema">${JSON.stringify(action.parameters, null, 2)}</pre>
-  </details>`;
+      <label for="action-json">Input</label>
+      <p class="quiet" id="action-json-hint">An object, as JSON.</p>
+      <textarea
+        id="action-json"
+        class="code"
+        rows="6"
+        spellcheck="false"
+        autocapitalize="off"
+        aria-invalid=${Boolean(error)}
+        aria-describedby="action-json-hint action-json-error"
+        .value=${live(json)}
+        @input=${(event) => editJson(action, event.target.value)}
+      ></textarea>
+      <p class="error" id="action-json-error">${error}</p>
+    </div>
+    <details class="part schema">
+      <summary><span class="part-label">What it takes (JSON Schema)</span></summary>
+      <pre tabindex="0" role="group" aria-label="JSON Schema">${JSON.stringify(action.parameters, null, 2)}</pre>
+    </details>`;
 }
 
 function newestRunsView() {
@@ -84,6 +118,12 @@ function newestRunsView() {
       <h2 id="newest-runs">Newest runs</h2>
       <a href=${sessionLink(actionsState().sessionId, "timeline")}>Timeline</a>
     </div>
-    <ol class="runs">${repeat(runs, ({ id }) => id, (run) => html`<li>${runView(run)}</li>`)}</ol>
+    <ol class="runs">
+      ${repeat(
+        runs,
+        ({ id }) => id,
+        (run) => html`<li>${runView(run)}</li>`,
+      )}
+    </ol>
   </section>`;
 }

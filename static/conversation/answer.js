@@ -1,5 +1,6 @@
 /** What messages say, as elements that are made once for each message, and grow while an answer is being written. */
 
+import { element } from "../text/elements.js";
 import { createStreamedMarkdown, renderMarkdown } from "../text/markdown.js";
 import { renderVerbatim } from "./verbatim.js";
 
@@ -9,16 +10,16 @@ let last = null; // the answer that has come last: its stored message takes over
 
 /** Create an answer that grows: `{key, element, text, append, finish}`. */
 export function createAnswer() {
-  const { element, append, finish } = createStreamedMarkdown();
+  const streamed = createStreamedMarkdown();
   const answer = {
     key: {},
-    element,
+    element: streamed.element,
     text: "",
     append(delta) {
       answer.text += delta;
-      append(delta);
+      streamed.append(delta);
     },
-    finish,
+    finish: streamed.finish,
   };
   last = answer;
   return answer;
@@ -28,7 +29,7 @@ export function createAnswer() {
 export function bodyOf(message) {
   adopt(message);
   if (!bodies.has(message)) {
-    bodies.set(message, message.role === "assistant" ? renderAnswer(message.content) : renderVerbatim(message.content));
+    bodies.set(message, render(message));
   }
   return bodies.get(message);
 }
@@ -39,17 +40,14 @@ export function keyOf(message) {
   return keys.get(message) ?? message.id;
 }
 
+function render({ role, content }) {
+  return role === "assistant" ? element("div", { class: "markdown" }, renderMarkdown(content)) : renderVerbatim(content);
+}
+
 function adopt(message) {
   if (last && message.role === "assistant" && message.content === last.text && !bodies.has(message)) {
     bodies.set(message, last.element);
     keys.set(message, last.key);
     last = null;
   }
-}
-
-function renderAnswer(content) {
-  const element = document.createElement("div");
-  element.className = "markdown";
-  element.append(renderMarkdown(content));
-  return element;
 }

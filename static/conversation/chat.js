@@ -10,7 +10,7 @@ import { broadcast } from "../core/tabs.js";
 import { loginState } from "../login/model.js";
 import { announce, showToast } from "../ui/toast.js";
 import { createAnswer } from "./answer.js";
-import { addAnswer, addMessage, isUnfinished, loadNewest, messagesState, newestMessage } from "./messages.js";
+import { addAnswer, addMessage, awaitsAnswer, loadNewest, messagesState } from "./messages.js";
 import { dropQuestion, findStored, keepQuestion, loadQuestion, markSent, markUnsent, questionState } from "./question.js";
 import { followEnd, noteNewText } from "./scroll.js";
 import { openStream } from "./stream.js";
@@ -78,9 +78,9 @@ export async function askAgain() {
   await read((signal) => post({ retry: true }, api.createKey(), signal), true);
 }
 
-/** Return whether the newest question has no answer that has come to its end. */
+/** Return whether the newest question can be asked again: it has no answer that has come to its end. */
 export function canAskAgain() {
-  return slice.state.phase === "idle" && !questionState().question && mayBeAnswered(newestMessage());
+  return slice.state.phase === "idle" && !questionState().question && mayBeAnswered(messagesState().messages);
 }
 
 /** Stop the answer; what has come of it is kept. */
@@ -100,7 +100,7 @@ export async function stop() {
 /** Read what is new, and attach to the chat under way if there may be one that is not being read. */
 export async function catchUp() {
   clearTimeout(timer);
-  if (!reading && messagesState().status === "ready" && (await reload((newest) => mayBeAnswered(newest) || rest()))) {
+  if (!reading && messagesState().status === "ready" && (await reload((messages) => mayBeAnswered(messages) || rest()))) {
     await attach();
   }
 }
@@ -131,15 +131,15 @@ function chatPath() {
 
 /** Attach to the chat under way if there may be one: while there is, the newest message is not a finished answer. */
 async function attach() {
-  if (!reading && mayBeAnswered(newestMessage())) {
+  if (!reading && mayBeAnswered(messagesState().messages)) {
     await read((signal) => api.requestEvents("GET", chatPath(), { signal }));
   } else {
     checkQuestion();
   }
 }
 
-function mayBeAnswered(newest) {
-  return loginState().about.chat && newest && (newest.role === "user" || isUnfinished(newest));
+function mayBeAnswered(messages) {
+  return loginState().about.chat && awaitsAnswer(messages);
 }
 
 /** Read a stream of a chat to its end, then see how things are. */
@@ -245,7 +245,7 @@ async function finish(error = "") {
 async function reload(alongside) {
   const { sessionId } = messagesState();
   try {
-    await loadNewest((newest) => reading || alongside(newest));
+    await loadNewest((messages) => reading || alongside(messages));
   } catch {
     lose();
     return false;

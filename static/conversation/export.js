@@ -2,6 +2,7 @@
 
 import * as api from "../core/api.js";
 import { describeError } from "../core/errors.js";
+import { downloadBlob } from "../ui/download.js";
 import { copyAndTell, showToast } from "../ui/toast.js";
 
 const FORMATS = {
@@ -20,11 +21,7 @@ export async function copyConversation(session) {
 /** Download a conversation as a file. */
 export async function downloadConversation(session, format) {
   await orTell(async () => {
-    const url = URL.createObjectURL(await getExport(session, format));
-    const link = document.createElement("a");
-    Object.assign(link, { href: url, download: `${nameOf(session)}.${FORMATS[format].extension}` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    downloadBlob(await getExport(session, format), `${nameOf(session)}.${FORMATS[format].extension}`);
   });
 }
 

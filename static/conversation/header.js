@@ -48,8 +48,8 @@ function menuView(session) {
   const link = new URL(sessionLink(session.id), location.href).href;
   const items = [
     ["copy", "Copy conversation as Markdown", () => copyConversation(session)],
-    ["export", "Download JSON", () => downloadConversation(session, "json")],
-    ["export", "Download Markdown", () => downloadConversation(session, "markdown")],
+    ["import", "Download JSON", () => downloadConversation(session, "json")],
+    ["import", "Download Markdown", () => downloadConversation(session, "markdown")],
     ["link", "Copy link", () => copyAndTell(link, "Link")],
     ["delete", "Delete session", () => deleteSessions([session.id])],
   ];

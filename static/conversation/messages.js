@@ -30,7 +30,7 @@ export function resetMessages(sessionId, targetId) {
 
 /**
  * Read the newest messages, and put them in the place of those that are here.
- * @param {(newest: object | undefined) => void} [alongside] changes what has to change in the same moment
+ * @param {(messages: object[]) => void} [alongside] changes what has to change in the same moment
  * @throws {ApiError} they cannot be read, and others are here already
  */
 export async function loadNewest(alongside = () => {}) {
@@ -43,7 +43,7 @@ export async function loadNewest(alongside = () => {}) {
         return;
       }
       if (before === slice.state.messages) {
-        alongside(page.items.at(-1));
+        alongside(page.items);
         showNewest(page);
         return;
       }
@@ -156,8 +156,14 @@ export function newestMessage() {
   return slice.state.messages.at(-1);
 }
 
+/** Return whether a conversation's end may be answered: by a chat under way, or by one that is started for it. */
+export function awaitsAnswer(messages) {
+  const newest = messages.findLast(({ role }) => role !== "system");
+  return newest?.role === "user" || (newest && isUnfinished(newest));
+}
+
 /** Return whether a message is an answer that has not come to its end, and can be asked for again. */
-export function isUnfinished({ role, metadata }) {
+function isUnfinished({ role, metadata }) {
   return role === "assistant" && UNFINISHED.includes(metadata.finish_reason);
 }
 

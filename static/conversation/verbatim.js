@@ -1,5 +1,7 @@
 /** What a person wrote, as they wrote it: a pasted log keeps its lines and its stars. Only fences and links are more. */
 
+import { element } from "../text/elements.js";
+import { linkAttributes } from "../text/links.js";
 import { renderMarkdown } from "../text/markdown.js";
 
 const FENCE = /^ {0,3}(```+|~~~+)/;
@@ -7,12 +9,8 @@ const LINK = /\bhttps?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}]/g;
 
 /** Return an element with a text as it was typed. */
 export function renderVerbatim(content) {
-  const element = document.createElement("div");
-  element.className = "verbatim markdown";
-  for (const { text, isFenced } of splitFences(content)) {
-    element.append(isFenced ? renderMarkdown(text) : renderLines(text));
-  }
-  return element;
+  const parts = splitFences(content).map(({ text, isFenced }) => (isFenced ? renderMarkdown(text) : renderLines(text)));
+  return element("div", { class: "verbatim markdown" }, ...parts);
 }
 
 /** Split a text into fenced blocks and what lies between them; a fence that nobody has closed goes to the end. */
@@ -45,19 +43,13 @@ function splitFences(content) {
 }
 
 function renderLines(text) {
-  const lines = document.createElement("p");
-  lines.dir = "auto";
+  const lines = element("p", { dir: "auto" });
   let end = 0;
   for (const { 0: url, index } of text.matchAll(LINK)) {
-    lines.append(text.slice(end, index), renderLink(url));
+    const attributes = linkAttributes(url);
+    lines.append(text.slice(end, index), attributes ? element("a", attributes, url) : url);
     end = index + url.length;
   }
   lines.append(text.slice(end));
   return lines;
-}
-
-function renderLink(url) {
-  const link = document.createElement("a");
-  Object.assign(link, { href: url, textContent: url, target: "_blank", rel: "noopener noreferrer nofollow" });
-  return link;
 }

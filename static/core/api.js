@@ -9,6 +9,7 @@ import { readEvents } from "./events.js";
 const REFRESH_MARGIN_MS = 30_000;
 const RACED_ATTEMPTS = 10;
 const RACED_PAUSE_MS = 150;
+const LOGGED_IN = "parley.loggedIn";
 const FROM_PAGE = { "X-Parley": "page" };
 
 let accessToken = null;
@@ -166,18 +167,24 @@ export async function login(username, password) {
 export async function logout() {
   accessToken = null;
   await fetchOrFail(url("auth/logout"), { method: "POST", headers: FROM_PAGE });
+  noteLogin(false);
 }
 
 /**
- * Return whether there is a login to go on with, after a reload.
+ * Return whether there is a login to go on with, after a reload. A browser in which nobody has logged in is not asked
+ * for a cookie that it cannot have.
  * @throws {ApiError} that cannot be found out
  */
 export async function resume() {
+  if (!mayHaveLogin()) {
+    return false;
+  }
   try {
     await refresh();
     return true;
   } catch (error) {
     if (error.status === 401) {
+      noteLogin(false);
       return false;
     }
     throw error;
@@ -276,6 +283,28 @@ async function postRefresh() {
 function keepToken({ access_token: token, expires_in: seconds }) {
   accessToken = token;
   expiresAt = performance.now() + seconds * 1_000;
+  noteLogin(true);
+}
+
+/** Remember whether somebody is logged in: a mark without any secret in it. */
+function noteLogin(isLoggedIn) {
+  try {
+    if (isLoggedIn) {
+      localStorage.setItem(LOGGED_IN, "yes");
+    } else {
+      localStorage.removeItem(LOGGED_IN);
+    }
+  } catch {
+    // The browser gives us no storage: then the server is asked at each start.
+  }
+}
+
+function mayHaveLogin() {
+  try {
+    return localStorage.getItem(LOGGED_IN) !== null;
+  } catch {
+    return true;
+  }
 }
 
 async function fetchOrFail(target, options) {

@@ -71,7 +71,11 @@ async function getExplanation(sessionId, question, signal) {
   const content = hasQuestion && !isTooLong ? question : undefined;
   try {
     const query = { explain: 1, content };
-    const { messages, left_out: leftOut, limits } = await api.request("GET", `sessions/${sessionId}/prompt`, { query, signal });
+    const {
+      messages,
+      left_out: leftOut,
+      limits,
+    } = await api.request("GET", `sessions/${sessionId}/prompt`, { query, signal });
     return { messages, leftOut: leftOut ?? [], limits, hasQuestion, isTooLong };
   } catch (error) {
     if (content && TOO_LONG.includes(error.status)) {

@@ -1,4 +1,4 @@
-/** What the model is sent: each part with its source, its size against the limit, and its text; and what is left out. */
+/** What the model is sent: each part with its source, its size, its text; and what is left out. */
 
 import { guard, html, nothing } from "../core/html.js";
 import { messageLink } from "../core/router.js";
@@ -24,16 +24,27 @@ const REASONS = {
 /** Render the explanation. */
 export function explanationView() {
   const state = explanationState();
-  const { status, error, sessionId, messages, leftOut, limits, isConversationOpen } = state;
+  const { status, error, messages, leftOut, limits, isConversationOpen } = state;
   return html`
     <section class="explanation" aria-labelledby="explanation-title" aria-busy=${status === "loading"}>
       <div class="section-head">
         <h2 id="explanation-title">What the model is sent</h2>
-        <button type="button" class="icon" aria-label="Refresh what the model is sent" title="Refresh"
-          @click=${refreshExplanation}>${icon("retry")}</button>
+        <button
+          type="button"
+          class="icon"
+          aria-label="Refresh what the model is sent"
+          title="Refresh"
+          @click=${refreshExplanation}
+        >
+          ${icon("retry")}
+        </button>
       </div>
-      ${status === "failed" ? html`<p class="error" role="alert">${error}</p>` : html`<p class="quiet">${introduction(state)}</p>`}
-      ${guard([messages, leftOut, limits, isConversationOpen], () => partsView(sessionId, messages, leftOut, limits, isConversationOpen))}
+      ${
+        status === "failed"
+          ? html`<p class="error" role="alert">${error}</p>`
+          : html`<p class="quiet">${introduction(state)}</p>`
+      }
+      ${guard([messages, leftOut, limits, isConversationOpen], () => partsView(state))}
     </section>
   `;
 }
@@ -48,15 +59,21 @@ function introduction({ status, messages, hasQuestion, isTooLong }) {
   return hasQuestion ? "If you send your draft now, in this order:" : "With no question typed yet, in this order:";
 }
 
-function partsView(sessionId, messages, leftOut, limits, isConversationOpen) {
-  const parts = messages.flatMap((message) => message.parts?.map((part) => ({ role: message.role, ...part })) ?? [message]);
+function partsView({ sessionId, messages, leftOut, limits, isConversationOpen }) {
+  const parts = messages.flatMap(
+    (message) => message.parts?.map((part) => ({ role: message.role, ...part })) ?? [message],
+  );
   const conversation = parts.filter(({ kind }) => kind === "message");
   const rest = parts.filter(({ kind }) => kind !== "message");
   const limitOf = { docs: limits?.docs, override: loginState().about.limits.system_prompt };
   return html`
     <ol class="parts">
       ${rest.map((part) => html`<li>${partView(sessionId, part, limitOf[part.kind])}</li>`)}
-      ${conversation.length ? html`<li>${conversationView(sessionId, conversation, limits, isConversationOpen)}</li>` : nothing}
+      ${
+        conversation.length
+          ? html`<li>${conversationView(sessionId, conversation, limits, isConversationOpen)}</li>`
+          : nothing
+      }
     </ol>
     ${parts.length ? html`<p class="quiet total">${formatNumber(sizeOf(parts))} characters in all</p>` : nothing}
     ${leftOut.length ? leftOutView(sessionId, leftOut) : nothing}
@@ -66,11 +83,19 @@ function partsView(sessionId, messages, leftOut, limits, isConversationOpen) {
 function conversationView(sessionId, conversation, limits, isOpen) {
   const label = countOf(conversation.length, "message");
   return html`
-    <details class="part" ?open=${isOpen} @toggle=${(event) => event.target === event.currentTarget && toggleConversation(event.target.open)}>
+    <details
+      class="part"
+      ?open=${isOpen}
+      @toggle=${(event) => event.target === event.currentTarget && toggleConversation(event.target.open)}
+    >
       ${summaryView({ kind: "message", source: label, characters: sizeOf(conversation) }, limits?.conversation)}
-      ${isOpen
-        ? html`<ol class="parts">${conversation.map((part) => html`<li>${partView(sessionId, part, limits?.conversation)}</li>`)}</ol>`
-        : nothing}
+      ${
+        isOpen
+          ? html`<ol class="parts">
+              ${conversation.map((part) => html`<li>${partView(sessionId, part, limits?.conversation)}</li>`)}
+            </ol>`
+          : nothing
+      }
     </details>
   `;
 }
@@ -80,20 +105,24 @@ function partView(sessionId, part, limit) {
     <details class="part">
       ${summaryView(part, limit)}
       <pre tabindex="0" role="group" aria-label="Text sent to the model">${part.content}</pre>
-      ${part.kind === "message" && part.source
-        ? html`<p><a href=${messageLink(sessionId, part.source)}>Go to this message</a></p>`
-        : nothing}
+      ${
+        part.kind === "message" && part.source
+          ? html`<p><a href=${messageLink(sessionId, part.source)}>Go to this message</a></p>`
+          : nothing
+      }
     </details>
   `;
 }
 
 function summaryView({ kind, role, source, characters }, limit) {
   const isMessage = kind === "message" && role;
-  const label = isMessage ? (source ? ROLES[role] : "Your next question") : KINDS[kind] ?? kind;
+  const label = isMessage ? (source ? ROLES[role] : "Your next question") : (KINDS[kind] ?? kind);
   return html`<summary>
     <span class="part-label">${label}</span>
     ${source && !isMessage ? html`<span class="part-source">${source}</span>` : nothing}
-    <span class="part-size">${formatNumber(characters)}${limit ? html`<span class="quiet"> of ${formatNumber(limit)}</span>` : nothing}</span>
+    <span class="part-size"
+      >${formatNumber(characters)}${limit ? html`<span class="quiet"> of ${formatNumber(limit)}</span>` : nothing}</span
+    >
     ${limit ? barView(characters / limit) : nothing}
   </summary>`;
 }
@@ -107,10 +136,11 @@ function leftOutView(sessionId, leftOut) {
     <h3>Left out</h3>
     <ul class="left-out">
       ${leftOut.map(
-        ({ kind, source, count, characters, reason, last_id: lastId }) => html`<li>
-          ${kind === "message" ? olderMessages(sessionId, count, lastId) : html`<strong>${source}</strong>`}:
-          ${formatNumber(characters)} characters, ${REASONS[reason] ?? reason}
-        </li>`,
+        ({ kind, source, count, characters, reason, last_id: lastId }) =>
+          html`<li>
+            ${kind === "message" ? olderMessages(sessionId, count, lastId) : html`<strong>${source}</strong>`}:
+            ${formatNumber(characters)} characters, ${REASONS[reason] ?? reason}
+          </li>`,
       )}
     </ul>
   `;
@@ -118,7 +148,9 @@ function leftOutView(sessionId, leftOut) {
 
 function olderMessages(sessionId, count, lastId) {
   const label = count ? `The oldest ${countOf(count, "message")}` : "Older messages";
-  return lastId ? html`<strong>${label}</strong> (<a href=${messageLink(sessionId, lastId)}>up to this one</a>)` : html`<strong>${label}</strong>`;
+  return lastId
+    ? html`<strong>${label}</strong> (<a href=${messageLink(sessionId, lastId)}>up to this one</a>)`
+    : html`<strong>${label}</strong>`;
 }
 
 function sizeOf(parts) {

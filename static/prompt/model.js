@@ -32,7 +32,17 @@ export function promptState() {
   const isUnsaved = text !== saved;
   const isConflict = isUnsaved && !busy && draft.base !== saved;
   const limit = loginState().about.limits.system_prompt;
-  return { text, saved, theirs: draft?.theirs, count: countCharacters(text), limit, isUnsaved, isConflict, busy, error };
+  return {
+    text,
+    saved,
+    theirs: draft?.theirs,
+    count: countCharacters(text),
+    limit,
+    isUnsaved,
+    isConflict,
+    busy,
+    error,
+  };
 }
 
 /** Take what has been typed. */

@@ -14,8 +14,7 @@ export function promptView() {
       <h2 id="prompt-title">System prompt</h2>
       <p class="quiet" id="prompt-hint">Sent to the model with every question of this session. Blank means none.</p>
       ${state.isConflict ? conflictView(state) : nothing}
-      ${state.theirs !== undefined && !state.isConflict ? mergeView(state) : nothing}
-      ${editorView(state)}
+      ${state.theirs !== undefined && !state.isConflict ? mergeView(state) : nothing} ${editorView(state)}
     </section>
     ${explanationView()}
   `;
@@ -34,16 +33,35 @@ function editorView({ text, count, limit, isUnsaved, isConflict, busy, error }) 
     savePrompt();
   };
   return html`<form @submit=${submit} @keydown=${keydown}>
-    <textarea aria-labelledby="prompt-title" aria-describedby="prompt-hint prompt-count" aria-invalid=${isOver} rows="8"
-      placeholder="None" .value=${live(text)} @input=${(event) => editPrompt(event.target.value)}></textarea>
+    <textarea
+      aria-labelledby="prompt-title"
+      aria-describedby="prompt-hint prompt-count"
+      aria-invalid=${isOver}
+      rows="8"
+      placeholder="None"
+      .value=${live(text)}
+      @input=${(event) => editPrompt(event.target.value)}
+    ></textarea>
     ${error ? html`<p class="error" role="alert">${error}</p>` : nothing}
     <div class="prompt-foot">
-      <span id="prompt-count" class=${isOver ? "error" : "quiet"}>${formatNumber(count)} of ${formatNumber(limit)} characters${isOver ? ": too long to save" : ""}</span>
+      <span id="prompt-count" class=${isOver ? "error" : "quiet"}
+        >${formatNumber(count)} of ${formatNumber(limit)} characters${isOver ? ": too long to save" : ""}</span
+      >
       ${isUnsaved ? html`<span class="badge">Unsaved</span>` : nothing}
       <span class="buttons">
-        ${isUnsaved && !isConflict ? html`<button type="button" @click=${discardDraft} ?disabled=${busy}>Discard</button>` : nothing}
-        <button type="submit" class="primary" ?disabled=${!isUnsaved || isConflict || isOver || busy}
-          title="Ctrl+S or Ctrl+Enter">${busy ? "Saving…" : "Save"}</button>
+        ${
+          isUnsaved && !isConflict
+            ? html`<button type="button" @click=${discardDraft} ?disabled=${busy}>Discard</button>`
+            : nothing
+        }
+        <button
+          type="submit"
+          class="primary"
+          ?disabled=${!isUnsaved || isConflict || isOver || busy}
+          title="Ctrl+S or Ctrl+Enter"
+        >
+          ${busy ? "Saving…" : "Save"}
+        </button>
       </span>
     </div>
   </form>`;
@@ -53,10 +71,7 @@ function conflictView({ text, saved, count, limit }) {
   return html`<div class="notice" role="group" aria-labelledby="prompt-conflict">
     <h3 id="prompt-conflict">${icon("warning")}Somebody else has changed it meanwhile</h3>
     <p>Neither version is lost yet. Which one should this session have? Marked lines are in one version alone.</p>
-    <div class="versions">
-      ${versionView("Your version", text, saved)}
-      ${versionView("Their version", saved, text)}
-    </div>
+    <div class="versions">${versionView("Your version", text, saved)} ${versionView("Their version", saved, text)}</div>
     <div class="buttons">
       <button type="button" @click=${discardDraft}>Take theirs</button>
       <button type="button" @click=${mergeTheirs}>Edit a merge</button>
@@ -75,7 +90,8 @@ function mergeView({ theirs, text }) {
 function versionView(label, text, other) {
   return html`<div>
     <h4>${label}</h4>
-    <pre tabindex="0" role="group" aria-label=${label}>${text.trim() ? guard([text, other], () => markedLines(text, other)) : html`<em>Blank</em>`}</pre>
+    <pre tabindex="0" role="group" aria-label=${label}>
+${text.trim() ? guard([text, other], () => markedLines(text, other)) : html`<em>Blank</em>`}</pre>
   </div>`;
 }
 

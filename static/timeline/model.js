@@ -1,4 +1,4 @@
-/** The timeline of the open session: its newest messages, older ones on demand, its webhook runs; and the report's choice. */
+/** The timeline of the open session: messages, older ones on demand, and webhook runs; and what its report has. */
 
 import * as api from "../core/api.js";
 import { describeError } from "../core/errors.js";
@@ -65,7 +65,11 @@ export async function loadOlder(limit = PAGE) {
     if (sessionId !== slice.state.sessionId || cursor !== slice.state.cursor) {
       return false;
     }
-    slice.update({ messages: [...page.messages, ...slice.state.messages], cursor: page.cursor, isLoadingOlder: false });
+    slice.update({
+      messages: [...page.messages, ...slice.state.messages],
+      cursor: page.cursor,
+      isLoadingOlder: false,
+    });
     return page.cursor !== null;
   } catch (error) {
     if (sessionId === slice.state.sessionId) {
@@ -141,7 +145,9 @@ function showNewest({ messages: newest, cursor }) {
 }
 
 async function getPage(sessionId, query) {
-  const { items, next_cursor: cursor } = await api.request("GET", `sessions/${sessionId}/messages`, { query: { order: "desc", ...query } });
+  const { items, next_cursor: cursor } = await api.request("GET", `sessions/${sessionId}/messages`, {
+    query: { order: "desc", ...query },
+  });
   return { messages: items.reverse(), cursor: cursor ?? null };
 }
 

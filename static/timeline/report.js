@@ -60,7 +60,16 @@ function messageBlocks({ role, content, created_at: at, metadata }, username) {
   return [`## ${formatUtc(at)}: ${who[role] ?? "system"}`, codeBlock(content)];
 }
 
-function runBlocks({ action, status, request, response_status: code, response_body: answer, error, started_at: at, duration_ms: duration }) {
+function runBlocks({
+  action,
+  status,
+  request,
+  response_status: code,
+  response_body: answer,
+  error,
+  started_at: at,
+  duration_ms: duration,
+}) {
   const { input } = request.data;
   const hasInput = Object.keys(input ?? {}).length > 0;
   const reason = [code && `HTTP ${Number(code)}`, error && codeSpan(String(error))].filter(Boolean).join(", ");

@@ -24,15 +24,39 @@ export function timelineView() {
   return html`
     <div class="section-head timeline-head">
       <h2>Timeline</h2>
-      <button type="button" aria-expanded=${isReporting} @click=${toggleReport}>${icon("export")}Incident report</button>
+      <button type="button" aria-expanded=${isReporting} @click=${toggleReport}>
+        ${icon("export")}Incident report
+      </button>
     </div>
     ${isReporting ? reportView(choice, cursor) : nothing}
-    ${error || runsState().error ? html`<p class="error" role="alert">${error || runsState().error}</p><button type="button" @click=${model.reloadTimeline}>Try again</button>` : nothing}
+    ${
+      error || runsState().error
+        ? html`<p class="error" role="alert">${error || runsState().error}</p>
+            <button type="button" @click=${model.reloadTimeline}>Try again</button>`
+        : nothing
+    }
     ${status === "loading" ? html`<p class="quiet">Loading…</p>` : nothing}
-    ${status === "ready" && rows.length === 0 ? html`<p class="quiet">Nothing has happened in this session yet.</p>` : nothing}
-    ${cursor ? html`<button type="button" class="older" ?disabled=${isLoadingOlder} @click=${() => model.loadOlder()}>${isLoadingOlder ? "Loading…" : "Load older"}</button>` : nothing}
+    ${
+      status === "ready" && rows.length === 0
+        ? html`<p class="quiet">Nothing has happened in this session yet.</p>`
+        : nothing
+    }
+    ${
+      cursor
+        ? html`<button type="button" class="older" ?disabled=${isLoadingOlder} @click=${() => model.loadOlder()}>
+            ${isLoadingOlder ? "Loading…" : "Load older"}
+          </button>`
+        : nothing
+    }
     <ol class="timeline">
-      ${repeat(rows, ({ id }) => id, (row) => guard([row.message ?? runKey(row.run), row.gap, isReporting && choice], () => rowView(row, sessionId, isReporting && choice)))}
+      ${repeat(
+        rows,
+        ({ id }) => id,
+        (row) =>
+          guard([row.message ?? runKey(row.run), row.gap, isReporting && choice], () =>
+            rowView(row, sessionId, isReporting && choice),
+          ),
+      )}
     </ol>
   `;
 }
@@ -64,7 +88,16 @@ function rowView(row, sessionId, choice) {
   return html`
     ${row.gap ? html`<li class="gap"><span>${formatDuration(row.gap)}</span></li>` : nothing}
     <li class="row ${row.kind} ${row.run?.status ?? row.message.role}">
-      ${choice ? html`<input type="checkbox" aria-label="In the report: ${label}, ${row.at}" .checked=${!choice.excluded.has(row.id)} @change=${change} />` : nothing}
+      ${
+        choice
+          ? html`<input
+              type="checkbox"
+              aria-label="In the report: ${label}, ${row.at}"
+              .checked=${!choice.excluded.has(row.id)}
+              @change=${change}
+            />`
+          : nothing
+      }
       ${row.kind === "run" ? runView(row.run) : messageView(row.message, sessionId)}
     </li>
   `;
@@ -92,10 +125,24 @@ function reportView({ from, to }, cursor) {
       <button type="button" class="link" @click=${() => model.chooseAll(false)}>None</button>
       <span class="count" role="status">${countOf(chosen.length - runs, "message")}, ${countOf(runs, "run")}</span>
     </div>
-    ${cursor ? html`<p class="quiet">Older messages are not loaded, and so not in it. <button type="button" class="link" @click=${model.loadAll}>Load all</button></p>` : nothing}
+    ${
+      cursor
+        ? html`<p class="quiet">
+            Older messages are not loaded, and so not in it.
+            <button type="button" class="link" @click=${model.loadAll}>Load all</button>
+          </p>`
+        : nothing
+    }
     <div class="buttons">
       <button type="button" ?disabled=${chosen.length === 0} @click=${download}>${icon("export")}Download</button>
-      <button type="button" class="primary" ?disabled=${chosen.length === 0} @click=${() => copyAndTell(model.buildReport(), "The report")}>${icon("copy")}Copy</button>
+      <button
+        type="button"
+        class="primary"
+        ?disabled=${chosen.length === 0}
+        @click=${() => copyAndTell(model.buildReport(), "The report")}
+      >
+        ${icon("copy")}Copy
+      </button>
     </div>
   </section>`;
 }

@@ -22,7 +22,8 @@ class DataFolder:
         self.path = path
         app = create_app({"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"})
         names = ["alice", *(f"user {number}" for number in range(1, users))]
-        self.tokens = [str(add_user(app, name).token) for name in names]
+        with db.write_transaction():
+            self.tokens = [str(add_user(app, name).token) for name in names]
         app.extensions["services"].close()
         db.close_cleanly()
 

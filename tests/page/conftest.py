@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--host-resolver-rules=MAP parley.example 127.0.0.1",  # where a browser has no reason to trust plain http
 )
 TIMEOUT_MS = 10_000
 # Each test has its own, so that none sees what another has left.
@@ -117,6 +118,14 @@ def context(browser: Browser, server: ServerProcess, problems: Problems) -> Iter
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture
+def blank(page: Page) -> Page:
+    """The page with nothing in it but an empty ``<main>``, under its policy."""
+    page.goto("./")
+    page.evaluate("() => document.body.replaceChildren(document.createElement('main'))")
+    return page
 
 
 @pytest.fixture

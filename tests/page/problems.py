@@ -19,13 +19,12 @@ class Problems:
     """Messages in the console, exceptions, violations of the policy, and requests to other hosts than ``origin``.
 
     Chromium itself prints an error for each response of 400 or more. Those that belong to what is tested are allowed
-    by their status; that of the first refresh, of somebody who has not logged in, always is.
+    by their status.
     """
 
     def __init__(self, origin: str):
         self._origin = urlsplit(origin).netloc
         self._found: list[str] = []
-        self._allowed = {("401", "/api/auth/refresh")}
         self._allowed_statuses: set[str] = set()
         self._may_be_offline = False
         self._allows_all = False
@@ -64,8 +63,7 @@ class Problems:
         status = failed[1]
         if status is None:
             return self._may_be_offline
-        path = urlsplit(message.location.get("url", "")).path
-        return status in self._allowed_statuses or (status, path) in self._allowed
+        return status in self._allowed_statuses
 
     def _on_exception(self, error: WebError) -> None:
         self._found.append(f"exception: {error.error}")

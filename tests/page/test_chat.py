@@ -60,7 +60,9 @@ def test_main_job(page: Page, login: Login, api: Api, fake_llm: FakeLlm) -> None
 
 def test_session_is_named_after_its_first_question(page: Page, login: Login, api: Api) -> None:
     login(page)
-    question = "## The payment queue is full and nothing moves since the deployment of this morning, what now?\nlog\nlog"
+    question = (
+        "## The payment queue is full and nothing moves since the deployment of this morning, what now?\nlog\nlog"
+    )
     ask(page, question)
     title = "The payment queue is full and nothing moves since the deployment of this…"
     expect(page.get_by_role("heading", name=title)).to_be_visible()
@@ -280,9 +282,7 @@ def test_same_question_is_not_asked_twice_after_a_lost_answer(
 
 def test_refused_question_can_be_edited(opened: Page, api: Api, problems: Problems) -> None:
     problems.allow_status(503)
-    opened.route(
-        "**/chat", lambda route: route.fulfill(status=503, json={"error": "too_many_streams"}), times=1
-    )
+    opened.route("**/chat", lambda route: route.fulfill(status=503, json={"error": "too_many_streams"}), times=1)
     ask(opened, "say fine")
     expect(opened.get_by_text("Not sent. Too many answers are being written at once.")).to_be_visible()
     opened.get_by_role("button", name="Edit").click()
