@@ -143,6 +143,7 @@ function togglePanel(panel) {
 /** Draw the page after each update, and open what the URL says as soon as somebody is logged in. */
 async function start() {
   const root = document.getElementById("page");
+  root.replaceChildren(); // what index.html shows until the modules are here
   let status = null;
   subscribe(() => {
     render(pageView(), root);

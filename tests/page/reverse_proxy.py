@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    do_GET = do_POST = do_PATCH = do_DELETE = pass_on
+    do_GET = do_POST = do_PATCH = do_DELETE = pass_on  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Log nothing."""
