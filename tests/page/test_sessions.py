@@ -175,7 +175,7 @@ def test_new_session_whose_answer_was_lost_is_not_created_twice(
 
 
 def test_search_shows_what_matches_as_one_types(page: Page, api: Api, login: Login) -> None:
-    wanted = api.imported({"role": "user", "content": 'the payment queue is <stuck> & "slow" &lt;b&gt; it\'s'})
+    wanted = api.imported({"role": "assistant", "content": 'the payment queue is <stuck> & "slow" &lt;b&gt; it\'s'})
     api.session("something else")
     login(page)
     search_field(page).press_sequentially("stuck")
