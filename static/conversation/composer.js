@@ -24,10 +24,13 @@ export function composerState(place) {
   return { error: slice.state.errors[place] ?? "", isBusy: slice.state.busy === place };
 }
 
-/** Change what is in a place's composer. The text itself is the element's own: typing it renders nothing. */
+/**
+ * Change what is in a place's composer, which has a key of its own then: with the old one, another text may have been
+ * sent. The text itself is the element's own: typing it renders nothing.
+ */
 export function changeDraft(place, changes) {
   const before = draftOf(place);
-  slice.state.drafts[place] = { ...before, ...changes };
+  slice.state.drafts[place] = { ...before, ...changes, key: createKey() };
   unsaved.add(place);
   clearTimeout(timer);
   timer = setTimeout(saveDrafts, SAVE_AFTER_MS);

@@ -87,7 +87,7 @@ function actionsView({ id, session_id: sessionId, role, content }) {
 function detailsView({ metadata: { model, duration_ms: duration } }) {
   const details = [isText(model) && model.slice(0, MAX_SHOWN), Number.isFinite(duration) && formatDuration(duration)];
   const shown = details.filter(Boolean).join(" · ");
-  return shown ? html`<span class="quiet details">${shown}</span>` : nothing;
+  return shown ? html`<span class="quiet message-details">${shown}</span>` : nothing;
 }
 
 function endingView({ role, metadata: { finish_reason: reason } }) {

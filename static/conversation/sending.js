@@ -11,7 +11,7 @@ import { clearDraft, markBusy, markIdle } from "./composer.js";
 import { addMessage } from "./messages.js";
 import { keepQuestion, questionState } from "./question.js";
 import { followEnd } from "./scroll.js";
-import { nameSession } from "./title.js";
+import { nameSession, titleOf } from "./title.js";
 
 /** Send a session's draft: to the model, or, where there is none, into the conversation. */
 export async function sendDraft(sessionId, draft) {
@@ -45,9 +45,10 @@ async function addDraft(sessionId, { content, role, key }) {
 export async function sendFirstDraft(place, { content, key, role }) {
   markBusy(place);
   try {
-    const session = await api.request("POST", "sessions", { key });
+    const title = titleOf(content);
+    const session = await api.request("POST", "sessions", { body: title ? { title } : {}, key });
     if (loginState().about.chat) {
-      keepQuestion(session.id, { content, key: api.createKey() });
+      keepQuestion(session.id, { content, key: `${key}.question` });
     } else {
       await api.request("POST", `sessions/${session.id}/messages`, { body: { role, content }, key: `${key}.message` });
     }
