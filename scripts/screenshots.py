@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
 from tests.helpers.client import document, message
 from tests.helpers.foreign_exports import CHATGPT, OPEN_WEBUI
@@ -28,7 +28,7 @@ IMAGES = ROOT / "docs" / "images"
 EXAMPLES = ROOT / "examples"
 SIZES = {"wide": (1280, 800), "narrow": (375, 812)}
 USER = "alice"
-MAX_BYTES = 150_000
+MAX_BYTES = 200_000
 
 BASE_PROMPT = "You help the engineers on call. Answer briefly, name the runbook you follow, and never invent a command."
 OVERRIDE = "This is incident 2231: checkout has been slow since noon. Mara leads it, Jonas is the scribe."
@@ -110,14 +110,15 @@ def show_import(page: Page) -> None:
     page.goto("./#/transfer")
     own = [document(message(), message(role="assistant"), id=title, title=title) for title in OTHER_SESSIONS[:2]]
     refused = document(message(role="robot"), title="Notes of a robot")
-    files = {
+    texts = {
         "conversations-000.json": json.dumps([CHATGPT | {"title": "Postgres failover, step by step"}]),
         "open-webui.json": json.dumps([OPEN_WEBUI | {"title": "Why the cache was cold"}]),
         "parley-2026-01-31.ndjson": "\n".join(map(json.dumps, [*own, refused])),
     }
-    page.get_by_test_id("files").set_input_files(
-        [{"name": name, "mimeType": "application/json", "buffer": text.encode()} for name, text in files.items()]
-    )
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "application/json", "buffer": text.encode()} for name, text in texts.items()
+    ]
+    page.get_by_test_id("files").set_input_files(files)
     expect(page.get_by_role("button", name="Import 4 conversations")).to_be_enabled()
     page.get_by_role("list", name="Files").evaluate("(list) => list.scrollIntoView()")
 
