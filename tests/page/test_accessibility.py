@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.client import document, message
+from tests.helpers.documentation import page as documentation
 from tests.helpers.process import PASSWORD
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
@@ -260,3 +261,13 @@ def test_the_whole_way_by_keyboard(page: Page, api: Api) -> None:
     press("z")
     expect(page.get_by_role("link", name="All is well")).to_be_visible()
     assert [session["title"] for session in api.sessions()] == ["All is well"]
+
+
+def test_documentation_lists_the_shortcuts(page: Page, login: Login) -> None:
+    login(page)
+    page.keyboard.press("?")
+    shortcuts = page.get_by_role("dialog", name="Keyboard").locator(".shortcuts > div")
+    expect(shortcuts.last).to_be_visible()
+    shown = [(row.locator("dt").inner_text(), row.locator("dd").inner_text()) for row in shortcuts.all()]
+    documented = documentation("docs/page.md").table("key", "what it does")
+    assert [tuple(row) for row in documented] == [(f"`{keys}`", label) for keys, label in shown]
