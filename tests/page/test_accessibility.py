@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.helpers.client import document, message
 from tests.helpers.documentation import page as documentation
@@ -89,12 +89,11 @@ def show_transfer(page: Page, session: dict[str, Any]) -> None:
         {"no": "conversation"},
     ]
     text = "\n".join(map(json.dumps, lines))
-    page.get_by_test_id("files").set_input_files(
-        [
-            {"name": "a-file-with-a-long-name.ndjson", "mimeType": "application/json", "buffer": text.encode()},
-            {"name": "archive.zip", "mimeType": "application/zip", "buffer": b"PK\x03\x04"},
-        ]
-    )
+    files: list[FilePayload] = [
+        {"name": "a-file-with-a-long-name.ndjson", "mimeType": "application/json", "buffer": text.encode()},
+        {"name": "archive.zip", "mimeType": "application/zip", "buffer": b"PK\x03\x04"},
+    ]
+    page.get_by_test_id("files").set_input_files(files)
     expect(page.get_by_role("button", name=re.compile("^Import 1 conversation"))).to_be_enabled()
 
 
