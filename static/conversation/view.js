@@ -19,6 +19,8 @@ import { sendDraft } from "./sending.js";
 
 export { homeView } from "./home.js";
 
+const CHUNK = 20; // messages
+
 /** Render the open session's screen. */
 export function conversationView() {
   const { id, status, session, error } = currentSession();
@@ -84,25 +86,42 @@ function olderView(older) {
   </p>`;
 }
 
-/** Render the messages, and after them the answer that is being written; only what has changed is looked at. */
+/**
+ * Render the messages, and after them the answer that is being written: in chunks, since a browser that watches
+ * thousands of elements for whether they are in view is slow; of 5,000 messages it watches 250 chunks.
+ */
 function listView() {
-  const { messages, targetId } = messagesState();
+  const { messages, start, targetId } = messagesState();
   const { answer, questionId } = chatState();
   const isWriting = isAnswering();
   return guard([messages, targetId, answer, isWriting], () => {
-    const items = (answer ? withoutUnfinished(messages, questionId) : messages).map((message) => ({ key: keyOf(message), message }));
+    const shown = answer ? withoutUnfinished(messages, questionId) : messages;
+    const items = shown.map((message) => ({ key: keyOf(message), content: message }));
     if (isWriting) {
-      items.push({ key: answer?.key ?? "waiting", answer });
+      items.push({ key: answer?.key ?? "waiting", content: answer });
     }
-    return repeat(
-      items,
-      ({ key }) => key,
-      ({ message }) => {
-        const isTarget = message?.id === targetId;
-        return message ? guard([message, isTarget], () => messageView(message, isTarget)) : answerView(answer);
-      },
-    );
+    return repeat(chunksOf(items, start), ({ number }) => number, (chunk) => chunkView(chunk, targetId));
   });
+}
+
+/** Return items in chunks whose borders stay where they are when items come before or after them. */
+function chunksOf(items, start) {
+  const chunks = [];
+  for (const [index, item] of items.entries()) {
+    const number = Math.floor((start + index) / CHUNK);
+    if (chunks.at(-1)?.number !== number) {
+      chunks.push({ number, items: [] });
+    }
+    chunks.at(-1).items.push(item);
+  }
+  return chunks;
+}
+
+function chunkView({ items }, targetId) {
+  const target = items.find(({ content }) => content?.id === targetId) ?? null;
+  return guard([target, ...items.map(({ content }) => content)], () => html`<div class="chunk">
+    ${repeat(items, ({ key }) => key, ({ content }) => (content?.id ? messageView(content, content === target?.content) : answerView(content)))}
+  </div>`);
 }
 
 function isAnswering() {
