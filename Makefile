@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test test-slow test-page check format openapi vendor bench image-check clean
+.PHONY: run test test-slow test-page check format openapi vendor preload screenshots bench image-check clean
 
 run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 	$(BIN)/python app.py
@@ -34,6 +34,12 @@ openapi: $(DEV_READY) ## write openapi.json from the routes and schemas
 
 vendor: ## fetch the page's libraries, as scripts/vendor.py has them, with npm
 	$(PYTHON) scripts/vendor.py
+
+preload: ## write the list of the page's modules into static/index.html
+	$(PYTHON) scripts/preload.py
+
+screenshots: $(DEV_READY) ## take the pictures in docs/images, in Chromium
+	$(BIN)/python -m scripts.screenshots
 
 bench: $(DEV_READY) ## measure beside a FastAPI service; see benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

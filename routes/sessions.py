@@ -8,15 +8,19 @@ from flask import Blueprint, g
 
 import schemas
 from database import db
+from errors import ApiError
 from limits import DEFAULT_SEARCH_LIMIT
 from search import search
-from services import documents
+from services import documents, get_services
 from store import deletion, session_pages, sessions
 from store.session_pages import SessionCursor
 from web import pagination, parameters
 from web.decorators import batched, body, conditional, inline, query, response
 from web.etags import check_if_match, check_if_none_match, with_etag
 from web.idempotency import idempotent, remember
+
+# Says that there is a chat to attach to: a page that only looks should not get an error if there is none.
+IN_PROGRESS = {"Parley-Chat": "in-progress"}
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/sessions")
 
@@ -59,7 +63,9 @@ def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] 
     with db.read_transaction():
         session = sessions.get(g.user_id, session_id)
         headers = check_if_none_match("session", session)
-        return documents.session_with_messages(session) if query["messages"] else session, headers
+        if query["messages"]:
+            return documents.session_with_messages(session), headers
+    return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
 
 
 @blueprint.patch("/<session:session_id>")
@@ -103,9 +109,12 @@ def delete_session(session_id: str) -> None:
 
 @blueprint.delete("")
 @response(schemas.DeletedSessions)
+@query(parameters.DeleteSessions)
 @body(schemas.DeleteSessions, absent={"ids": None})
-def delete_sessions(data: dict[str, Any]) -> dict[str, Any]:
+def delete_sessions(data: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
     """Delete the sessions of the caller that are listed; without a body, all of them."""
+    if query["listed"] and data["ids"] is None:
+        raise ApiError("validation_error", {"ids": ["Missing: the body was lost on its way."]})
     with db.write_transaction(frees_space=True):
         if data["ids"] is None:
             return {"deleted": deletion.delete_all_sessions(g.user_id)}

@@ -111,6 +111,10 @@ class Chats:
             raise NotFound("chat")
         return chat
 
+    def is_active(self, session_id: str) -> bool:
+        """Return whether there is a chat in progress in a session."""
+        return session_id in self._chats
+
     def attach(self, user_id: str, session_id: str, is_disconnected: Callable[[], bool]) -> ChatReader:
         """Return another reader of the chat in progress in a session.
 

@@ -16,7 +16,7 @@ import { promptView } from "./prompt/view.js";
 import { currentSession, openSession, watchSession } from "./sessions/current.js";
 import { undoDeletion, watchDeletions } from "./sessions/deletion.js";
 import { deleteListed, openNeighbor, renameListed, selectListed } from "./sessions/list.js";
-import { createSession, loadSessions, watchSessions } from "./sessions/model.js";
+import { createSession, loadSessions, sessionsState, watchSessions } from "./sessions/model.js";
 import { focusSearch, sidebarView } from "./sessions/view.js";
 import { openTimeline } from "./timeline/model.js";
 import { timelineView } from "./timeline/view.js";
@@ -143,6 +143,7 @@ function togglePanel(panel) {
 /** Draw the page after each update, and open what the URL says as soon as somebody is logged in. */
 async function start() {
   const root = document.getElementById("page");
+  root.replaceChildren(); // what index.html shows until the modules are here
   let status = null;
   subscribe(() => {
     render(pageView(), root);
@@ -152,8 +153,11 @@ async function start() {
       const before = status;
       status = loginState().status;
       if (status === "in") {
-        if (before !== "expired") {
+        if (before !== "expired" || sessionsState().status !== "ready") {
           loadSessions();
+        }
+        if (currentSession().status === "failed") {
+          opened = { screen: null, panel: null }; // the login had ended before it was read
         }
         openRoute(currentRoute());
       } else if (status === "out") {

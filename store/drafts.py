@@ -121,7 +121,7 @@ def finish(
     DELETE.execute(session_id=session_id)
     message = messages.append(user_id, session_id, "assistant", content, metadata) if content else None
     if message and draft["replaced_id"]:
-        messages.delete(session_id, draft["replaced_id"])  # not before: the new one's seq must be a new one
+        messages.delete(session_id, draft["replaced_id"])  # after that: its seq is not used again
     if draft["question_id"]:
         idempotency.add_answer_id(user_id, draft["question_id"], message["id"] if message else None, error)
     return message

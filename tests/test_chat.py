@@ -13,6 +13,7 @@ from services import chat_reader, drafts
 from store import drafts as store_drafts
 from tests.helpers.chats import JSON, list_messages, parse_events, start_chat
 from tests.helpers.client import ApiClient, message
+from tests.helpers.clock import wait_until
 from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.fake_llm import MODEL, USAGE
 from tests.helpers.process import FakeLlm
@@ -90,6 +91,35 @@ class TestStream:
         assert owner.post("/api/sessions").status_code == 201
         assert parse_events(b"".join(pieces))[-1] == ("done", {})
         response.close()
+
+    def test_stop_before_the_model_is_asked(
+        self, owner: ApiClient, app: Flask, fake_llm: FakeLlm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The question can be seen, and its chat be stopped, while its prompt is built."""
+        services, session = app.extensions["services"], owner.session()
+
+        def build(*arguments: Any, **options: Any) -> list[Any]:
+            services.chats.get(owner.user_id, session["id"]).stop("stopped")
+            return []
+
+        monkeypatch.setattr(services.prompt, "build", build)
+        calls = len(fake_llm.calls())
+        events = parse_events(start_chat(owner, session, "hello").data)
+        assert events == [("message", list_messages(owner, session)[0]), ("done", {})]
+        assert len(fake_llm.calls()) == calls
+        assert query_db("SELECT * FROM drafts") == []
+
+    def test_chat_that_cannot_start_leaves_its_question_and_a_free_session(
+        self, owner: ApiClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = owner.session()
+        with monkeypatch.context() as patch:
+            patch.setattr(app.extensions["services"].prompt, "build", lambda *_, **__: 1 / 0)
+            assert start_chat(owner, session, "hello").status_code == 500
+        wait_until(lambda: not app.extensions["services"].chats.active)
+        retried = owner.post(f"/api/sessions/{session['id']}/chat", {"retry": True})
+        assert parse_events(retried.data)[-1] == ("done", {})
+        assert [each["content"] for each in list_messages(owner, session)] == ["hello", "hello "]
 
     def test_deleting_the_session_ends_the_chat(self, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(drafts, "SAVE_INTERVAL", 0.05)

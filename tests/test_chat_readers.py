@@ -187,3 +187,14 @@ def test_comments_keep_an_attached_stream_alive(server: ChatServer) -> None:
         b"event: message",
         b"event: done",
     ]
+
+
+def test_session_says_whether_there_is_a_chat_to_attach_to(server: ChatServer) -> None:
+    token = server.tokens[1]
+    session = server.create_session(token)
+    path = f"/api/sessions/{session}?messages=false"
+    with closing(ChatStream(server, token, session, "say half", "wait 60")) as stream:
+        stream.begin()
+        assert server.request("GET", path, None, token)[2]["Parley-Chat"] == "in-progress"
+        server.request("DELETE", f"/api/sessions/{session}/chat", None, token)
+    assert "Parley-Chat" not in server.request("GET", path, None, token)[2]

@@ -151,3 +151,11 @@ class TestChat:
             assert error_of(start_chat(owner, session, "say x", headers=JSON)) == (404, "session_not_found")
         assert ends[0] == ends[1]
         assert b"session_not_found" in ends[0]
+
+
+def test_listed_without_a_body_deletes_nothing(owner: ApiClient) -> None:
+    mine = [owner.session()["id"] for _ in range(3)]
+    assert error_of(owner.delete(f"{PATH}?listed=true")) == (400, "validation_error")
+    assert ids_of(owner) == set(mine)
+    assert owner("DELETE", f"{PATH}?listed=true", {"ids": mine[:1]}).get_json() == {"deleted": 1}
+    assert ids_of(owner) == set(mine[1:])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,21 @@ def test_closing_waits_for_background_tasks(runner: AsyncRunner) -> None:
     runner.submit(start()).result(20)
     runner.close()
     assert ended.is_set()
+
+
+def test_collected_generator_is_closed(runner: AsyncRunner) -> None:
+    closed, failures = threading.Event(), list[Any]()
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closed.set()
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+        await anext(numbers())
+
+    runner.submit(work()).result(20)
+    assert closed.wait(20)
+    assert failures == []

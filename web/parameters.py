@@ -38,6 +38,13 @@ class ListSessions(Page):
             raise ValidationError("Not allowed together with q.", "cursor")
 
 
+class DeleteSessions(RequestSchema):
+    listed = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Require a body, so that a proxy that drops it cannot turn these sessions into all."},
+    )
+
+
 class GetSession(RequestSchema):
     messages = fields.Boolean(
         load_default=True, metadata={"description": "`false` leaves the messages out; the entity tag is the same."}

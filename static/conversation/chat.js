@@ -126,16 +126,40 @@ function post(body, key, signal) {
 }
 
 function chatPath() {
-  return `sessions/${encodeURIComponent(messagesState().sessionId)}/chat`;
+  return `${sessionPath()}/chat`;
+}
+
+function sessionPath() {
+  return `sessions/${encodeURIComponent(messagesState().sessionId)}`;
 }
 
 /** Attach to the chat under way if there may be one: while there is, the newest message is not a finished answer. */
 async function attach() {
-  if (!reading && mayBeAnswered(messagesState().messages)) {
+  if (reading || !mayBeAnswered(messagesState().messages)) {
+    checkQuestion();
+    return;
+  }
+  const { sessionId } = messagesState();
+  let isAnswering;
+  try {
+    isAnswering = await hasChat();
+  } catch {
+    lose();
+    return;
+  }
+  if (reading || sessionId !== messagesState().sessionId) {
+    return;
+  }
+  if (isAnswering) {
     await read((signal) => api.requestEvents("GET", chatPath(), { signal }));
   } else {
-    checkQuestion();
+    await finish();
   }
+}
+
+/** Return whether there is a chat to attach to; asking for one that is not there would be an error in the console. */
+async function hasChat() {
+  return (await api.requestHeaders("GET", sessionPath(), { query: { messages: false } })).has("Parley-Chat");
 }
 
 function mayBeAnswered(messages) {

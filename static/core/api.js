@@ -56,6 +56,13 @@ export async function requestWithEtag(method, path, options = {}) {
   return { data, etag: response.headers.get("ETag") };
 }
 
+/** Send a request and return the headers of its answer alone. */
+export async function requestHeaders(method, path, options = {}) {
+  const response = await send(method, path, options);
+  response.body?.cancel().catch(() => {});
+  return response.headers;
+}
+
 /** Send a request and yield the events of its answer, `{name, data}`; one that breaks off throws a network_error. */
 export async function* requestEvents(method, path, options = {}) {
   const response = await send(method, path, { ...options, accept: "text/event-stream" });

@@ -71,7 +71,7 @@ function conflictView({ text, saved, count, limit }) {
   return html`<div class="notice" role="group" aria-labelledby="prompt-conflict">
     <h3 id="prompt-conflict">${icon("warning")}Somebody else has changed it meanwhile</h3>
     <p>Neither version is lost yet. Which one should this session have? Marked lines are in one version alone.</p>
-    <div class="versions">${versionView("Your version", text, saved)} ${versionView("Their version", saved, text)}</div>
+    <div class="prompt-versions">${versionView("Your version", text, saved)} ${versionView("Their version", saved, text)}</div>
     <div class="buttons">
       <button type="button" @click=${discardDraft}>Take theirs</button>
       <button type="button" @click=${mergeTheirs}>Edit a merge</button>

@@ -30,8 +30,10 @@ export async function openSession(id) {
       showSession(data, etag);
     }
   } catch (error) {
-    if (id === slice.state.id) {
-      slice.update({ status: error.status === 404 ? "missing" : "failed", error: describeError(error) });
+    if (id === slice.state.id && error.status === 404) {
+      slice.update({ status: "missing" });
+    } else if (id === slice.state.id && !slice.state.session) {
+      slice.update({ status: "failed", error: describeError(error) }); // what is on the page already stays
     }
   }
 }

@@ -106,7 +106,7 @@ async function send(batch, { keepalive = false } = {}) {
 
 async function sendDeletion(ids, keepalive) {
   if (ids.length > 1) {
-    await api.request("DELETE", "sessions", { body: { ids }, keepalive });
+    await api.request("DELETE", "sessions", { query: { listed: true }, body: { ids }, keepalive });
     return;
   }
   try {

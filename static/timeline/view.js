@@ -43,7 +43,7 @@ export function timelineView() {
     }
     ${
       cursor
-        ? html`<button type="button" class="older" ?disabled=${isLoadingOlder} @click=${() => model.loadOlder()}>
+        ? html`<button type="button" class="timeline-older" ?disabled=${isLoadingOlder} @click=${() => model.loadOlder()}>
             ${isLoadingOlder ? "Loading…" : "Load older"}
           </button>`
         : nothing
@@ -87,7 +87,7 @@ function rowView(row, sessionId, choice) {
   const change = (event) => model.chooseRow(row.id, event.target.checked);
   return html`
     ${row.gap ? html`<li class="gap"><span>${formatDuration(row.gap)}</span></li>` : nothing}
-    <li class="row ${row.kind} ${row.run?.status ?? row.message.role}">
+    <li class="row ${row.run?.status ?? row.message.role}">
       ${
         choice
           ? html`<input
@@ -114,7 +114,7 @@ function reportView({ from, to }, cursor) {
   const chosen = model.reportRows();
   const runs = chosen.filter(({ kind }) => kind === "run").length;
   const range = (name) => (event) => model.chooseRange({ [name]: event.target.value });
-  return html`<section class="report" aria-label="Incident report">
+  return html`<section class="report-controls" aria-label="Incident report">
     <p class="quiet">What is chosen below, as Markdown for the ticket, with times in UTC.</p>
     <div class="range">
       <label>From <input type="datetime-local" .value=${from} @change=${range("from")} /></label>

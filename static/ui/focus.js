@@ -6,7 +6,7 @@ export function keepFocus() {
   return () => requestAnimationFrame(() => element.isConnected && element.focus({ preventScroll: true }));
 }
 
-/** Focus an element when it is rendered: for `ref`, once for each element. */
+/** Focus an element when it is rendered: for `ref`, which calls it before the element is in the page. */
 export function focusOnce(element) {
-  element?.focus();
+  queueMicrotask(() => element?.focus());
 }

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--host-resolver-rules=MAP parley.example 127.0.0.1",  # where a browser has no reason to trust plain http
 )
 TIMEOUT_MS = 10_000
 # Each test has its own, so that none sees what another has left.

@@ -167,7 +167,7 @@ def test_version_saved_elsewhere_shows_in_an_untouched_editor(
 
 
 def test_what_the_model_is_sent(page: Page, api: Api, session: dict[str, Any], panel: Locator) -> None:
-    message = api.post(f"/api/sessions/{session['id']}/messages", {"role": "user", "content": "Why <b>slow</b>?"})
+    message = api.post(f"/api/sessions/{session['id']}/messages", {"role": "assistant", "content": "Why <b>slow</b>?"})
     store(api, session, "Severity 2")
     write_question(page, session, "And the payment queue?")
     panel.get_by_role("button", name="Refresh what the model is sent").click()
@@ -185,7 +185,7 @@ def test_what_the_model_is_sent(page: Page, api: Api, session: dict[str, Any], p
     panel.locator("summary", has_text="Conversation").click()
     panel.locator("summary", has_text="Your next question").click()
     expect(panel.get_by_text("And the payment queue?")).to_be_visible()
-    panel.locator("summary").filter(has_text="Question").nth(0).click()
+    panel.locator("summary", has_text="Answer").click()
     expect(panel.get_by_text("Why <b>slow</b>?")).to_be_visible()  # text, not markup
     link = panel.get_by_role("link", name="Go to this message")
     expect(link).to_have_attribute("href", f"#/s/{session['id']}/m/{message['id']}")
@@ -193,7 +193,7 @@ def test_what_the_model_is_sent(page: Page, api: Api, session: dict[str, Any], p
 
 
 def test_what_is_left_out(page: Page, api: Api, login: Login) -> None:
-    long = [{"role": "user", "content": f"{number} " + "x" * 20_000} for number in range(3)]
+    long = [{"role": "assistant", "content": f"{number} " + "x" * 20_000} for number in range(3)]
     session = api.imported(*long)
     login(page)
     panel = open_panel(page, session, "Prompt")

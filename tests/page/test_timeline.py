@@ -46,7 +46,7 @@ def session(api: Api) -> dict[str, Any]:
     imported = api.imported(
         {"role": "user", "content": "Checkout is slow", "created_at": "2026-01-31T09:00:00.000Z"},
         {"role": "assistant", "content": "Restart it", "created_at": "2026-01-31T09:00:20.000Z"},
-        {"role": "user", "content": "<b>Why?</b>", "created_at": "2026-01-31T09:14:20.000Z"},
+        {"role": "assistant", "content": "<b>Why?</b>", "created_at": "2026-01-31T09:14:20.000Z"},
         title="Checkout",
     )
     api.post(f"/api/sessions/{imported['id']}/actions/unstable", {"input": {"service": "checkout"}})
@@ -114,7 +114,7 @@ def test_fire_again_opens_the_form(page: Page, panel: Locator) -> None:
 
 def test_new_message_and_run_show_by_themselves(page: Page, api: Api, session: dict[str, Any], panel: Locator) -> None:
     expect(panel.get_by_role("article")).to_have_count(5)
-    api.post(f"/api/sessions/{session['id']}/messages", {"role": "user", "content": "Better now"})
+    api.post(f"/api/sessions/{session['id']}/messages", {"role": "assistant", "content": "Better now"})
     page.evaluate("() => dispatchEvent(new Event('focus'))")  # as when the person comes back
     expect(panel.get_by_text("Better now")).to_be_in_viewport()
     other = page.context.new_page()
@@ -125,7 +125,7 @@ def test_new_message_and_run_show_by_themselves(page: Page, api: Api, session: d
 
 
 def test_older_messages_load_on_demand(page: Page, api: Api, login: Login) -> None:
-    session = api.imported(*({"role": "user", "content": f"message {number}."} for number in range(250)))
+    session = api.imported(*({"role": "assistant", "content": f"message {number}."} for number in range(250)))
     login(page)
     panel = open_panel(page, session, "Timeline")
     expect(panel.get_by_text("message 249.")).to_be_in_viewport()

@@ -32,7 +32,7 @@ DROP = """
 
 
 def conversation(number: int, **more: Any) -> dict[str, Any]:
-    return document(message(f"question {number}"), id=f"c-{number}", title=f"Incident {number}") | more
+    return document(message(f"answer {number}", role="assistant"), id=f"c-{number}", title=f"Incident {number}") | more
 
 
 def file(name: str, *items: Any) -> FilePayload:
