@@ -12,7 +12,8 @@ const UNFINISHED = ["interrupted", "stopped", "error"];
 // them. `start` is the number of the oldest one; it falls as older ones come, so that no message's number changes.
 // `targetId` is the message that the URL names, and `search` "searching" or "missing" while it is not here.
 const slice = createSlice("messages", {
-  sessionId: null, status: "none", error: "", messages: [], start: 0, cursor: null, older: "", targetId: null, search: "",
+  sessionId: null, status: "none", error: "", messages: [], start: 0, cursor: null, older: "",
+  targetId: null, search: "",
 });
 
 /** Return the state of the messages. */
