@@ -290,6 +290,7 @@ def test_refused_question_can_be_edited(opened: Page, api: Api, problems: Proble
     composer.fill("say better")
     opened.get_by_role("button", name="Send", exact=True).click()
     expect(answers(opened)).to_contain_text("better")
+    expect(answers(opened)).to_have_attribute("aria-busy", "false")
     (session,) = api.sessions()
     assert [message["content"] for message in api.messages(session)] == ["say better", "better"]
 
