@@ -41,7 +41,10 @@ export function keyOf(message) {
 }
 
 function render({ role, content }) {
-  return role === "assistant" ? element("div", { class: "markdown" }, renderMarkdown(content)) : renderVerbatim(content);
+  if (role === "assistant") {
+    return element("div", { class: "markdown" }, renderMarkdown(content));
+  }
+  return renderVerbatim(content);
 }
 
 function adopt(message) {

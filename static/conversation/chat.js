@@ -3,15 +3,18 @@
  * this page, which attaches to it again after a reload, a lost connection or a closed lid.
  */
 
-import * as api from "../core/api.js";
+import { createKey } from "../core/api.js";
 import { ApiError, describeError } from "../core/errors.js";
 import { createSlice } from "../core/store.js";
 import { broadcast } from "../core/tabs.js";
 import { loginState } from "../login/model.js";
 import { announce, showToast } from "../ui/toast.js";
 import { createAnswer } from "./answer.js";
+import { deleteChat, getEvents, hasChat, postQuestion, postRetry } from "./chat_api.js";
 import { addAnswer, addMessage, awaitsAnswer, loadNewest, messagesState } from "./messages.js";
-import { dropQuestion, findStored, keepQuestion, loadQuestion, markSent, markUnsent, questionState } from "./question.js";
+import {
+  dropQuestion, findStored, keepQuestion, loadQuestion, markSent, markUnsent, questionState,
+} from "./question.js";
 import { followEnd, noteNewText } from "./scroll.js";
 import { openStream } from "./stream.js";
 import { nameSession, shorten } from "./title.js";
@@ -67,15 +70,15 @@ export async function sendQuestion() {
   markSent(sessionId);
   followEnd();
   slice.update({ phase: "sending", error: "" });
-  const { content, key } = questionState().question;
-  await read((signal) => post({ content }, key, signal), true);
+  await read((signal) => postQuestion(sessionId, questionState().question, signal), true);
 }
 
 /** Ask the newest question again, in the place of its unfinished answer. */
 export async function askAgain() {
+  const { sessionId } = messagesState();
   followEnd();
   slice.update({ phase: "sending", error: "" });
-  await read((signal) => post({ retry: true }, api.createKey(), signal), true);
+  await read((signal) => postRetry(sessionId, signal), true);
 }
 
 /** Return whether the newest question can be asked again: it has no answer that has come to its end. */
@@ -88,9 +91,9 @@ export async function stop() {
   const { phase } = slice.state;
   slice.update({ phase: "stopping" });
   try {
-    await api.request("DELETE", chatPath());
+    await deleteChat(messagesState().sessionId);
   } catch (error) {
-    if (error.code !== "chat_not_found" && slice.state.phase === "stopping") {
+    if (slice.state.phase === "stopping") {
       slice.update({ phase });
       showToast(describeError(error), { kind: "error" });
     }
@@ -100,7 +103,10 @@ export async function stop() {
 /** Read what is new, and attach to the chat under way if there may be one that is not being read. */
 export async function catchUp() {
   clearTimeout(timer);
-  if (!reading && messagesState().status === "ready" && (await reload((messages) => mayBeAnswered(messages) || rest()))) {
+  if (reading || messagesState().status !== "ready") {
+    return;
+  }
+  if (await reload((messages) => mayBeAnswered(messages) || rest())) {
     await attach();
   }
 }
@@ -121,18 +127,6 @@ export function sleep() {
   }
 }
 
-function post(body, key, signal) {
-  return api.requestEvents("POST", chatPath(), { body, key, signal });
-}
-
-function chatPath() {
-  return `${sessionPath()}/chat`;
-}
-
-function sessionPath() {
-  return `sessions/${encodeURIComponent(messagesState().sessionId)}`;
-}
-
 /** Attach to the chat under way if there may be one: while there is, the newest message is not a finished answer. */
 async function attach() {
   if (reading || !mayBeAnswered(messagesState().messages)) {
@@ -142,7 +136,7 @@ async function attach() {
   const { sessionId } = messagesState();
   let isAnswering;
   try {
-    isAnswering = await hasChat();
+    isAnswering = await hasChat(sessionId);
   } catch {
     lose();
     return;
@@ -151,15 +145,10 @@ async function attach() {
     return;
   }
   if (isAnswering) {
-    await read((signal) => api.requestEvents("GET", chatPath(), { signal }));
+    await read((signal) => getEvents(sessionId, signal));
   } else {
     await finish();
   }
-}
-
-/** Return whether there is a chat to attach to; asking for one that is not there would be an error in the console. */
-async function hasChat() {
-  return (await api.requestHeaders("GET", sessionPath(), { query: { messages: false } })).has("Parley-Chat");
 }
 
 function mayBeAnswered(messages) {
@@ -245,7 +234,7 @@ async function settle(chat, error) {
   } else if (chat.isPost && !chat.isAccepted && error.code === "conflict") {
     // An answer is being written, or the key has been used for another question, in another tab. Is it ours?
     if (questionState().question) {
-      markUnsent(messagesState().sessionId, "", api.createKey());
+      markUnsent(messagesState().sessionId, "", createKey());
     }
     await catchUp();
   } else if (chat.isPost && !chat.isAccepted && error.status) {

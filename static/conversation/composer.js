@@ -8,7 +8,7 @@ import { loginState } from "../login/model.js";
 const SAVE_AFTER_MS = 200;
 const COUNTED_FROM = 0.9; // of the limit
 
-// `drafts` has what is in the composers, by place; `errors` why it could not be sent, and `busy` where it is being sent.
+// By place, `drafts` has what is in the composers, and `errors` why it is not sent; `busy` is where it is being sent.
 const slice = createSlice("composer", () => ({ drafts: {}, errors: {}, busy: null }));
 let unsaved = new Set();
 let timer = null;

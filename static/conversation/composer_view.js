@@ -21,6 +21,7 @@ export function composerView({ place, label, send, stop = null, isStopping = fal
   const draft = draftOf(place);
   const { error, isBusy } = composerState(place);
   const { chat: hasModel } = loginState().about;
+  const note = noteOn(draft);
   const submit = (event) => {
     event.preventDefault();
     if (!stop && !isBusy && isSendable(draftOf(place))) {
@@ -40,16 +41,19 @@ export function composerView({ place, label, send, stop = null, isStopping = fal
       ${error ? html`<p class="error" role="alert">Not sent: ${error}</p>` : nothing}
       <div class="composer-field">
         <label class="offscreen" for="composer">${label}</label>
-        <textarea id="composer" data-composer rows="1" dir="auto" placeholder=${label} aria-describedby="composer-hint" enterkeyhint="enter"
+        <textarea id="composer" data-composer rows="1" dir="auto" enterkeyhint="enter"
+          placeholder=${label} aria-describedby="composer-hint"
           .value=${live(draft.content)} ?readonly=${isBusy} @keydown=${press}
           @input=${(event) => changeDraft(place, { content: event.target.value })}></textarea>
         <div class="composer-buttons">
           ${hasModel ? nothing : roleView(place, draft)}
           <span id="composer-hint" class="quiet hints">${hintView(hasModel, stop)}</span>
-          <span class="count ${noteOn(draft).endsWith("long") ? "error" : "quiet"}" role="status">${noteOn(draft)}</span>
+          <span class="count ${note.endsWith("long") ? "error" : "quiet"}" role="status">${note}</span>
           ${stop
-            ? html`<button type="button" class="primary" ?disabled=${isStopping} @click=${stop}>${icon("stop")} ${isStopping ? "Stopping…" : "Stop"}</button>`
-            : html`<button type="submit" class="primary">${hasModel ? html`${icon("send")} Send` : "Add message"}</button>`}
+            ? html`<button type="button" class="primary" ?disabled=${isStopping} @click=${stop}>
+                ${icon("stop")} ${isStopping ? "Stopping…" : "Stop"}</button>`
+            : html`<button type="submit" class="primary">
+                ${hasModel ? html`${icon("send")} Send` : "Add message"}</button>`}
         </div>
       </div>
     </form>
@@ -61,9 +65,11 @@ function isSending({ ctrlKey, metaKey, shiftKey, altKey }) {
 }
 
 function roleView(place, draft) {
+  const change = (event) => changeDraft(place, { role: event.target.value });
+  const optionView = ([role, name]) => html`<option value=${role} ?selected=${role === draft.role}>${name}</option>`;
   return html`<label class="role">From
-    <select name="role" .value=${live(draft.role)} @change=${(event) => changeDraft(place, { role: event.target.value })}>
-      ${Object.entries(ROLES).map(([role, name]) => html`<option value=${role} ?selected=${role === draft.role}>${name}</option>`)}
+    <select name="role" .value=${live(draft.role)} @change=${change}>
+      ${Object.entries(ROLES).map(optionView)}
     </select></label>`;
 }
 

@@ -32,7 +32,8 @@ function titleView(session) {
   const title = session.title ?? "Untitled session";
   const rename = () => renameSession(session, { after: () => document.querySelector("[data-rename]")?.focus() });
   return html`<h1 title=${title} dir="auto">${title}</h1>
-    <button type="button" class="icon" data-rename aria-label="Rename session" title="Rename" @click=${rename}>${icon("edit")}</button>`;
+    <button type="button" class="icon" data-rename aria-label="Rename session" title="Rename" @click=${rename}>
+      ${icon("edit")}</button>`;
 }
 
 function panelLink({ id }, { name, label }) {
@@ -53,16 +54,20 @@ function menuView(session) {
     ["link", "Copy link", () => copyAndTell(link, "Link")],
     ["delete", "Delete session", () => deleteSessions([session.id])],
   ];
-  const run = (action) => () => {
-    document.getElementById("session-menu").hidePopover();
-    action();
+  const itemView = ([name, label, action]) => {
+    const run = () => {
+      document.getElementById("session-menu").hidePopover();
+      action();
+    };
+    return html`<button type="button" @click=${run}>${icon(name)} ${label}</button>`;
   };
   // The page's own Escape closes the panel; here it is the browser's, which closes the menu.
   const keepEscape = (event) => event.key === "Escape" && event.stopPropagation();
   return html`
-    <button type="button" class="icon" aria-label="More" title="More" popovertarget="session-menu" @keydown=${keepEscape}>${icon("more")}</button>
+    <button type="button" class="icon" popovertarget="session-menu" aria-label="More" title="More"
+      @keydown=${keepEscape}>${icon("more")}</button>
     <div id="session-menu" class="menu" popover @keydown=${keepEscape}>
-      ${items.map(([name, label, action]) => html`<button type="button" @click=${run(action)}>${icon(name)} ${label}</button>`)}
+      ${items.map(itemView)}
     </div>
   `;
 }

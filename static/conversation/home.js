@@ -16,8 +16,14 @@ export function homeView() {
       <p class="quiet">${about.chat
         ? "Describe the incident, or paste the alert. The conversation is kept, and the answer goes on if you leave."
         : "Begin a conversation. It is kept, and you can export it at any time."}</p>
-      ${composerView({ place: PLACE, label: about.chat ? "Ask a question" : "Write a message", send: (draft) => sendFirstDraft(PLACE, draft) })}
-      <p class="quiet keys"><kbd>/</kbd> search <kbd>n</kbd> new session <kbd>j</kbd> <kbd>k</kbd> next and previous <kbd>?</kbd> all keys</p>
+      ${composerView({
+        place: PLACE,
+        label: about.chat ? "Ask a question" : "Write a message",
+        send: (draft) => sendFirstDraft(PLACE, draft),
+      })}
+      <p class="quiet keys">
+        <kbd>/</kbd> search <kbd>n</kbd> new session <kbd>j</kbd> <kbd>k</kbd> next and previous <kbd>?</kbd> all keys
+      </p>
     </div>
   `;
 }

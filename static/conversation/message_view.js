@@ -56,10 +56,10 @@ export function questionView(question, footer) {
 }
 
 // One template for all of them, so that an answer stays the element it is when it has come to its end.
-function articleView({ id = nothing, className, label, isTarget = false, isBusy = false, header, body, footer = nothing }) {
+function articleView({ id, className, label, isTarget = false, isBusy = false, header, body, footer = nothing }) {
   return html`
-    <article id=${id} class="message ${className}" tabindex="-1" aria-label=${label} aria-busy=${isBusy ? "true" : "false"}
-      aria-current=${isTarget ? "true" : "false"}>
+    <article id=${id ?? nothing} class="message ${className}" tabindex="-1" aria-label=${label}
+      aria-busy=${isBusy ? "true" : "false"} aria-current=${isTarget ? "true" : "false"}>
       <header>${header}</header>
       ${body}
       ${footer}
@@ -74,7 +74,8 @@ function actionsView({ id, session_id: sessionId, role, content }) {
     copyAndTell(new URL(link, location.href).href, "Link");
   };
   return html`
-    <a class="icon" href=${link} aria-label="Copy link to this message" title="Copy link" @click=${copyLink}>${icon("link")}</a>
+    <a class="icon" href=${link} aria-label="Copy link to this message" title="Copy link" @click=${copyLink}>
+      ${icon("link")}</a>
     <button type="button" class="icon" aria-label="Copy message as Markdown" title="Copy as Markdown"
       @click=${() => copyAndTell(content, "Message")}>${icon("copy")}</button>
     ${role === "user"
@@ -94,7 +95,8 @@ function endingView({ role, metadata: { finish_reason: reason } }) {
   if (role !== "assistant" || !isText(reason) || reason === "stop") {
     return nothing;
   }
-  return html`<p class="ending ${reason === "error" ? "error" : "quiet"}">${ENDINGS[reason] ?? `Ended: ${reason.slice(0, MAX_SHOWN)}`}</p>`;
+  const ending = Object.hasOwn(ENDINGS, reason) ? ENDINGS[reason] : `Ended: ${reason.slice(0, MAX_SHOWN)}`;
+  return html`<p class="ending ${reason === "error" ? "error" : "quiet"}">${ending}</p>`;
 }
 
 function isText(value) {

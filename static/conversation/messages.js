@@ -9,9 +9,11 @@ const SEARCH_PAGE = 200; // while looking for a message
 const UNFINISHED = ["interrupted", "stopped", "error"];
 
 // `status` is "none", "loading", "ready" or "failed"; `messages` are oldest first, and `cursor` leads to those before
-// them. `targetId` is the message that the URL names, and `search` "searching" or "missing" while it is not here.
+// them. `start` is the number of the oldest one; it falls as older ones come, so that no message's number changes.
+// `targetId` is the message that the URL names, and `search` "searching" or "missing" while it is not here.
 const slice = createSlice("messages", {
-  sessionId: null, status: "none", error: "", messages: [], cursor: null, older: "", targetId: null, search: "",
+  sessionId: null, status: "none", error: "", messages: [], start: 0, cursor: null, older: "",
+  targetId: null, search: "",
 });
 
 /** Return the state of the messages. */
@@ -92,7 +94,8 @@ export async function loadOlder(show) {
 }
 
 function showOlder({ items, cursor }) {
-  slice.update({ messages: [...items, ...slice.state.messages], cursor, older: "" });
+  const { messages, start } = slice.state;
+  slice.update({ messages: [...items, ...messages], start: start - items.length, cursor, older: "" });
 }
 
 /** Read older pages until the message that the URL names is here. Return whether it is. */

@@ -55,7 +55,8 @@ export function findStored(sessionId) {
   const { question } = slice.state;
   const { messages } = messagesState();
   const start = messages.findIndex(({ id }) => id === question?.after) + 1;
-  const stored = question && messages.slice(start).find(({ role, content }) => role === "user" && content === question.content);
+  const isQuestion = ({ role, content }) => role === "user" && content === question.content;
+  const stored = question && messages.slice(start).find(isQuestion);
   if (stored) {
     dropQuestion(sessionId);
   }

@@ -1,4 +1,4 @@
-/** What a person wrote, as they wrote it: a pasted log keeps its lines and its stars. Only fences and links are more. */
+/** What a person wrote, as they wrote it: a pasted log keeps its lines and stars. Only fences and links are more. */
 
 import { element } from "../text/elements.js";
 import { linkAttributes } from "../text/links.js";

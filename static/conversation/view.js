@@ -19,6 +19,8 @@ import { sendDraft } from "./sending.js";
 
 export { homeView } from "./home.js";
 
+const CHUNK = 20; // messages
+
 /** Render the open session's screen. */
 export function conversationView() {
   const { id, status, session, error } = currentSession();
@@ -41,11 +43,12 @@ export function conversationView() {
 
 function missingView(id) {
   const { content } = draftOf(id);
+  const copy = () => copyAndTell(content, "Text");
   return html`<div class="screen-content">
     <h1>There is no such session</h1>
     <p>It has been deleted, or the link is wrong.</p>
     ${content
-      ? html`<p>What you had typed: <button type="button" @click=${() => copyAndTell(content, "Text")}>${icon("copy")} Copy it</button></p>`
+      ? html`<p>What you had typed: <button type="button" @click=${copy}>${icon("copy")} Copy it</button></p>`
       : nothing}
     <p><a href="#/">Back to the sessions</a></p>
   </div>`;
@@ -59,7 +62,8 @@ function messagesView() {
   }
   return html`
     ${search ? html`<p class="banner" role="status">${SEARCH_NOTES[search]}</p>` : nothing}
-    <div class="scroller" tabindex="0" role="region" aria-label="Messages" aria-busy=${status === "ready" ? "false" : "true"} ${ref(watchScroller)}>
+    <div class="scroller" tabindex="0" role="region" aria-label="Messages"
+      aria-busy=${status === "ready" ? "false" : "true"} ${ref(watchScroller)}>
       <div class="messages">
         ${cursor ? olderView(older) : nothing}
         ${listView()}
@@ -80,29 +84,50 @@ const SEARCH_NOTES = {
 function olderView(older) {
   return html`<p class="older">
     ${older === "failed" ? html`<span class="error">Older messages could not be read.</span>` : nothing}
-    <button type="button" class="link" @click=${loadOlderMessages}>${older === "loading" ? "Reading older messages…" : "Older messages"}</button>
+    <button type="button" class="link" @click=${loadOlderMessages}>
+      ${older === "loading" ? "Reading older messages…" : "Older messages"}</button>
   </p>`;
 }
 
-/** Render the messages, and after them the answer that is being written; only what has changed is looked at. */
+/**
+ * Render the messages, and after them the answer that is being written: in chunks, since a browser that watches
+ * thousands of elements for whether they are in view is slow; of 5,000 messages it watches 250 chunks.
+ */
 function listView() {
-  const { messages, targetId } = messagesState();
+  const { messages, start, targetId } = messagesState();
   const { answer, questionId } = chatState();
   const isWriting = isAnswering();
   return guard([messages, targetId, answer, isWriting], () => {
-    const items = (answer ? withoutUnfinished(messages, questionId) : messages).map((message) => ({ key: keyOf(message), message }));
+    const shown = answer ? withoutUnfinished(messages, questionId) : messages;
+    const items = shown.map((message) => ({ key: keyOf(message), content: message }));
     if (isWriting) {
-      items.push({ key: answer?.key ?? "waiting", answer });
+      items.push({ key: answer?.key ?? "waiting", content: answer });
     }
-    return repeat(
-      items,
-      ({ key }) => key,
-      ({ message }) => {
-        const isTarget = message?.id === targetId;
-        return message ? guard([message, isTarget], () => messageView(message, isTarget)) : answerView(answer);
-      },
-    );
+    return repeat(chunksOf(items, start), ({ number }) => number, (chunk) => chunkView(chunk, targetId));
   });
+}
+
+/** Return items in chunks whose borders stay where they are when items come before or after them. */
+function chunksOf(items, start) {
+  const chunks = [];
+  for (const [index, item] of items.entries()) {
+    const number = Math.floor((start + index) / CHUNK);
+    if (chunks.at(-1)?.number !== number) {
+      chunks.push({ number, items: [] });
+    }
+    chunks.at(-1).items.push(item);
+  }
+  return chunks;
+}
+
+function chunkView({ items }, targetId) {
+  const target = items.find(({ content }) => content?.id === targetId) ?? null;
+  const itemView = ({ content }) =>
+    content?.id ? messageView(content, content === target?.content) : answerView(content);
+  return guard(
+    [target?.content, ...items.map(({ content }) => content)],
+    () => html`<div class="chunk">${repeat(items, ({ key }) => key, itemView)}</div>`,
+  );
 }
 
 function isAnswering() {
@@ -126,12 +151,14 @@ function unsentView() {
           <p class="ending"><button type="button" class="primary" @click=${sendQuestion}>Try again</button>
             <button type="button" @click=${edit}>Edit</button>
             <span class="quiet">Trying again never asks twice.</span></p>`
-      : html`<p class="ending quiet" role="status">${chatState().phase === "lost" ? "Sent, waiting for the connection…" : "Sending…"}</p>`,
+      : html`<p class="ending quiet" role="status">
+          ${chatState().phase === "lost" ? "Sent, waiting for the connection…" : "Sending…"}</p>`,
   );
 }
 
 function emptyView() {
-  return html`<p class="quiet empty">${loginState().about.chat ? "Nothing has been asked yet." : "There are no messages yet."}</p>`;
+  const { chat } = loginState().about;
+  return html`<p class="quiet empty">${chat ? "Nothing has been asked yet." : "There are no messages yet."}</p>`;
 }
 
 /** Render how the chat is going, below its messages: a lost connection, a failure, what can be asked again. */
@@ -142,7 +169,9 @@ function endView() {
       ? "As soon as it is back, this page finds out whether the question has arrived."
       : "The answer goes on at the server, and shows here as soon as the connection is back."}</p>`;
   }
-  const retry = canAskAgain() ? html`<button type="button" @click=${askAgain}>${icon("retry")} Ask again</button>` : nothing;
+  const retry = canAskAgain()
+    ? html`<button type="button" @click=${askAgain}>${icon("retry")} Ask again</button>`
+    : nothing;
   if (error) {
     return html`<div class="note error"><p role="alert">${icon("warning")} ${error}</p>${retry}</div>`;
   }
@@ -157,7 +186,8 @@ function footerView(id) {
     <div class="conversation-footer">
       ${isFollowing
         ? nothing
-        : html`<button type="button" class="to-end" @click=${followEnd}>${hasNewText ? "New text" : "To the end"} ${icon("down")}</button>`}
+        : html`<button type="button" class="to-end" @click=${followEnd}>
+            ${hasNewText ? "New text" : "To the end"} ${icon("down")}</button>`}
       ${composerView({
         place: id,
         label: loginState().about.chat ? "Ask a question" : "Write a message",
