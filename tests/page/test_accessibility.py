@@ -116,7 +116,7 @@ def show_shortcuts(page: Page, session: dict[str, Any]) -> None:
 
 def show_missing(page: Page, session: dict[str, Any]) -> None:
     page.goto("./#/s/00000000-0000-0000-0000-000000000000")
-    expect(page.get_by_role("main")).to_contain_text("does not exist")
+    expect(page.get_by_role("main")).to_contain_text("There is no such session")
 
 
 SCREENS: dict[str, Show] = {
