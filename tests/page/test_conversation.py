@@ -82,6 +82,7 @@ def test_older_messages_that_cannot_be_read(page: Page, login: Login, api: Api, 
     login(page)
     page.route("**/messages?*cursor=*", lambda route: route.abort(), times=1)
     open_session(page, api.imported(*conversation(60)))
+    expect(page.get_by_text("Message 59")).to_be_in_viewport()
     scroller(page).evaluate("(el) => { el.scrollTop = 0; }")
     expect(page.get_by_text("Older messages could not be read.")).to_be_visible()
     page.get_by_role("button", name="Older messages").click()
