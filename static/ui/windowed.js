@@ -3,7 +3,7 @@
  * the same height: the list's `--row` in the stylesheet, in rem, so that they grow with the reader's font.
  */
 
-import { AsyncDirective, Directive, directive, html, ifDefined, repeat } from "../core/html.js";
+import { AsyncDirective, Directive, directive, html, nothing, repeat } from "../core/html.js";
 
 const OVERSCAN = 8; // rows above and below, so that a frame drawn while one scrolls has no gap
 const STEP = 4; // the rows in the document change every four rows, not at each
@@ -60,8 +60,8 @@ class Windowed extends AsyncDirective {
     return html`<li
       class=${row.kind}
       data-key=${row.key}
-      aria-posinset=${ifDefined(row.position)}
-      aria-setsize=${ifDefined(size)}
+      aria-posinset=${row.position ?? nothing}
+      aria-setsize=${size ?? nothing}
       ${placedAt(index)}
     >${this.view(row)}</li>`;
   }

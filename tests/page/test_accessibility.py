@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.helpers.client import document, message
+from tests.helpers.documentation import page as documentation
 from tests.helpers.process import PASSWORD
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
@@ -88,12 +89,11 @@ def show_transfer(page: Page, session: dict[str, Any]) -> None:
         {"no": "conversation"},
     ]
     text = "\n".join(map(json.dumps, lines))
-    page.get_by_test_id("files").set_input_files(
-        [
-            {"name": "a-file-with-a-long-name.ndjson", "mimeType": "application/json", "buffer": text.encode()},
-            {"name": "archive.zip", "mimeType": "application/zip", "buffer": b"PK\x03\x04"},
-        ]
-    )
+    files: list[FilePayload] = [
+        {"name": "a-file-with-a-long-name.ndjson", "mimeType": "application/json", "buffer": text.encode()},
+        {"name": "archive.zip", "mimeType": "application/zip", "buffer": b"PK\x03\x04"},
+    ]
+    page.get_by_test_id("files").set_input_files(files)
     expect(page.get_by_role("button", name=re.compile("^Import 1 conversation"))).to_be_enabled()
 
 
@@ -240,6 +240,7 @@ def test_the_whole_way_by_keyboard(page: Page, api: Api) -> None:
     press("Enter")
     expect(page.get_by_role("article", name="Assistant")).to_contain_text("all is well")
     expect(question).to_be_focused()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("say all is well")  # the first question is the title
     rename = page.get_by_role("button", name="Rename session")
@@ -259,3 +260,13 @@ def test_the_whole_way_by_keyboard(page: Page, api: Api) -> None:
     press("z")
     expect(page.get_by_role("link", name="All is well")).to_be_visible()
     assert [session["title"] for session in api.sessions()] == ["All is well"]
+
+
+def test_documentation_lists_the_shortcuts(page: Page, login: Login) -> None:
+    login(page)
+    page.keyboard.press("?")
+    shortcuts = page.get_by_role("dialog", name="Keyboard").locator(".shortcuts > div")
+    expect(shortcuts.last).to_be_visible()
+    shown = [(row.locator("dt").inner_text(), row.locator("dd").inner_text()) for row in shortcuts.all()]
+    documented = documentation("docs/page.md").table("key", "what it does")
+    assert [tuple(row) for row in documented] == [(f"`{keys}`", label) for keys, label in shown]
