@@ -279,6 +279,21 @@ def test_same_question_is_not_asked_twice_after_a_lost_answer(
     expect(opened.get_by_role("button", name="Try again")).to_be_hidden()
 
 
+def test_connection_that_falls_silent_is_given_up(opened: Page, problems: Problems) -> None:
+    problems.allow_failed_connections()
+    opened.clock.install()
+    opened.route("**/chat", lambda route: None, times=1)  # neither an answer nor an end, as behind a dead router
+    ask(opened, "say fine")
+    expect(opened.get_by_text("Sending…")).to_be_visible()
+    opened.clock.fast_forward(30_000)
+    expect(opened.get_by_text("Sending…")).to_be_visible()
+    opened.clock.fast_forward(10_000)
+    opened.clock.fast_forward(20_000)
+    opened.get_by_role("button", name="Try again").click()
+    expect(answers(opened)).to_contain_text("fine")
+    expect(questions(opened)).to_have_count(1)
+
+
 def test_refused_question_can_be_edited(opened: Page, api: Api, problems: Problems) -> None:
     problems.allow_status(503)
     opened.route("**/chat", lambda route: route.fulfill(status=503, json={"error": "too_many_streams"}), times=1)

@@ -82,6 +82,7 @@ def test_older_messages_that_cannot_be_read(page: Page, login: Login, api: Api, 
     login(page)
     page.route("**/messages?*cursor=*", lambda route: route.abort(), times=1)
     open_session(page, api.imported(*conversation(60)))
+    expect(page.get_by_text("Message 59")).to_be_in_viewport()
     scroller(page).evaluate("(el) => { el.scrollTop = 0; }")
     expect(page.get_by_text("Older messages could not be read.")).to_be_visible()
     page.get_by_role("button", name="Older messages").click()
@@ -150,7 +151,8 @@ def test_conversation_is_copied_and_downloaded(page: Page, login: Login, api: Ap
         assert download.value.suggested_filename == name
         content = Path(download.value.path()).read_text()
         assert "Message 3" in content
-        assert re.sub("Exported.*", "", content) == re.sub("Exported.*", "", markdown) or name.endswith("json")
+        if name.endswith("md"):  # but for the time of the export
+            assert content.partition("UTC.")[2] == markdown.partition("UTC.")[2] != ""
     menu.click()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Download JSON")).to_be_hidden()
