@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import IO, Any
@@ -23,6 +24,7 @@ from web.idempotency import idempotent, remember
 from web.negotiation import preferred_type
 
 JSON, MARKDOWN, NDJSON = "application/json", "text/markdown", "application/x-ndjson"
+LINES_INTERVAL = 0.05  # seconds for which the lines of a report are collected
 SPOOLED_BYTES = 262_144  # of a report that are in memory
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api")
@@ -96,19 +98,26 @@ def import_all(lines: IO[bytes], query: dict[str, Any]) -> Response:
 def report_lines(reports: Iterator[dict[str, Any]], request_id: str) -> Iterator[bytes]:
     """Yield the report of each item, as it is imported, and the counts; or the error that has ended the import.
 
-    A client that reads slowly pauses the import between two items, and one that leaves ends it there.
+    A client that reads slowly pauses the import between two items, and one that leaves ends it there. Lines that come
+    quickly are sent together: one at a time, 6,000 of them took a browser five seconds.
     """
     summary = transfer.ImportSummary()
+    lines: list[bytes] = []
+    sent_at = 0.0
     try:
         for report in reports:
             if summary.add(report):
-                yield dump(report) + b"\n"
-        yield dump(summary.totals()) + b"\n"
+                lines.append(dump(report) + b"\n")
+            if lines and time.monotonic() - sent_at > LINES_INTERVAL:
+                yield b"".join(lines)
+                lines.clear()
+                sent_at = time.monotonic()
+        yield b"".join([*lines, dump(summary.totals()), b"\n"])
     except Exception as error:  # the response has begun: it has its status
         code = database.error_code(error)
         if code == "internal_error":
             log.error("internal error", exc_info=error, extra={"fields": {"request_id": request_id}})
-        yield error_body(code)
+        yield b"".join([*lines, error_body(code)])
 
 
 def whole_report(reports: Iterator[dict[str, Any]]) -> Iterator[bytes]:
