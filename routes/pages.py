@@ -44,8 +44,8 @@ class Page:
 
 
 @blueprint.record_once
-def prepare_files(state: BlueprintSetupState) -> None:
-    """Prepare the files; each is read when it is first requested."""
+def find_files(state: BlueprintSetupState) -> None:
+    """Make the files known; the server reads them before it listens, so that no request waits for that."""
     state.app.extensions["page"] = FileCache(STATIC / "index.html", Page)
     state.app.extensions["static"] = StaticFolder(STATIC, FILE_HEADERS)
 

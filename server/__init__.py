@@ -60,6 +60,7 @@ def serve(app: Flask) -> None:
     for name, work in (("maintenance", db.run_maintenance), ("indexer", search.run_indexer), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
+    app.extensions["static"].prepare()
     server = Server(app)
     server.install_signal_handlers()
     hint = "" if users.exists_any() else f"; no user yet, create one with: {cli.command_line()} users add NAME"

@@ -13,6 +13,7 @@ from flask import Flask
 from routes import pages
 from tests.helpers.client import ApiClient, add_user, error_of
 from tests.helpers.process import ROOT
+from web import static_files
 from web.static_files import StaticFolder
 
 LIBRARY = "/static/vendor/marked-18.2.1/marked.esm.js"
@@ -141,7 +142,8 @@ def test_no_other_path_is_a_file(folder: Path, anonymous: ApiClient, path: str) 
     assert error_of(anonymous.get(f"/static/{path}")) == (404, "not_found")
 
 
-def test_changed_files_are_read_again(folder: Path, anonymous: ApiClient) -> None:
+def test_changed_files_are_read_again(folder: Path, anonymous: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_files, "SEARCH_INTERVAL_SECONDS", 0)
     before = anonymous.get("/static/sub/a.js")
     (folder / "sub" / "a.js").write_text("changed")
     after = anonymous.get("/static/sub/a.js", headers={"If-None-Match": before.headers["ETag"]})

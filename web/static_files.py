@@ -1,10 +1,11 @@
-"""The files of the page: each is read and compressed once, and served from memory until it changes."""
+"""The files of the page: each is read and compressed once, ahead of time, and served from memory until it changes."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Generic, TypeVar
 from flask import Response, request
 
 Made = TypeVar("Made")
+
+# Looking for files that are new takes a millisecond: those who ask for what does not exist cannot have it all the time.
+SEARCH_INTERVAL_SECONDS = 1.0
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -79,16 +83,24 @@ class StaticFolder:
         self._folder = folder
         self._headers = headers
         self._files: dict[str, FileCache[Representation]] = {}
+        self._searched_at = float("-inf")
+
+    def prepare(self) -> None:
+        """Read and compress all files, before the first request does."""
+        self._find_files()
+        for file in self._files.values():
+            file.get()
 
     def get(self, path: str) -> Representation | None:
         """Return a file, None if there is none."""
-        if path not in self._files:
+        if path not in self._files and time.monotonic() > self._searched_at + SEARCH_INTERVAL_SECONDS:
             self._find_files()
         file = self._files.get(path)
         return file.get() if file else None
 
     def _find_files(self) -> None:
         """Add the files that are not in the table yet."""
+        self._searched_at = time.monotonic()
         for folder, _, names in os.walk(self._folder):
             for name in names:
                 media_type = MEDIA_TYPES.get(os.path.splitext(name)[1] or name)
