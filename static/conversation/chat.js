@@ -17,7 +17,7 @@ import {
 } from "./question.js";
 import { followEnd, noteNewText } from "./scroll.js";
 import { openStream } from "./stream.js";
-import { nameSession, shorten } from "./title.js";
+import { noteMessage, shorten } from "./title.js";
 
 const MAX_PAUSE_MS = 15_000; // between two attempts to attach
 const ANNOUNCED_CHARACTERS = 300;
@@ -70,7 +70,8 @@ export async function sendQuestion() {
   markSent(sessionId);
   followEnd();
   slice.update({ phase: "sending", error: "" });
-  await read((signal) => postQuestion(sessionId, questionState().question, signal), true);
+  const { question } = questionState();
+  await read((signal) => postQuestion(sessionId, question, signal), true);
 }
 
 /** Ask the newest question again, in the place of its unfinished answer. */
@@ -211,7 +212,7 @@ function acceptQuestion(chat, message) {
   if (chat.isPost) {
     dropQuestion(sessionId);
     broadcast("chat_started", { id: sessionId });
-    nameSession(sessionId, message);
+    noteMessage(sessionId, message);
   } else {
     findStored(sessionId);
   }
@@ -221,7 +222,7 @@ function acceptQuestion(chat, message) {
 function finishAnswer(message) {
   addAnswer(slice.state.questionId, message);
   rest();
-  nameSession(messagesState().sessionId, message);
+  noteMessage(messagesState().sessionId, message);
   announce(`Answer: ${shorten(message.content, ANNOUNCED_CHARACTERS)}`);
 }
 

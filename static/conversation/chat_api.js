@@ -1,10 +1,12 @@
 /** The requests of a chat. */
 
 import * as api from "../core/api.js";
+import { nameSession } from "./title.js";
 
-/** Ask a question, and yield the events of its answer. */
-export function postQuestion(sessionId, { content, key }, signal) {
-  return api.requestEvents("POST", chatPath(sessionId), { body: { content }, key, signal });
+/** Ask a question, after which a session without a title is called, and yield the events of its answer. */
+export async function* postQuestion(sessionId, { content, key }, signal) {
+  await nameSession(sessionId, content);
+  yield* api.requestEvents("POST", chatPath(sessionId), { body: { content }, key, signal });
 }
 
 /** Ask the newest question again, and yield the events of its answer. */

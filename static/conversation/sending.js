@@ -11,7 +11,7 @@ import { clearDraft, markBusy, markIdle } from "./composer.js";
 import { addMessage } from "./messages.js";
 import { keepQuestion, questionState } from "./question.js";
 import { followEnd } from "./scroll.js";
-import { nameSession, titleOf } from "./title.js";
+import { nameSession, noteMessage, titleOf } from "./title.js";
 
 /** Send a session's draft: to the model, or, where there is none, into the conversation. */
 export async function sendDraft(sessionId, draft) {
@@ -29,13 +29,16 @@ export async function sendDraft(sessionId, draft) {
 async function addDraft(sessionId, { content, role, key }) {
   markBusy(sessionId);
   try {
+    if (role === "user") {
+      await nameSession(sessionId, content);
+    }
     const path = `sessions/${encodeURIComponent(sessionId)}/messages`;
     const message = await api.request("POST", path, { body: { role, content }, key });
     clearDraft(sessionId);
     addMessage(message);
     followEnd();
     markIdle(sessionId);
-    await nameSession(sessionId, message);
+    noteMessage(sessionId, message);
   } catch (error) {
     markIdle(sessionId, describeError(error));
   }

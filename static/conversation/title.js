@@ -6,16 +6,20 @@ import { noteSession } from "../sessions/model.js";
 
 const MAX_TITLE = 80;
 
-/** Note in the list that a session has a new message, and call one without a title after it. */
-export async function nameSession(sessionId, message) {
+/** Note in the list, and in other tabs, that a session has a new message. */
+export function noteMessage(sessionId, message) {
   const { session } = currentSession();
-  if (session?.id !== sessionId) {
-    return;
+  if (session?.id === sessionId) {
+    noteSession({ ...session, updated_at: message.created_at });
+    broadcast("session_updated", { id: sessionId });
   }
-  noteSession({ ...session, updated_at: message.created_at });
-  broadcast("session_updated", { id: sessionId });
-  const title = titleOf(message.content);
-  if (session.title !== null || message.role !== "user" || !title) {
+}
+
+/** Call a session without a title after a question, before that is sent: afterwards, the title would race the answer. */
+export async function nameSession(sessionId, question) {
+  const { session } = currentSession();
+  const title = titleOf(question);
+  if (session?.id !== sessionId || session.title !== null || !title) {
     return;
   }
   try {

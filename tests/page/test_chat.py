@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from tests.helpers.clock import wait_until
 from tests.helpers.process import FakeLlm
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
@@ -55,7 +56,7 @@ def test_main_job(page: Page, login: Login, api: Api, fake_llm: FakeLlm) -> None
     assert scripts_of(fake_llm, SLOW) == 1
     page.reload()
     expect(answers(page)).to_contain_text("the end")
-    assert answers(page).inner_text() == shown
+    wait_until(lambda: answers(page).inner_text() == shown)  # not before it is drawn
 
 
 def test_session_is_named_after_its_first_question(page: Page, login: Login, api: Api) -> None:
@@ -164,7 +165,6 @@ def test_ask_again_three_times_after_stops(opened: Page, api: Api, fake_llm: Fak
         stop.click()
         expect(answers(opened)).to_contain_text("Stopped by you")
         again.click()
-    expect(answers(opened)).to_have_count(2)
     expect(answers(opened)).to_have_count(1)
     expect(answers(opened)).to_contain_text("the end")
     expect(questions(opened)).to_have_count(1)
