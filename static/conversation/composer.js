@@ -15,7 +15,7 @@ let timer = null;
 
 /** Return what is in a place's composer: `{content, key, role}`. */
 export function draftOf(place) {
-  slice.state.drafts[place] ??= loadDraft(place) ?? { content: "", key: createKey(), role: "user" };
+  slice.state.drafts[place] ??= loadDraft(place, "content", "key", "role") ?? { content: "", key: createKey(), role: "user" };
   return slice.state.drafts[place];
 }
 

@@ -25,7 +25,7 @@ export function keepQuestion(sessionId, { content, key }) {
 
 /** Read what is kept for a session. */
 export function loadQuestion(sessionId) {
-  slice.update({ question: loadDraft(placeOf(sessionId)), error: "" });
+  slice.update({ question: loadDraft(placeOf(sessionId), "content", "key"), error: "" });
 }
 
 /** Note that the question is on its way. */

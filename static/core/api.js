@@ -16,6 +16,15 @@ let accessToken = null;
 let expiresAt = 0; // as performance.now()
 let refreshing = null;
 let onLoggedOut = () => {};
+let user = 0; // how many have been forgotten
+
+/**
+ * Have nothing more to do with the requests of whoever was logged in: what is still answered reaches no model, and
+ * nothing of theirs is sent again as somebody else's.
+ */
+export function forgetRequests() {
+  user += 1;
+}
 
 /** Call a function when the login has ended without this page having asked for it. */
 export function setLoggedOutHandler(handler) {
@@ -50,15 +59,18 @@ export async function request(method, path, options = {}) {
 }
 
 /** Like `request`, but return `{data, etag}`. */
-export async function requestWithEtag(method, path, options = {}) {
-  const response = await send(method, path, options);
-  const data = response.status === 204 || response.status === 304 ? null : await readBody(response);
-  return { data, etag: response.headers.get("ETag") };
+export function requestWithEtag(method, path, options = {}) {
+  const answer = async () => {
+    const response = await send(method, path, options);
+    const data = response.status === 204 || response.status === 304 ? null : await readBody(response);
+    return { data, etag: response.headers.get("ETag") };
+  };
+  return unlessForgotten(answer());
 }
 
 /** Send a request and return the headers of its answer alone. */
 export async function requestHeaders(method, path, options = {}) {
-  const response = await send(method, path, options);
+  const response = await unlessForgotten(send(method, path, options));
   response.body?.cancel().catch(() => {});
   return response.headers;
 }
@@ -110,14 +122,18 @@ export async function* requestBytes(path, options = {}) {
  *   `onLine` is called with each line of the answer, an object, as it comes
  */
 export async function upload(path, file, options) {
+  const sender = user;
   await ensureToken();
+  throwIfForgotten(sender);
   try {
     await sendFile(path, file, options);
   } catch (error) {
     if (error.status !== 401) {
       throw error;
     }
+    throwIfForgotten(sender);
     await refreshOrLogOut();
+    throwIfForgotten(sender);
     await sendFile(path, file, options);
   }
 }
@@ -170,10 +186,16 @@ export async function login(username, password) {
   keepToken(await response.json());
 }
 
-/** Log out here and in the user's other tabs, which have the same login. */
+/**
+ * Log out here and in the user's other tabs, which have the same login.
+ * @throws {ApiError} the login has not ended
+ */
 export async function logout() {
+  const response = await fetchOrFail(url("auth/logout"), { method: "POST", headers: FROM_PAGE });
+  if (!response.ok && response.status !== 401) {
+    throw await readError(response); // the cookie is still there and still good: nobody may think it is not
+  }
   accessToken = null;
-  await fetchOrFail(url("auth/logout"), { method: "POST", headers: FROM_PAGE });
   noteLogin(false);
 }
 
@@ -199,8 +221,10 @@ export async function resume() {
 }
 
 async function send(method, path, options) {
+  const sender = user;
   if (!options.keepalive) {
     await ensureToken();
+    throwIfForgotten(sender);
   }
   try {
     return await sendOnce(method, path, options);
@@ -209,8 +233,26 @@ async function send(method, path, options) {
       throw error; // a wrong password is not one for this token
     }
   }
+  throwIfForgotten(sender);
   await refreshOrLogOut();
+  throwIfForgotten(sender);
   return sendOnce(method, path, options);
+}
+
+function throwIfForgotten(sender) {
+  if (sender !== user) {
+    throw new ApiError(401, "token_revoked");
+  }
+}
+
+/** Return what a promise does; if the user is forgotten before that, it never does anything. */
+function unlessForgotten(promise) {
+  const sender = user;
+  const never = new Promise(() => {});
+  return promise.then(
+    (value) => (sender === user ? value : never),
+    (error) => (sender === user ? Promise.reject(error) : never),
+  );
 }
 
 async function sendOnce(method, path, options) {
@@ -273,7 +315,8 @@ function refresh() {
 
 async function postRefresh() {
   for (let attempt = 1; ; attempt += 1) {
-    const response = await fetchOrFail(url("auth/refresh"), { method: "POST", headers: FROM_PAGE });
+    // With `keepalive` the answer's cookie is kept even if this tab is closed meanwhile: the old one is spent.
+    const response = await fetchOrFail(url("auth/refresh"), { method: "POST", headers: FROM_PAGE, keepalive: true });
     if (response.ok) {
       keepToken(await response.json());
       return;

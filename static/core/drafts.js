@@ -13,18 +13,35 @@ export function setDraftUser(id) {
   userId = id;
 }
 
-/** Return the draft of a place (`"<session>"`, `"<session>.prompt"`, …), null if there is none. */
-export function loadDraft(place) {
+/** Keep nothing more of this user's in this tab, and store nothing of what still ends: they have logged out. */
+export function leaveDrafts() {
+  memory.clear();
+  userId = "";
+}
+
+/**
+ * Return the draft of a place (`"<session>"`, `"<session>.prompt"`, …), null if there is none, or if it lacks one of
+ * these `texts`: what another version has left there, or anything else, must not break the page.
+ */
+export function loadDraft(place, ...texts) {
   const key = keyOf(place);
+  const draft = readStored(key) ?? memory.get(key) ?? null;
+  return texts.every((name) => typeof draft?.[name] === "string") ? draft : null;
+}
+
+function readStored(key) {
   try {
-    return JSON.parse(localStorage.getItem(key)) ?? memory.get(key) ?? null;
+    return JSON.parse(localStorage.getItem(key));
   } catch {
-    return memory.get(key) ?? null;
+    return null;
   }
 }
 
 /** Store a draft, an object that can be JSON; null deletes it. */
 export function saveDraft(place, draft) {
+  if (!userId) {
+    return;
+  }
   const key = keyOf(place);
   try {
     if (draft === null) {

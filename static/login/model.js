@@ -1,7 +1,7 @@
 /** Who is using the page: logging in and out, and what the service offers. */
 
 import * as api from "../core/api.js";
-import { deleteDrafts, setDraftUser } from "../core/drafts.js";
+import { deleteDrafts, leaveDrafts, setDraftUser } from "../core/drafts.js";
 import { describeError } from "../core/errors.js";
 import { createSlice, resetState } from "../core/store.js";
 import { broadcast, onBroadcast } from "../core/tabs.js";
@@ -100,6 +100,8 @@ function isWaitingFor(userId) {
 
 function forget() {
   if (slice.state.status !== "out") {
+    api.forgetRequests();
+    leaveDrafts();
     resetState();
     slice.update({ status: "out" });
     location.hash = "#/";

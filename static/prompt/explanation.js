@@ -47,7 +47,7 @@ export async function refreshExplanation() {
   const { signal } = request;
   slice.update({ status: "loading", error: "" });
   try {
-    const changes = await getExplanation(sessionId, loadDraft(sessionId)?.content ?? "", signal);
+    const changes = await getExplanation(sessionId, loadDraft(sessionId, "content")?.content ?? "", signal);
     if (!signal.aborted) {
       slice.update({ status: "ready", ...changes });
     }

@@ -16,7 +16,7 @@ const slice = createSlice("prompt", { sessionId: null, draft: null, busy: false,
 /** Show the prompt of a session, with the draft of before a reload. */
 export function openPrompt(sessionId) {
   slice.reset();
-  slice.update({ sessionId, draft: loadDraft(placeOf(sessionId)) });
+  slice.update({ sessionId, draft: loadDraft(placeOf(sessionId), "text") });
   openExplanation(sessionId);
 }
 

@@ -12,3 +12,21 @@ export function linkAttributes(href, title = null) {
   if (!EXTERNAL.test(href) || !URL.canParse(href)) return null;
   return { href, title, target: "_blank", rel: "noopener noreferrer nofollow" };
 }
+
+const ADDRESS = /^\s*(?:https?:\/\/|www\.)/i;
+const DIRECTION = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+
+/**
+ * Return the host that a link leads to, to be said beside its text, if that names another one, or can be read as one:
+ * "http://bank.example" that leads elsewhere, text whose direction is turned, a host that is only a user's name.
+ * @param {string} href of a link elsewhere
+ * @param {string} text
+ * @returns {string|null}
+ */
+export function unexpectedHost(href, text) {
+  if (!/^https?:/i.test(href)) return null;
+  const { host, username } = new URL(href);
+  const address = text.trim().replace(/^www\./i, "http://www.");
+  const isSame = URL.canParse(address) && new URL(address).host === host;
+  return username || DIRECTION.test(text) || (ADDRESS.test(text) && !isSame) ? host : null;
+}

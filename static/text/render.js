@@ -1,7 +1,7 @@
 import { renderCode } from "./code_block.js";
 import { element, fragment } from "./elements.js";
 import { decodeEntities } from "./entities.js";
-import { linkAttributes } from "./links.js";
+import { linkAttributes, unexpectedHost } from "./links.js";
 
 /**
  * Return the node of a block, null if it shows nothing. Its direction is that of its own text.
@@ -92,7 +92,7 @@ function renderLink(token, isLink) {
   const attributes = linkAttributes(decode(token.href), token.title ? decodeEntities(token.title) : null);
   if (isLink || !attributes) return document.createTextNode(token.raw);
   const text = token.autolink ? token.text : inlines(token.tokens, true);
-  return element("a", attributes, text);
+  return withHost(element("a", attributes, text));
 }
 
 /** Return a link to an image, which is not loaded: its host would learn who reads this, and when. */
@@ -100,5 +100,13 @@ function renderImage(token, isLink) {
   const attributes = linkAttributes(decodeEntities(token.href), token.title ? decodeEntities(token.title) : null);
   const text = decodeEntities(token.text) || "image";
   if (isLink) return document.createTextNode(text);
-  return attributes ? element("a", { ...attributes, class: "image" }, text) : document.createTextNode(token.raw);
+  return attributes ? withHost(element("a", { ...attributes, class: "image" }, text)) : document.createTextNode(token.raw);
+}
+
+/** Return a link, and beside it where it leads, if its text says something else. */
+function withHost(link) {
+  const host = unexpectedHost(link.getAttribute("href"), link.textContent);
+  if (!host) return link;
+  link.setAttribute("dir", "auto"); // the direction of its text ends with it
+  return fragment(link, element("bdi", {}, ` (${host})`));
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -94,6 +94,38 @@ def test_log_out_leaves_nothing(account: Page, context: BrowserContext, api: Api
         expect(page.get_by_label("Password", exact=True)).to_be_visible()
     account.reload()
     expect(account.get_by_label("Password", exact=True)).to_be_visible()
+
+
+def test_log_out_that_fails_says_so(account: Page, problems: Problems) -> None:
+    problems.allow_status(503)
+    answer = {"status": 503, "content_type": "application/json", "body": '{"error": "database_busy"}'}
+    account.route("**/api/auth/logout", lambda route: route.fulfill(**answer))
+    account.get_by_role("button", name="Log out").click()
+    expect(account.get_by_text("The database is busy.")).to_be_visible()
+    expect(account.get_by_role("button", name="Log out")).to_be_enabled()
+
+
+def test_answer_after_log_out_is_not_shown_to_the_next_user(account: Page, api: Api, users: Iterator[int]) -> None:
+    api.session("secret incident")
+    account.evaluate(
+        """() => {
+          const original = fetch;
+          window.fetch = async (url, options) => {
+            const response = await original(url, options);
+            if (url.includes("sessions?")) await new Promise((resolve) => { window.release = resolve; });
+            return response;
+          };
+          dispatchEvent(new Event("focus")); // the list is read again
+        }"""
+    )
+    account.wait_for_function("() => window.release")
+    account.get_by_role("button", name="Log out").click()
+    expect(account.get_by_label("Password", exact=True)).to_be_visible()
+    account.evaluate("() => { release(); release = null; }")
+    log_in(account, f"user {next(users)}", PASSWORD)
+    account.wait_for_function("() => window.release")  # what is on the page now was there before its list was
+    expect(account.get_by_role("button", name="New session")).to_be_visible()
+    expect(account.get_by_text("secret incident")).to_have_count(0)
 
 
 def test_log_out_asks_where_something_is_not_sent(account: Page, api: Api) -> None:

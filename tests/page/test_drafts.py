@@ -160,3 +160,21 @@ class TestWithoutModel:
         page.get_by_role("button", name="Add message").click()
         expect(page.get_by_role("article", name="You")).to_contain_text("first note")
         assert api.messages(api.sessions()[0])[0]["content"] == "first note"
+
+
+@pytest.mark.parametrize("stored", ['"text"', "5", "{}", "[]", '{"content": 5}', "{"])
+def test_what_is_no_draft_is_ignored(page: Page, login: Login, api: Api, stored: str) -> None:
+    session = api.session("First")
+    login(page)
+    save = """async ([session, stored]) => {
+      const { saveDraft } = await import("./static/core/drafts.js");
+      for (const place of [session, `${session}.question`, `${session}.prompt`]) {
+        saveDraft(place, {});
+        const key = Object.keys(localStorage).find((name) => name.endsWith(`.${place}`));
+        localStorage.setItem(key, stored);
+      }
+    }"""
+    page.evaluate(save, [session["id"], stored])
+    page.reload()
+    open_session(page, session)
+    expect(page.get_by_label("Ask a question")).to_have_value("")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Page
 
-from tests.page.markdown import run
+from tests.page.markdown import rendered, run
 
 SOURCES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "xss_vectors.json").read_text())
 CONSTRUCTS = (
@@ -36,7 +36,8 @@ CONSTRUCTS = (
 )
 # What may be there, and nothing else.
 ALLOWED = {
-    "a": {"href", "title", "target", "rel", "class"},
+    "a": {"href", "title", "target", "rel", "class", "dir"},
+    "bdi": set(),
     "blockquote": {"dir"},
     "br": set(),
     "button": {"type", "class"},
@@ -109,3 +110,23 @@ def test_the_search_for_foreign_elements_finds_them(blank: Page) -> None:
     texts = ["[a](https://x.example)", "`a`"]
     found = run(blank, FIND_FOREIGN, {"texts": texts, "allowed": {"p": ["dir"], "a": ["href", "target"]}})
     assert found == [[texts[0], "a", "rel"], [texts[1], "code"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("[http://bank.example](http://evil.example)", "evil.example"),
+        ("[www.bank.example/login](https://evil.example)", "evil.example"),
+        ("[**https://bank.example**](http://evil.example:81)", "evil.example:81"),
+        ("[\u202eelpmaxe.knab](http://evil.example)", "evil.example"),
+        ("<http://bank.example@evil.example>", "evil.example"),
+        ("![http://bank.example](http://evil.example)", "evil.example"),
+        ("[http://bank.example/a](http://bank.example/b)", None),
+        ("[the bank](http://evil.example)", None),
+        ("<http://bank.example>", None),
+    ],
+)
+def test_link_says_where_it_leads_if_its_text_says_otherwise(blank: Page, text: str, host: str | None) -> None:
+    shown = rendered(blank, text)
+    assert ("<bdi> (evil" in shown) == (host is not None)
+    assert host is None or f"</a><bdi> ({host})</bdi>" in shown
