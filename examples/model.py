@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,7 +19,12 @@ class Model(BaseHTTPRequestHandler):
     """Responds to POST /v1/chat/completions, streamed or whole."""
 
     def do_POST(self) -> None:
-        """Respond to a chat."""
+        """Respond to a chat, until it is stopped."""
+        with suppress(ConnectionError):
+            self.respond()
+
+    def respond(self) -> None:
+        """Send the answer."""
         chat = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = f"You said: {chat['messages'][-1]['content']}"
         self.send_response(200 if self.path == "/v1/chat/completions" else 404)

@@ -3,6 +3,7 @@
 import { accountView } from "./account/view.js";
 import { openActions } from "./actions/model.js";
 import { actionsView } from "./actions/view.js";
+import { canStop, stop } from "./conversation/chat.js";
 import { openConversation, watchConversation } from "./conversation/model.js";
 import { conversationView, homeView } from "./conversation/view.js";
 import { html, nothing, render } from "./core/html.js";
@@ -126,11 +127,20 @@ function addShortcuts() {
   addShortcut("Delete", "In the list: delete the session", deleteListed);
   addShortcut("z", "Undo the deletion", undoDeletion);
   for (const [keys, panel] of [["p", "prompt"], ["a", "actions"], ["t", "timeline"]]) {
-    addShortcut(keys, `Open or close: ${PANELS[panel].label}`, () => togglePanel(panel));
+    const isHidden = () => !visiblePanels().includes(panel);
+    addShortcut(keys, `Open or close: ${PANELS[panel].label}`, () => togglePanel(panel), isHidden);
   }
   addShortcut("c", "Write a question", () => document.querySelector("[data-composer]")?.focus());
-  addShortcut("Escape", "Close the panel", () => openPanel() && navigate(sessionLink(currentRoute().sessionId)));
+  addShortcut("Escape", "Close the panel, or else stop the answer", closeOrStop);
   addShortcut("?", "This list", showShortcuts);
+}
+
+function closeOrStop() {
+  if (openPanel()) {
+    navigate(sessionLink(currentRoute().sessionId));
+  } else if (canStop()) {
+    stop();
+  }
 }
 
 function togglePanel(panel) {

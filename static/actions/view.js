@@ -78,7 +78,7 @@ function formView(action) {
             </button>`
           : nothing
       }
-      <button type="submit" class="primary" ?disabled=${Boolean(form.fired)}>
+      <button type="submit" class="primary" aria-disabled=${form.fired ? "true" : "false"}>
         ${form.fired?.isSending ? "Firing…" : `Fire ${action.name}`}
       </button>
     </div>

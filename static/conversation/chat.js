@@ -87,6 +87,11 @@ export function canAskAgain() {
   return slice.state.phase === "idle" && !questionState().question && mayBeAnswered(messagesState().messages);
 }
 
+/** Return whether an answer is being written, which can be stopped. */
+export function canStop() {
+  return ["answering", "stopping", "lost"].includes(slice.state.phase) && !questionState().question;
+}
+
 /** Stop the answer; what has come of it is kept. */
 export async function stop() {
   const { phase } = slice.state;

@@ -29,7 +29,7 @@ export function headerView(session) {
 }
 
 function titleView(session) {
-  const title = session.title ?? "Untitled session";
+  const title = session.title || "Untitled session";
   const rename = () => renameSession(session, { after: () => document.querySelector("[data-rename]")?.focus() });
   return html`<h1 title=${title} dir="auto">${title}</h1>
     <button type="button" class="icon" data-rename aria-label="Rename session" title="Rename" @click=${rename}>

@@ -9,7 +9,9 @@ const LINK = /\bhttps?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}]/g;
 
 /** Return an element with a text as it was typed. */
 export function renderVerbatim(content) {
-  const parts = splitFences(content).map(({ text, isFenced }) => (isFenced ? renderMarkdown(text) : renderLines(text)));
+  const parts = splitFences(content).map(({ text, isFenced }, index) =>
+    isFenced ? renderMarkdown(text) : renderLines(index ? text.replace(/^\n/, "") : text), // a fence has a margin
+  );
   return element("div", { class: "verbatim markdown" }, ...parts);
 }
 

@@ -6,7 +6,7 @@ import { currentSession } from "../sessions/current.js";
 import { copyAndTell } from "../ui/toast.js";
 import { icon } from "../ui/icons.js";
 import { keyOf } from "./answer.js";
-import { askAgain, canAskAgain, chatState, sendQuestion, stop } from "./chat.js";
+import { askAgain, canAskAgain, canStop, chatState, sendQuestion, stop } from "./chat.js";
 import { copyToComposer, draftOf } from "./composer.js";
 import { composerView } from "./composer_view.js";
 import { headerView } from "./header.js";
@@ -170,7 +170,7 @@ function endView() {
       : "The answer goes on at the server, and shows here as soon as the connection is back."}</p>`;
   }
   const retry = canAskAgain()
-    ? html`<button type="button" @click=${askAgain}>${icon("retry")} Ask again</button>`
+    ? html`<button type="button" @click=${retryAndKeepFocus}>${icon("retry")} Ask again</button>`
     : nothing;
   if (error) {
     return html`<div class="note error"><p role="alert">${icon("warning")} ${error}</p>${retry}</div>`;
@@ -178,10 +178,14 @@ function endView() {
   return retry === nothing ? nothing : html`<div class="note">${retry}</div>`;
 }
 
+/** Ask again: the button, which has the focus, goes away. */
+function retryAndKeepFocus() {
+  document.querySelector(".scroller").focus({ preventScroll: true });
+  askAgain();
+}
+
 function footerView(id) {
   const { isFollowing, hasNewText } = scrollState();
-  const { phase } = chatState();
-  const hasChat = ["answering", "stopping", "lost"].includes(phase) && !questionState().question;
   return html`
     <div class="conversation-footer">
       ${isFollowing
@@ -192,8 +196,8 @@ function footerView(id) {
         place: id,
         label: loginState().about.chat ? "Ask a question" : "Write a message",
         send: (draft) => sendDraft(id, draft),
-        stop: hasChat ? stop : null,
-        isStopping: phase === "stopping",
+        stop: canStop() ? stop : null,
+        isStopping: chatState().phase === "stopping",
       })}
     </div>
   `;

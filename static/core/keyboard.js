@@ -8,14 +8,15 @@ const shortcuts = [];
  * @param {string} keys
  * @param {string} label what it does, for the list
  * @param {() => void} run
+ * @param {() => boolean} [isHidden] whether the list leaves it out, since there is nothing that it could do
  */
-export function addShortcut(keys, label, run) {
-  shortcuts.push({ keys, label, run });
+export function addShortcut(keys, label, run, isHidden = () => false) {
+  shortcuts.push({ keys, label, run, isHidden });
 }
 
-/** Return the shortcuts, `{keys, label}`. */
+/** Return the shortcuts for the list, `{keys, label}`. */
 export function listShortcuts() {
-  return shortcuts;
+  return shortcuts.filter(({ isHidden }) => !isHidden());
 }
 
 /** Return whether single keys work: speech input may press them by accident (WCAG 2.2, 2.1.4). */

@@ -2,6 +2,7 @@
 
 import { guard, html, live, nothing } from "../core/html.js";
 import { formatNumber } from "../core/words.js";
+import { focusNext } from "../ui/focus.js";
 import { icon } from "../ui/icons.js";
 import { explanationView } from "./explanation_view.js";
 import { discardDraft, editPrompt, keepMine, mergeTheirs, promptState, savePrompt } from "./model.js";
@@ -57,7 +58,7 @@ function editorView({ text, count, limit, isUnsaved, isConflict, busy, error }) 
         <button
           type="submit"
           class="primary"
-          ?disabled=${!isUnsaved || isConflict || isOver || busy}
+          aria-disabled=${!isUnsaved || isConflict || isOver || busy ? "true" : "false"}
           title="Ctrl+S or Ctrl+Enter"
         >
           ${busy ? "Saving…" : "Save"}
@@ -74,10 +75,15 @@ function conflictView({ text, saved, count, limit }) {
     <div class="prompt-versions">${versionView("Your version", text, saved)} ${versionView("Their version", saved, text)}</div>
     <div class="buttons">
       <button type="button" @click=${discardDraft}>Take theirs</button>
-      <button type="button" @click=${mergeTheirs}>Edit a merge</button>
+      <button type="button" @click=${merge}>Edit a merge</button>
       <button type="button" class="primary" @click=${keepMine} ?disabled=${count > limit}>Keep mine</button>
     </div>
   </div>`;
+}
+
+function merge() {
+  mergeTheirs();
+  focusNext(".prompt textarea");
 }
 
 function mergeView({ theirs, text }) {

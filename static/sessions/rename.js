@@ -90,7 +90,7 @@ function askWhich(mine, theirs) {
   return openDialog("The title was changed elsewhere", (close) => html`
     <dl class="versions">
       <div><dt>Yours</dt><dd>${mine}</dd></div>
-      <div><dt>The other</dt><dd>${theirs ?? html`<span class="quiet">Untitled session</span>`}</dd></div>
+      <div><dt>The other</dt><dd>${theirs || html`<span class="quiet">Untitled session</span>`}</dd></div>
     </dl>
     <div class="buttons">
       <button type="button" @click=${() => close("theirs")}>Keep the other</button>

@@ -25,7 +25,7 @@ export function rowView(row) {
 
 function linkView(session) {
   const tabIndex = session.id === activeId() ? 0 : -1;
-  const name = session.title ?? `Untitled session, ${formatTime(session.updated_at)}`;
+  const name = session.title || `Untitled session, ${formatTime(session.updated_at)}`;
   const rename = (event) => {
     event.preventDefault();
     renameInList(session);
@@ -65,7 +65,7 @@ function checkView(session) {
 
 function textView({ title, updated_at: updatedAt, match }) {
   const time = match === undefined ? formatClock(updatedAt) : formatClockOrDay(updatedAt);
-  return html`<span class=${title === null ? "title quiet" : "title"}>${title ?? "Untitled session"}</span>
+  return html`<span class=${title ? "title" : "title quiet"}>${title || "Untitled session"}</span>
     <time datetime=${updatedAt}>${time}</time>${match === undefined ? nothing : html`<span class="match">${parseMatch(match).map(partView)}</span>`}`;
 }
 

@@ -2,6 +2,7 @@
 
 import { html, live, nothing } from "../core/html.js";
 import { currentRoute, navigate, sessionLink } from "../core/router.js";
+import { focusNext } from "../ui/focus.js";
 import { icon } from "../ui/icons.js";
 import { showShortcuts } from "../ui/shortcuts.js";
 import { windowed } from "../ui/windowed.js";
@@ -90,7 +91,7 @@ function statusView() {
 }
 
 function selectButton() {
-  return html`<button type="button" class="link" @click=${() => startSelecting()}>Select</button>`;
+  return html`<button type="button" class="link" @click=${beginSelection}>Select</button>`;
 }
 
 function selectionView() {
@@ -98,9 +99,19 @@ function selectionView() {
   return html`<div class="selection" role="group" aria-label="Selection">
     <span role="status">${describeCount(selected.size)} selected</span>
     <button type="button" class="link" @click=${selectListed}>Select all ${isSearching() ? "found" : "loaded"}</button>
-    <button type="button" @click=${stopSelecting}>Cancel</button>
-    <button type="button" class="danger" ?disabled=${!selected.size} @click=${deleteSelected}>Delete ${selected.size || nothing}</button>
+    <button type="button" @click=${() => endSelection(stopSelecting)}>Cancel</button>
+    <button type="button" class="danger" ?disabled=${!selected.size} @click=${() => endSelection(deleteSelected)}>Delete ${selected.size || nothing}</button>
   </div>`;
+}
+
+function beginSelection() {
+  startSelecting();
+  focusNext(".selection button");
+}
+
+function endSelection(end) {
+  end();
+  focusNext(".list-status button", ".session-search input");
 }
 
 function selectListed() {
@@ -148,6 +159,10 @@ function onListKey(event) {
 function onEscape(event) {
   if (event.key === "Escape" && !event.defaultPrevented && selection().isSelecting) {
     event.preventDefault();
-    stopSelecting();
+    if (event.target.closest(".session-scroller")) {
+      stopSelecting(); // the list keeps the focus
+    } else {
+      endSelection(stopSelecting);
+    }
   }
 }

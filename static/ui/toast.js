@@ -3,6 +3,7 @@
 import { html, nothing, repeat } from "../core/html.js";
 import { createSlice } from "../core/store.js";
 import { copyText } from "./clipboard.js";
+import { focusNext } from "./focus.js";
 import { icon } from "./icons.js";
 
 const SHOWN_MS = 6_000;
@@ -49,15 +50,19 @@ export function toastsView() {
 }
 
 function toastView({ text, kind, action, close }) {
-  const run = () => {
+  const closeByHand = () => {
     close();
+    focusNext("main");
+  };
+  const run = () => {
+    closeByHand();
     action.run();
   };
   return html`
     <div class="toast ${kind}">
       <span>${text}</span>
       ${action ? html`<button type="button" class="link" @click=${run}>${action.label}</button>` : nothing}
-      <button type="button" class="icon" aria-label="Close note" @click=${close}>${icon("close")}</button>
+      <button type="button" class="icon" aria-label="Close note" @click=${closeByHand}>${icon("close")}</button>
     </div>
   `;
 }

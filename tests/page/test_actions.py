@@ -207,6 +207,13 @@ def test_run_shows_at_once_and_its_outcome_when_it_is_there(
     expect(page.get_by_role("article")).to_have_count(1)
 
 
+def test_firing_by_keyboard_keeps_the_focus(page: Page, panel: Locator) -> None:
+    button = choose(panel, "restart").get_by_role("button", name="Fire")
+    button.press("Enter")
+    expect(page.get_by_role("article", name="restart: Succeeded")).to_be_visible()
+    expect(button).to_be_focused()
+
+
 def test_failed_run_says_why(page: Page, panel: Locator, held: WebhookReceiver) -> None:
     fire(choose(panel, "unstable"))
     expect(page.get_by_role("article", name="unstable: Failed")).to_contain_text("HTTP 500, the webhook refused")

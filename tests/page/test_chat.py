@@ -132,6 +132,17 @@ def test_escape_in_the_composer_stops(opened: Page) -> None:
     expect(answers(opened)).to_contain_text("Stopped by you")
 
 
+def test_escape_stops_what_is_asked_again(opened: Page) -> None:
+    ask(opened, SLOW)
+    expect(answers(opened)).to_contain_text("word word")
+    opened.keyboard.press("Escape")
+    opened.get_by_role("button", name="Ask again").press("Enter")
+    expect(opened.get_by_role("region", name="Messages")).to_be_focused()
+    expect(answers(opened).last).to_contain_text("word word")
+    opened.keyboard.press("Escape")
+    expect(answers(opened).last).to_contain_text("Stopped by you")
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
+from tests.helpers.client import message
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
 from tests.page.problems import Problems
@@ -56,6 +57,14 @@ def fail(route: Route) -> None:
 
 
 # The list
+
+
+def test_session_that_was_imported_without_a_title_is_seen(page: Page, api: Api, login: Login) -> None:
+    api.imported(message("hello"), title="")
+    login(page)
+    expect(listed(page)).to_contain_text("Untitled session")
+    row(page, "Untitled session").click()
+    expect(page.get_by_role("heading", name="Untitled session")).to_be_visible()
 
 
 def test_list_has_the_newest_first_under_their_days(page: Page, api: Api, login: Login) -> None:
@@ -418,6 +427,24 @@ def test_all_that_were_found_are_selected_at_once(page: Page, api: Api, login: L
     page.reload()
     expect(listed(page)).to_have_count(1)
     assert titles(api) == ["incident"]
+
+
+def test_selection_by_keyboard_does_not_lose_the_focus(page: Page, api: Api, login: Login) -> None:
+    api.session("one")
+    api.session("two")
+    login(page)
+    select = sidebar(page).get_by_role("button", name="Select", exact=True)
+    select.press("Enter")
+    expect(page.get_by_role("button", name="Select all loaded")).to_be_focused()
+    page.get_by_role("button", name="Cancel").press("Enter")
+    expect(select).to_be_focused()
+    select.press("Enter")
+    page.get_by_role("checkbox", name="one").press("Space")
+    page.get_by_role("button", name="Delete 1").press("Enter")
+    expect(select).to_be_focused()
+    page.get_by_role("button", name="Undo").press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    expect(listed(page)).to_have_count(2)
 
 
 def test_escape_ends_the_selection(page: Page, api: Api, login: Login) -> None:
