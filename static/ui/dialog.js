@@ -58,7 +58,7 @@ export async function confirmDialog({ title, text, confirm, danger = false, type
           <p>${text}</p>
           ${typed
             ? html`<label>Type <code>${typed}</code> to go on
-                <input name="typed" autocomplete="off" autocapitalize="off" spellcheck="false" @input=${change} /></label>`
+                <input name="typed" autofocus autocomplete="off" autocapitalize="off" spellcheck="false" @input=${change} /></label>`
             : nothing}
           <div class="buttons">
             <button type="button" @click=${() => close()}>Cancel</button>
