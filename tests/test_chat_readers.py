@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, fake_llm: FakeLlm) -> Itera
 @pytest.mark.parametrize("accept", [SSE, JSON])
 @pytest.mark.parametrize(
     "script",
-    [["wait 2", "say all"], ["say all", "wait 2"], ["repeat 20 0.1 all"]],
+    [["wait 1", "say all"], ["say all", "wait 1"], ["repeat 10 0.1 all"]],
     ids=["silent", "stalled", "busy"],
 )
 def test_a_chat_goes_on_without_its_client(
@@ -44,7 +44,7 @@ def test_a_chat_goes_on_without_its_client(
         time.sleep(0.2)
     answer = server.await_answer(token, session)
     assert (answer["content"], answer["metadata"]["finish_reason"]) == (
-        "all" * (20 if "repeat" in script[0] else 1),
+        "all" * (10 if "repeat" in script[0] else 1),
         "stop",
     )
     assert not first_disconnect(fake_llm, calls)
@@ -83,6 +83,7 @@ def test_attached_reader_of_a_silent_chat_gets_the_question_first(server: ChatSe
             assert attached.events() == stream.events()
 
 
+@pytest.mark.slow
 def test_readers_that_attach_at_any_time_see_the_same_text(server: ChatServer) -> None:
     """Also the last of them, which attach as it ends, or too late."""
     token = server.tokens[2]
@@ -127,6 +128,7 @@ def test_attached_json_client_gets_both_messages(server: ChatServer) -> None:
         assert attached[:2] == (status, expected)
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_holds_nobody_up(server: ChatServer) -> None:
     token = server.tokens[4]
     session = server.create_session(token)

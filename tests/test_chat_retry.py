@@ -219,6 +219,7 @@ def test_draft_of_a_dead_retry_replaces_the_answer_if_it_has_text(owner: ApiClie
         assert left["metadata"]["finish_reason"] == ("interrupted" if text else "error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_killed_server_leaves_the_old_answer_or_the_new_one(tmp_path: Path, fake_llm: FakeLlm, seconds: float) -> None:
     """Never both, and never none: the draft is saved every two seconds."""

@@ -138,6 +138,7 @@ class TestChat:
     def settings(self, settings: dict[str, Any], fake_llm: FakeLlm) -> dict[str, Any]:
         return settings | {"PARLEY_LLM_BASE_URL": fake_llm.url}
 
+    @pytest.mark.slow
     def test_in_a_selected_session_ends_as_in_one_that_is_deleted_alone(self, owner: ApiClient) -> None:
         ends = []
         for body, path in ((..., "{path}/{id}"), ("ids", "{path}")):

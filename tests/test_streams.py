@@ -35,6 +35,7 @@ def test_events_are_sent_as_they_happen(server: ChatServer) -> None:
     assert [message["content"] for message in server.list_messages(token, session)][1:] == ["onetwo"]
 
 
+@pytest.mark.slow
 def test_deleting_the_user_ends_a_silent_chat(server: ChatServer, fake_llm: FakeLlm) -> None:
     create_user(server.data, "leaving")
     login = {"username": "leaving", "password": PASSWORD}
