@@ -1,7 +1,8 @@
 import { getDefaults, Lexer, Tokenizer } from "../vendor/marked-18.2.1/marked.esm.js";
 
 // What no person writes costs no more than what one does: each limit is where marked takes quadratic time, or recurses.
-const MAX_LENGTH = 200_000;
+/** The longest text that is read as Markdown. */
+export const MAX_LENGTH = 200_000;
 const MAX_DEPTH = 16;
 const MAX_INLINE_LENGTH = 20_000;
 const MAX_LAZY_LINES = 500;

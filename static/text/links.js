@@ -26,7 +26,8 @@ const DIRECTION = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 export function unexpectedHost(href, text) {
   if (!/^https?:/i.test(href)) return null;
   const { host, username } = new URL(href);
-  const address = text.trim().replace(/^www\./i, "http://www.");
+  const shown = text.trim();
+  const address = /^www\./i.test(shown) ? `http://${shown}` : shown;
   const isSame = URL.canParse(address) && new URL(address).host === host;
   return username || DIRECTION.test(text) || (ADDRESS.test(text) && !isSame) ? host : null;
 }

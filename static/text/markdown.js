@@ -1,6 +1,6 @@
 import { continuesCode, updateCode } from "./code_block.js";
 import { element, fragment } from "./elements.js";
-import { lex } from "./lexer.js";
+import { lex, MAX_LENGTH } from "./lexer.js";
 import { renderBlock, renderPlain } from "./render.js";
 
 // Between two drawings of a stream there is this many times as long as one takes: the page stays responsive.
@@ -32,7 +32,7 @@ export function createStreamedMarkdown() {
   let restsUntil = 0;
 
   function draw() {
-    if (isPlain) return drawPlain();
+    if (isPlain || text.length > MAX_LENGTH) return drawPlain();
     const lexed = lex(text.slice(start));
     if (!lexed) return drawPlain();
     const found = JSON.stringify(lexed.links);
