@@ -59,7 +59,7 @@ class Rotation(Enum):
 
 
 def rotate(login_id: str, refresh_id: str, new_refresh_id: str, expires_at: str) -> Rotation:
-    """Replace a login's refresh token, if ``refresh_id`` is the unused one; return whether it is."""
+    """Replace a login's refresh token if ``refresh_id`` is the unused one, and return what was the case."""
     unused_id, rotated = ROTATION.execute(login_id=login_id).fetchone() or (None, "{}")
     now = timestamps.now()
     grace_start = timestamps.timestamp_before(now, seconds=GRACE_SECONDS)

@@ -21,7 +21,7 @@ const ERRORS = {
 };
 
 /** Return why a run has failed, empty if it has not: "HTTP 500, the webhook refused". */
-export function failureOf({ status, response_status: code, error }) {
+function failureOf({ status, response_status: code, error }) {
   return status === "failed" ? [code && `HTTP ${code}`, ERRORS[error] ?? error].filter(Boolean).join(", ") : "";
 }
 

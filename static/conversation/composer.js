@@ -66,7 +66,7 @@ export function copyToComposer(place, content) {
 }
 
 /** Go to the composer. */
-export function focusComposer() {
+function focusComposer() {
   const composer = document.querySelector("[data-composer]");
   composer?.focus();
   queueMicrotask(() => composer?.setSelectionRange(composer.value.length, composer.value.length));

@@ -45,8 +45,8 @@ export function subscribe(listener) {
   listeners.add(listener);
 }
 
-/** Render again although no slice has changed: the time of day has, or the window's size. */
-export function notify() {
+/** Call the listeners once, however many updates there are before the next microtask. */
+function notify() {
   if (notifying) {
     return;
   }

@@ -35,20 +35,20 @@ export function reportOf({ title, url, username, rows, now }) {
 }
 
 /** Return a block of code that a text cannot end; `info` is the language, a constant. */
-export function codeBlock(text, info = "") {
+function codeBlock(text, info = "") {
   const fence = "`".repeat(Math.max(3, longestRun(text) + 1));
   return `${fence}${info}\n${text}${text.endsWith("\n") ? "" : "\n"}${fence}`;
 }
 
 /** Return a span of code, on one line, that a text cannot end. */
-export function codeSpan(text) {
+function codeSpan(text) {
   const line = text.replace(LINE_BREAKS, " ").trim() || "(blank)";
   const fence = "`".repeat(longestRun(line) + 1);
   return line.includes("`") ? `${fence} ${line} ${fence}` : `${fence}${line}${fence}`;
 }
 
 /** Return a time as `2026-01-31 09:30:00 UTC`. */
-export function formatUtc(iso) {
+function formatUtc(iso) {
   return `${new Date(iso).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
