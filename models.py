@@ -1,8 +1,8 @@
 """The tables: their fields, constraints and indexes. The queries on them are in ``store``.
 
-The migrations create them; a test compares the two. A field that is added to a table needs, here, a
-``default`` or ``null=True``, its DEFAULT as in the migration (``constraints=[SQL("DEFAULT 0")]``), and
-its name in ``PUBLIC_FIELDS`` if the API returns it, in ``UPDATABLE_FIELDS`` if the API changes it.
+The migrations create them, one folder for each engine; a test compares. A field that is added to a table
+needs, here, a ``default`` or ``null=True``, its DEFAULT as in the migrations (``constraints=[SQL("DEFAULT 0")]``),
+and its name in ``PUBLIC_FIELDS`` if the API returns it, in ``UPDATABLE_FIELDS`` if the API changes it.
 """
 
 from __future__ import annotations
@@ -94,6 +94,17 @@ class Login(BaseModel):
     class Meta:
         table_name = "logins"
         constraints = (_timestamp_check("created_at"), _timestamp_check("expires_at"))
+
+
+class LoginAttempt(BaseModel):
+    """A failed attempt to log in, or one in progress, of a ``key``: an address, or an address and a name."""
+
+    id = TextField(primary_key=True)
+    key = TextField()
+    attempted_at = TextField()
+
+    class Meta:
+        table_name = "login_attempts"
 
 
 class Session(BaseModel):
@@ -210,7 +221,8 @@ class Draft(BaseModel):
     """The part of a model's completion received so far. When the chat ends it becomes a message.
 
     ``question_id`` is the message that is being answered, ``replaced_id`` the earlier answer that is
-    deleted then.
+    deleted then. ``saved_at``, by the database's clock, is renewed while the chat goes on; ``stop_requested``
+    is set to 1 to have the process that it runs in end it.
     """
 
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
@@ -218,6 +230,8 @@ class Draft(BaseModel):
     model = TextField(null=True)
     question_id = TextField(null=True)
     replaced_id = TextField(null=True)
+    saved_at = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    stop_requested = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "drafts"
@@ -245,5 +259,6 @@ Session.add_index(
 )
 # By this one it is found that a session was imported before.
 Session.add_index(Session.user, Session.external_id)
+LoginAttempt.add_index(LoginAttempt.key, LoginAttempt.attempted_at)
 
-TABLES = (User, Login, Session, Move, Message, WebhookRun, Draft, IdempotencyRecord)
+TABLES = (User, Login, LoginAttempt, Session, Move, Message, WebhookRun, Draft, IdempotencyRecord)

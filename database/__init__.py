@@ -41,6 +41,7 @@ OPENERS: dict[str, Callable[[str, Mapping[str, Any]], Engine]] = {"sqlite": sqli
 # Of a new database, processes that start at once get "database is locked" without SQLite having waited.
 OPEN_TIMEOUT, OPEN_PAUSE = 5.0, 0.05
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+"""Has a folder for each engine, named for its dialect. From 0011 on, each number is in all of them."""
 
 log = logging.getLogger("parley")
 
@@ -76,14 +77,14 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
             time.sleep(OPEN_PAUSE)
 
 
-def migrate(engine: Engine, directory: Path = MIGRATIONS) -> None:
-    """Apply the new migrations of a folder, each in a transaction of its own.
+def migrate(engine: Engine, directory: Path | None = None) -> None:
+    """Apply the new migrations of a folder, by default the engine's, each in a transaction of its own.
 
     Raises:
         StartupError: the database has been through migrations that this code does not know.
 
     """
-    runner = Runner(cast(peewee.Database, engine), directory=str(directory))
+    runner = Runner(cast(peewee.Database, engine), directory=str(directory or MIGRATIONS / engine.dialect))
     unknown = [migration.name for migration in runner.status() if migration.path is None]
     if unknown:
         raise StartupError(

@@ -32,6 +32,10 @@ class Engine(Protocol):
     """
     files: list[Path]
     """The database's own files, which nothing else may overwrite."""
+    is_shared: bool
+    """Whether several processes may serve from it at once."""
+    is_near: bool
+    """Whether a statement takes less time than handing a request to another thread."""
 
     # Connections ----------------------------------------------------------------------------
 
@@ -42,6 +46,9 @@ class Engine(Protocol):
             ApiError: ``database_unavailable``.
 
         """
+
+    def release_connection(self) -> None:
+        """Give this thread's connection back, unless a transaction is open: the thread waits for something else now."""
 
     def is_healthy(self) -> bool:
         """Return whether the database is in its place and can be read."""
@@ -71,8 +78,21 @@ class Engine(Protocol):
 
     # Statements -----------------------------------------------------------------------------
 
-    def bulk_insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert validated rows; ``sql`` is a statement that inserts one."""
+    def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert validated rows, which have the values of these columns."""
+
+    def locking(self, query: Any, shared: bool = False) -> Any:
+        """Return a query whose rows nobody else changes before this write transaction ends.
+
+        What is read to decide on a write must be read with it. Locks are taken in one order: a session, then its
+        owner. If ``shared``, others may hold the same lock.
+        """
+
+    def timestamp(self, seconds: float = 0) -> Any:
+        """Return the expression of the time by the database's clock, which all processes share, plus some seconds."""
+
+    def next_timestamp(self, column: Any, now: Any) -> Any:
+        """Return the expression of ``now``, or of a millisecond after the time in a column if that is later."""
 
     def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves."""

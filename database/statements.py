@@ -84,15 +84,19 @@ class Statement:
         return named
 
     def execute_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert many rows; each holds the values of the parameters, in the order of the table's fields."""
-        sql = self.sql
-        if not all(type(value) is Param for value in self._params):  # fields that have only their defaults
-            rows = [self._with_constants(row) for row in rows]
-        db.bulk_insert(sql, rows)
+        """Insert many rows with a query that inserts parameters alone; each row holds their values in their order.
 
-    def _with_constants(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        values = iter(row)
-        return tuple(next(values) if type(value) is Param else value for value in self._params)
+        Other fields get their defaults.
+        """
+        if not isinstance(self._query, peewee.ModelInsert):
+            raise TypeError("not the insertion of one row")
+        query: Any = self._query
+        defaults = {field: value for field, value in query.model._meta.defaults.items() if field not in query._insert}
+        if defaults:
+            constants = tuple(field.db_value(value) for field, value in defaults.items())
+            rows = [row + constants for row in rows]
+        columns = [field.column_name for field in (*query._insert, *defaults)]
+        db.bulk_insert(query.model._meta.table_name, columns, rows)
 
 
 def _name(field: peewee.Field) -> str:

@@ -1,7 +1,7 @@
 """The search index in SQLite: an FTS5 table of terms (https://sqlite.org/fts5.html).
 
 It stores the owner of a text as a term too, so that a query takes the time of the user's own texts,
-not of everybody's. Triggers record what has changed; migrations/0007_search_terms.py has them and
+not of everybody's. Triggers record what has changed; migrations/sqlite/0007_search_terms.py has them and
 the tables.
 """
 

@@ -189,7 +189,9 @@ def test_migration_rebuilds_an_index_of_words(app: Flask, tmp_path: Path) -> Non
     """A database from before, with texts that were indexed and such that were not, one without an owner."""
     db.close()
     old = tmp_path / "old"
-    shutil.copytree(database.MIGRATIONS, old / "migrations", ignore=shutil.ignore_patterns("__*", "000[789]_*", "001*"))
+    shutil.copytree(
+        database.MIGRATIONS / "sqlite", old / "migrations", ignore=shutil.ignore_patterns("__*", "000[789]_*", "001*")
+    )
     path = old / "parley.db"
     path.touch()
     before = SqliteEngine(path)
