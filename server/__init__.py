@@ -55,8 +55,10 @@ def serve(app: Flask) -> None:
     db.reserve_space()
     with db.write_transaction(frees_space=True):
         imports.delete_orphans()
-        drafts.finish_interrupted()
         webhook_runs.mark_interrupted()
+        if not db.is_shared:
+            drafts.expire()
+    drafts.finish_stale()
     for name, work in (("maintenance", db.run_maintenance), ("indexer", search.run_indexer), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()

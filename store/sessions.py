@@ -9,7 +9,7 @@ from typing import Any
 from peewee import SQL, fn
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from errors import NotFound
 from ids import new_id
 from models import Session, User
@@ -37,7 +37,9 @@ def insert_query(generation: Any) -> Any:
 
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
 COUNT_UP_TO = Statement(Session.select(SQL("1")).where(owned()).limit(param("limit")).select_from(fn.COUNT(SQL("1"))))
-GET = Statement(Session.select(*PUBLIC).where(owned(Session.id == param("id"))))
+_OWNED = Session.select(*PUBLIC).where(owned(Session.id == param("id")))
+GET = Statement(_OWNED)
+GET_FOR_UPDATE = Statement(lambda: db.locking(_OWNED))
 INSERT = Statement(insert_query(current_generation()))
 UPDATE = Statement(Session.update(params(Session, *Session.UPDATABLE_FIELDS)).where(Session.id == param("id")))
 TOUCH = Statement(Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("id")))
@@ -54,6 +56,24 @@ def get(user_id: str, session_id: str) -> dict[str, Any]:
     if session is None:
         raise NotFound("session")
     return session
+
+
+def get_for_update(user_id: str, session_id: str) -> dict[str, Any]:
+    """Return a session of the user's that nobody else changes before this transaction ends.
+
+    Raises:
+        NotFound: there is none with this id, or it is another user's.
+
+    """
+    session = GET_FOR_UPDATE.get(id=session_id, user_id=user_id)
+    if session is None:
+        raise NotFound("session")
+    return session
+
+
+def exists(user_id: str, session_id: str) -> bool:
+    """Return whether there is such a session of the user's."""
+    return GET.get(id=session_id, user_id=user_id) is not None
 
 
 def count(user_id: str, limit: int | None = None) -> int:
