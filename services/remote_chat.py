@@ -67,12 +67,13 @@ class RemoteChat:
             db.ensure_connection()
             if not self._read():
                 self._end()
+        except NotFound as error:  # the session has been deleted
+            self.error, self.is_over = error.code, True
         except (ApiError, *db.errors) as error:
             code = database.error_code(error)
             if code not in TRANSIENT_ERRORS or time.monotonic() - self._read_at > OUTAGE_TIMEOUT:
-                self.error, self.is_over = code, True
-            if not isinstance(error, NotFound):  # the session has been deleted
                 log.warning("a chat in another process cannot be read: %s", error)
+                self.error, self.is_over = code, True
 
     def stop(self) -> None:
         """Ask the other process to end the request to the model."""
@@ -102,9 +103,7 @@ class RemoteChat:
         self._read_at = time.monotonic()
         if found is None:
             return False
-        if found.text:
-            self._length += len(found.text)
-            self.deltas.append(found.text)
+        self._append(found.text)
         return True
 
     def _end(self) -> None:
@@ -113,6 +112,11 @@ class RemoteChat:
         created = orjson.loads(idempotency.find(draft.user_id, self._key, "") or "{}")
         self.messages, self.error = get_ended_chat(draft.user_id, draft.session_id, created)
         for answer in self.messages[1:]:
-            if (rest := answer["content"])[: self._length] == "".join(self.deltas):
-                self.deltas.append(rest[self._length :])
+            if answer["content"].startswith("".join(self.deltas)):
+                self._append(answer["content"][self._length :])
         self.is_over = True
+
+    def _append(self, text: str) -> None:
+        if text:
+            self._length += len(text)
+            self.deltas.append(text)
