@@ -21,11 +21,12 @@ from config import StartupError
 from database import sqlite
 from database.engine import Engine
 from database.proxy import db
-from database.statements import Statement, param
+from database.statements import Statement, UpdateThenInsert, param
 from errors import ApiError, error_response, handle_unexpected_error
 
 __all__ = [
     "Statement",
+    "UpdateThenInsert",
     "db",
     "default_url",
     "error_code",

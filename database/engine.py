@@ -15,8 +15,7 @@ from typing import Any, Protocol
 class Engine(Protocol):
     """A Peewee database that has these in addition. Each thread has its own connection.
 
-    Of Peewee's own, others use ``connect``, ``close``, ``is_closed``, ``in_transaction`` and
-    ``execute_sql``.
+    Of Peewee's own, others use ``connect``, ``close``, ``is_closed`` and ``execute_sql``.
     """
 
     dialect: str
@@ -73,6 +72,15 @@ class Engine(Protocol):
 
         """
 
+    def single_write(self) -> AbstractContextManager[None]:
+        """Run the block, which writes with one statement and nothing else, as a transaction.
+
+        An engine that commits each statement by itself needs no other, and saves the beginning and the end of one.
+        """
+
+    def may_write(self) -> bool:
+        """Return whether a statement may write now: in a transaction, or as the one of a ``single_write``."""
+
     def has_open_transaction(self) -> bool:
         """Return whether the database itself still has this thread's transaction: an error may have ended it."""
 
@@ -83,6 +91,12 @@ class Engine(Protocol):
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, which have the values of these columns."""
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return one query for an update and an insertion of what it returns, None if they are two statements.
+
+        It returns what the update does. See ``UpdateThenInsert``.
+        """
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query whose rows nobody else changes before this write transaction ends.
