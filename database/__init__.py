@@ -36,8 +36,23 @@ __all__ = [
     "param",
 ]
 
+
+def _open_postgresql(url: str, settings: Mapping[str, Any]) -> Engine:
+    try:
+        from database import postgresql
+    except ImportError as error:
+        raise StartupError(
+            f"PARLEY_DATABASE_URL: for PostgreSQL install its driver: pip install -r requirements-postgresql.txt ({error})"
+        ) from None
+    return postgresql.open_engine(url, settings)
+
+
 # By the scheme of the URL: what opens the engine, with the app's settings.
-OPENERS: dict[str, Callable[[str, Mapping[str, Any]], Engine]] = {"sqlite": sqlite.open_engine}
+OPENERS: dict[str, Callable[[str, Mapping[str, Any]], Engine]] = {
+    "sqlite": sqlite.open_engine,
+    "postgresql": _open_postgresql,
+    "postgres": _open_postgresql,  # as other programs write it
+}
 # Of a new database, processes that start at once get "database is locked" without SQLite having waited.
 OPEN_TIMEOUT, OPEN_PAUSE = 5.0, 0.05
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -60,7 +75,7 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
     """
     opener = OPENERS.get(urlsplit(url).scheme)
     if opener is None:
-        raise StartupError("PARLEY_DATABASE_URL: not of the form sqlite:///FILE.")
+        raise StartupError("PARLEY_DATABASE_URL: neither sqlite:///FILE nor postgresql://USER:PASSWORD@HOST/NAME.")
     if db.obj is not None and not db.is_closed():
         db.close()
     engine = opener(url, settings or {})
@@ -69,9 +84,11 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
     while True:
         try:
             db.connect(reuse_if_open=True)
-            migrate(engine)
+            with engine.migration_lock():
+                migrate(engine)
+            engine.check()
             return engine
-        except peewee.PeeweeException as error:
+        except engine.errors as error:
             if error_code(error) != "database_busy" or time.monotonic() > deadline:
                 raise StartupError(f"The database {engine.location} cannot be used: {error}.") from None
             time.sleep(OPEN_PAUSE)

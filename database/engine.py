@@ -76,6 +76,9 @@ class Engine(Protocol):
     def has_open_transaction(self) -> bool:
         """Return whether the database itself still has this thread's transaction: an error may have ended it."""
 
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """Keep other processes from migrating while the block runs, if the engine can."""
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -98,7 +101,7 @@ class Engine(Protocol):
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves."""
 
     def join_json(self, objects: Any) -> Any:
-        """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
+        """Return the expression of all rows' JSON objects, separated by commas, as text or as UTF-8."""
 
     def no_nul_condition(self, column: str) -> str:
         """Return the SQL condition that a text holds no U+0000, "" if its type sees to that."""
@@ -107,6 +110,14 @@ class Engine(Protocol):
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
 
     # Operation ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Check, after the migrations, that the database is as the queries need it.
+
+        Raises:
+            StartupError: it is not.
+
+        """
 
     def run_maintenance(self) -> None:
         """Do what the engine needs done beside the requests, forever, in a thread of its own."""

@@ -208,6 +208,11 @@ class SqliteEngine(peewee.SqliteDatabase):
         """Return whether SQLite still has this thread's transaction: it undoes all of it if the disk is full."""
         return bool(self.connection().in_transaction)
 
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        """Run the block: a migration is a write transaction, and whoever comes second notices."""
+        yield
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -262,6 +267,9 @@ class SqliteEngine(peewee.SqliteDatabase):
         return next(codes, "internal_error")
 
     # The write-ahead log and the file -------------------------------------------------------
+
+    def check(self) -> None:
+        """Do nothing: a connection is checked when it is opened."""
 
     def run_maintenance(self) -> None:
         """Checkpoint the write-ahead log after imports, forever, beside the writers.

@@ -17,7 +17,7 @@ blueprint = Blueprint("operations", __name__)
 
 
 @blueprint.get("/healthz")
-@inline
+@inline(uses_database=False)
 @response(schemas.Health)
 def get_health() -> dict[str, str]:
     """Check that the process is alive."""

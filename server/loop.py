@@ -14,10 +14,12 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from config import StartupError
+from database import db
 from server.channel import Channel
 from server.dispatch import Dispatcher
 from server.memory import trim_if_requested
 from services import webhooks
+from web.spec import BACKGROUND, DATABASE
 
 # After a signal, requests that were accepted have this long to finish.
 GRACEFUL_SHUTDOWN_TIMEOUT = 15.0
@@ -99,12 +101,14 @@ class Server:
         # How many threads, and how many of them for one user. Chats and webhook calls have limits of
         # their own: there, one thread remains to reject another user's requests.
         threads = {
-            "background": (background, max(background // 2, 1)),
+            BACKGROUND: (background, max(background // 2, 1)),
             "chat": (chats, max(chats - 1, 1)),
             "webhook": (calls, max(calls - 1, 1)),
             "login": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
             "transfer": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
         }
+        if not db.is_near:  # one user's locks must not hold up everybody
+            threads[DATABASE] = (background, max(background * 3 // 4, 1))
         files = raise_file_limit(MAX_CONNECTIONS * FILES_PER_CONNECTION + OTHER_FILES)
         max_connections = min(MAX_CONNECTIONS, max((files - OTHER_FILES) // FILES_PER_CONNECTION, 16))
         self._dispatcher = Dispatcher(app, threads, max_connections)

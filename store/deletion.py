@@ -89,8 +89,8 @@ def _delete_from(model: Any) -> Statement:
 
 
 NEWEST_FIRST: dict[type[SessionEntry], Statement] = {
-    Message: _newest_first(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata)),
-    WebhookRun: _newest_first(WebhookRun, fn.LENGTH(WebhookRun.request)),
+    Message: _newest_first(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata.cast("text"))),
+    WebhookRun: _newest_first(WebhookRun, fn.LENGTH(WebhookRun.request.cast("text"))),
 }
 DELETE_FROM: dict[type[SessionEntry], Statement] = {model: _delete_from(model) for model in NEWEST_FIRST}
 
