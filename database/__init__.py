@@ -42,7 +42,7 @@ def _open_postgresql(url: str, settings: Mapping[str, Any]) -> Engine:
         from database import postgresql
     except ImportError as error:
         raise StartupError(
-            f"PARLEY_DATABASE_URL: for PostgreSQL install its driver: pip install -r requirements-postgresql.txt ({error})"
+            f"PARLEY_DATABASE_URL: PostgreSQL needs its driver: pip install -r requirements-postgresql.txt ({error})"
         ) from None
     return postgresql.open_engine(url, settings)
 

@@ -90,7 +90,7 @@ class Adapter(Psycopg3Adapter):
 
 
 def is_lost(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether a connection is closed, or the server has something to say though it was asked nothing: goodbye."""
+    """Return whether a connection is closed, or the server says something though it was asked nothing: goodbye."""
     if connection.closed or connection.pgconn.transaction_status == TransactionStatus.UNKNOWN:
         return True
     if connection.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -179,7 +179,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
     @contextmanager
     def read_transaction(self) -> Iterator[None]:
-        """Run the block in a read transaction: all reads see one snapshot. Within a write transaction they need none."""
+        """Run the block in a read transaction: all reads see one snapshot."""
         if self.in_transaction():
             yield
             return
@@ -238,10 +238,13 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows with COPY: 10,000 in 150 ms; with VALUES of 50 it takes twice as long."""
         names = ", ".join(f'"{column}"' for column in columns)
-        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            with self.cursor() as cursor, cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
-                for row in rows:
-                    copy.write_row(row)
+        with (
+            peewee.__exception_wrapper__,  # type: ignore[attr-defined]  # as of all that goes through Peewee
+            self.cursor() as cursor,
+            cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
