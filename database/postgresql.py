@@ -6,6 +6,7 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 from __future__ import annotations
 
 import select
+import threading
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,6 +126,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     def __init__(self, url: str, max_connections: int):
         given = conninfo_to_dict(url)
         self.location = make_conninfo("", **{name: value for name, value in given.items() if "password" not in name})
+        self._local = threading.local()
         defaults = {name: value for name, value in CONNECTION_PARAMETERS.items() if name not in given}
         super().__init__(
             make_conninfo("", **given),
@@ -230,6 +232,24 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
             self.connection().execute(statements, prepare=False)
 
+    @contextmanager
+    def single_write(self) -> Iterator[None]:
+        """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
+        outer = self._writes_once
+        self._local.writes_once = True
+        try:
+            yield
+        finally:
+            self._local.writes_once = outer
+
+    @property
+    def _writes_once(self) -> bool:
+        return getattr(self._local, "writes_once", False)
+
+    def may_write(self) -> bool:
+        """Return whether a transaction is open, or the one statement of a ``single_write`` is expected."""
+        return bool(self.in_transaction()) or self._writes_once
+
     def has_open_transaction(self) -> bool:
         """Return whether this thread's transaction can still be committed."""
         return bool(self.connection().pgconn.transaction_status == TransactionStatus.INTRANS)
@@ -308,6 +328,22 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         ):
             for row in rows:
                 copy.write_row(row)
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return an update and an insertion of what it returns as one query, which returns the same."""
+        names = [field.column_name for field in update._returning]
+        updated = update.cte("updated", columns=names)
+        values, returned = [], []
+        for field, value in insert._insert.items():
+            name = value.value.name if isinstance(value, peewee.Value) else ""
+            if name in names:
+                returned.append(field)
+                values.append(updated.c[name])
+            else:
+                is_json = field.name in insert.model.JSON_FIELDS  # the type of a SELECT's parameter is text
+                values.append(value.cast("json") if is_json else value)
+        rows = peewee.Select([updated], values)
+        return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
