@@ -63,6 +63,9 @@ class Engine(Protocol):
     def is_healthy(self) -> bool:
         """Return whether the database is in its place and can be read."""
 
+    def close_connections(self) -> None:
+        """Close the connections that this process does not use any more: this thread's, and those of a pool."""
+
     def close_cleanly(self) -> None:
         """Finish what is left to be done before the process ends, and close this thread's connection."""
 

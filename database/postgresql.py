@@ -6,8 +6,8 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 from __future__ import annotations
 
 import select
-import threading
 import shlex
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,9 +160,13 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
             return False
         return True
 
-    def close_cleanly(self) -> None:
+    def close_connections(self) -> None:
         """Close all connections of the pool."""
         self.close_all()
+
+    def close_cleanly(self) -> None:
+        """Close all connections of the pool; nothing else is left to be done."""
+        self.close_connections()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement and return its cursor.
