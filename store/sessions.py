@@ -35,6 +35,13 @@ def insert_query(generation: Any) -> Any:
     return Session.insert(fields | {Session.generation: generation})
 
 
+def touch_query() -> Any:
+    """Return the query that moves a session of the user's to the top of the list, and returns its ``updated_at``."""
+    later = db.next_timestamp(Session.updated_at, param("now"))
+    query = Session.update({Session.updated_at: later}).where(owned(Session.id == param("session_id")))
+    return query.returning(Session.updated_at)
+
+
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
 COUNT_UP_TO = Statement(Session.select(SQL("1")).where(owned()).limit(param("limit")).select_from(fn.COUNT(SQL("1"))))
 _OWNED = Session.select(*PUBLIC).where(owned(Session.id == param("id")))
@@ -42,7 +49,6 @@ GET = Statement(_OWNED)
 GET_FOR_UPDATE = Statement(lambda: db.locking(_OWNED))
 INSERT = Statement(insert_query(current_generation()))
 UPDATE = Statement(Session.update(params(Session, *Session.UPDATABLE_FIELDS)).where(Session.id == param("id")))
-TOUCH = Statement(Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("id")))
 
 
 def get(user_id: str, session_id: str) -> dict[str, Any]:
@@ -97,14 +103,7 @@ def create(user_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def update(session: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Change fields of a session that was read in this transaction; return the changed session."""
+    """Change fields of a session from ``get_for_update``; return the changed session."""
     session = session | changes | {"updated_at": timestamps.next_timestamp(session["updated_at"])}
     UPDATE.execute(**session)
     return session
-
-
-def touch(session: dict[str, Any]) -> str:
-    """Move a session that was read in this transaction to the top of its list; return its ``updated_at``."""
-    updated_at = timestamps.next_timestamp(session["updated_at"])
-    TOUCH.execute(id=session["id"], updated_at=updated_at)
-    return updated_at
