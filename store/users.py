@@ -7,7 +7,7 @@ from typing import Any
 from peewee import SQL
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from errors import ApiError
 from ids import new_id
 from models import User
@@ -29,6 +29,7 @@ SET_PASSWORD = Statement(
         User.id == param("user_id"), User.password_hash == param("old_hash")
     )
 )
+LOCK = Statement(lambda: db.locking(User.select(SQL("1")).where(User.id == param("user_id"))))
 RESET_PASSWORD = Statement(User.update({User.password_hash: param("new_hash")}).where(User.id == param("user_id")))
 
 
@@ -81,6 +82,11 @@ def create(username: str, password_hash: str) -> dict[str, Any]:
 def set_password(user_id: str, old_hash: str, new_hash: str) -> bool:
     """Change a password hash; return whether ``old_hash`` was the current one."""
     return bool(SET_PASSWORD.execute(user_id=user_id, old_hash=old_hash, new_hash=new_hash).rowcount)
+
+
+def lock(user_id: str) -> None:
+    """Have others who lock the user wait until this transaction ends."""
+    LOCK.execute(user_id=user_id)
 
 
 def reset_password(user_id: str, new_hash: str) -> None:
