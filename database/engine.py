@@ -6,7 +6,7 @@ its URLs, and its search index (see ``search.index``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 class Engine(Protocol):
     """A Peewee database that has these in addition. Each thread has its own connection.
 
-    Of Peewee's own, others use ``connect``, ``close``, ``is_closed`` and ``execute_sql``.
+    Of Peewee's own, others use those under "Peewee's own" and ``close``, ``is_closed`` and ``in_transaction``.
     """
 
     dialect: str
@@ -35,6 +35,17 @@ class Engine(Protocol):
     """Whether several processes may serve from it at once."""
     is_near: bool
     """Whether a statement takes less time than handing a request to another thread."""
+
+    # Peewee's own ---------------------------------------------------------------------------
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Open this thread's connection."""
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Execute a statement and return the driver's cursor."""
+
+    def get_tables(self) -> list[str]:
+        """Return the names of the tables."""
 
     # Connections ----------------------------------------------------------------------------
 
@@ -84,6 +95,28 @@ class Engine(Protocol):
     def has_open_transaction(self) -> bool:
         """Return whether the database itself still has this thread's transaction: an error may have ended it."""
 
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """Keep other processes from migrating while the block runs, if the engine can."""
+
+    # Copying a database ---------------------------------------------------------------------
+
+    def identity(self) -> tuple[Any, ...]:
+        """Return what is the same for all engines of this database, by whatever URL they were opened."""
+
+    def exclude_servers(self, tables: Sequence[str]) -> AbstractContextManager[None]:
+        """Keep servers from writing to tables for the block, however long that takes; within a transaction.
+
+        Raises:
+            StartupError: a server is running.
+
+        """
+
+    def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run a query and yield its rows, of which only some are in memory; within a transaction."""
+
+    def finish_bulk_load(self, tables: Sequence[str]) -> None:
+        """Do what is left to do for tables that were filled, ``seq`` included, by ``bulk_insert``."""
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -112,7 +145,7 @@ class Engine(Protocol):
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves."""
 
     def join_json(self, objects: Any) -> Any:
-        """Return the expression of all rows' JSON objects, separated by commas, as bytes."""
+        """Return the expression of all rows' JSON objects, separated by commas, as text or as UTF-8."""
 
     def no_nul_condition(self, column: str) -> str:
         """Return the SQL condition that a text holds no U+0000, "" if its type sees to that."""
@@ -122,11 +155,25 @@ class Engine(Protocol):
 
     # Operation ------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Check, after the migrations, that the database is as the queries need it.
+
+        Raises:
+            StartupError: it is not.
+
+        """
+
     def run_maintenance(self) -> None:
         """Do what the engine needs done beside the requests, forever, in a thread of its own."""
 
     def reserve_space(self) -> None:
         """Set room on the disk aside, if there is enough, for transactions that free space once it is full."""
+
+    def backup_command(self) -> str | None:
+        """Return the command line of the program that writes a backup to standard output, without secrets.
+
+        None if ``backup`` is to be used instead.
+        """
 
     def backup(self, target: Path) -> None:
         """Write a copy of the database, as it is at this moment, to an empty file, and check it.

@@ -22,6 +22,7 @@ import peewee
 from peewee import Case, fn
 
 from config import StartupError
+from database.lock import locked
 from database.reserve import Reserve
 from errors import ApiError
 
@@ -216,6 +217,35 @@ class SqliteEngine(peewee.SqliteDatabase):
         """Return whether SQLite still has this thread's transaction: it undoes all of it if the disk is full."""
         return bool(self.connection().in_transaction)
 
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        """Run the block: a migration is a write transaction, and whoever comes second notices."""
+        yield
+
+    # Copying a database ---------------------------------------------------------------------
+
+    def identity(self) -> tuple[Any, ...]:
+        """Return the file's number, which all of its names share."""
+        return (self.dialect, self._inode)
+
+    @contextmanager
+    def exclude_servers(self, tables: Sequence[str]) -> Iterator[None]:
+        """Take the lock of a server for the block.
+
+        Raises:
+            StartupError: a server is running.
+
+        """
+        with locked(self.path):
+            yield
+
+    def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run a query and yield its rows as SQLite finds them."""
+        yield from self.execute_sql(sql)
+
+    def finish_bulk_load(self, tables: Sequence[str]) -> None:
+        """Do nothing: the next ``seq`` follows the highest one by itself."""
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -278,6 +308,9 @@ class SqliteEngine(peewee.SqliteDatabase):
 
     # The write-ahead log and the file -------------------------------------------------------
 
+    def check(self) -> None:
+        """Do nothing: a connection is checked when it is opened."""
+
     def run_maintenance(self) -> None:
         """Checkpoint the write-ahead log after imports, forever, beside the writers.
 
@@ -327,6 +360,10 @@ class SqliteEngine(peewee.SqliteDatabase):
             self.close()
         except (ApiError, peewee.PeeweeException) as error:
             log.warning("the write-ahead log stays as it is: %s", error)
+
+    def backup_command(self) -> str | None:
+        """Return None: ``backup`` writes one."""
+        return None
 
     def backup(self, target: Path) -> None:
         """Write a copy of the database, as it is at this moment, to an empty file, and check it.

@@ -65,7 +65,7 @@ def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] 
         headers = check_if_none_match("session", session)
         if query["messages"]:
             return documents.session_with_messages(session), headers
-    return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
+        return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
 
 
 @blueprint.patch("/<session:session_id>")

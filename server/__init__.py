@@ -12,8 +12,8 @@ The way of a request:
     backpressure  the response bytes that are buffered for each user
 
 Queues are fair_queue's: one for each user, served in turn. loop_guard warns if one request holds
-the loop, lock prevents a second server on the database, memory returns freed memory to the system,
-housekeeping deletes what is old and finishes what ended processes have left.
+the loop, memory returns freed memory to the system, housekeeping deletes what is old and finishes
+what ended processes have left.
 Which internals of waitress all this depends on is listed in tests/test_waitress.py.
 
 - The server's own errors are JSON, like all others.
@@ -34,9 +34,9 @@ import cli
 import logs
 import search
 from database import db
+from database.lock import lock_database
 from server import housekeeping, memory
 from server.batching import raise_group_error
-from server.lock import lock_database
 from server.loop import Server
 from store import deletion, users
 

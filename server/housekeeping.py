@@ -26,6 +26,7 @@ class Job(NamedTuple):
 
 
 JOBS = (
+    Job("answers of ended processes", drafts.finish_stale, 15.0),
     Job("webhook runs of ended processes", webhook_runs.mark_stale, 15.0),
     Job("imports of ended processes", imports.delete_stale_orphans, 600.0),
     Job("expired idempotency keys", idempotency.delete_expired, 60.0),
@@ -39,8 +40,9 @@ def recover() -> None:
     if not db.is_shared:
         with db.write_transaction(frees_space=True):
             imports.delete_orphans()
-            drafts.finish_interrupted()
             webhook_runs.mark_interrupted()
+            drafts.expire()
+        drafts.finish_stale()
 
 
 def run() -> None:

@@ -96,8 +96,8 @@ def _delete_from(model: Any) -> Statement:
 
 
 NEWEST_FIRST: dict[type[SessionEntry], Statement] = {
-    Message: _newest_first(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata)),
-    WebhookRun: _newest_first(WebhookRun, fn.LENGTH(WebhookRun.request)),
+    Message: _newest_first(Message, fn.LENGTH(Message.content) + fn.LENGTH(Message.metadata.cast("text"))),
+    WebhookRun: _newest_first(WebhookRun, fn.LENGTH(WebhookRun.request.cast("text"))),
 }
 DELETE_FROM: dict[type[SessionEntry], Statement] = {model: _delete_from(model) for model in NEWEST_FIRST}
 
@@ -128,25 +128,25 @@ def delete_all_sessions(user_id: str) -> int:
     It counts what it has ended, so that of two at once only one counts a session. One that is created at the same
     moment is of the new generation, or is deleted uncounted.
     """
-    _delete_drafts(user_id)
     user = NEXT_GENERATION.get(user_id=user_id)
     if user is None:
         raise ApiError("token_revoked")  # the user has been removed
+    _delete_drafts(user_id)
     rows_to_erase.set()
     (count,) = COUNT_GENERATION.execute(user_id=user_id, generation=user["generation"] - 1).fetchone()
     return int(count)
 
 
 def _delete_drafts(user_id: str) -> None:
-    """Delete the drafts of a user: before the user's row is locked, as an answer that is stored does it."""
+    """Delete the drafts of a user, who is locked: nobody starts a chat meanwhile."""
     for (session_id,) in DRAFTS.execute(user_id=user_id).fetchall():
         DELETE_DRAFT.execute(session_id=session_id)
 
 
 def delete_user(user_id: str) -> None:
     """Delete a user, which frees the name at once; must be called in a transaction that frees space."""
-    _delete_drafts(user_id)
     MARK_USER.execute(user_id=user_id, name_key=f"removed {user_id}")
+    _delete_drafts(user_id)
     logins.delete_all(user_id)  # after that: nobody logs in any more
     rows_to_erase.set()
 

@@ -13,8 +13,9 @@ from errors import NotFound
 from ids import new_id
 from json_values import stored_json
 from models import Message, Session
+from store import sessions
 from store.entries import READ_PAGE_SIZE, newer_seq
-from store.fields import defaults, params
+from store.fields import defaults, params, public
 from store.sessions import touch_query
 
 # What an import gives, in the order of its rows: another field gets its default from the database.
@@ -45,10 +46,17 @@ SUMMARY = Statement(
     ).where(Message.session == param("session_id"), Message.seq <= param("last"))
 )
 ID_OF_SEQ = Statement(Message.select(Message.id).where(Message.seq == param("seq")))
+UPDATE = Statement(
+    Message.update(params(Message, "content", "metadata"))
+    .where(Message.session == param("session_id"), Message.id == param("id"))
+    .returning(*public(Message))
+)
 DELETE = Statement(Message.delete().where(Message.session == param("session_id"), Message.id == param("id")))
 
 
-def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
+def append(
+    user_id: str, session_id: str, role: str, content: str, metadata: str, message_id: str | None = None
+) -> dict[str, Any]:
     """Append a message to a session of the user's and return it; ``metadata`` is JSON text.
 
     Raises:
@@ -56,7 +64,7 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
 
     """
     message = _DEFAULTS | {
-        "id": new_id(),
+        "id": message_id or new_id(),
         "session_id": session_id,
         "role": role,
         "content": content,
@@ -67,6 +75,21 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
         raise NotFound("session")
     (created_at,) = touched
     return message | {"created_at": created_at, "metadata": stored_json(metadata)}
+
+
+def update(user_id: str, session_id: str, message_id: str, content: str, metadata: str) -> dict[str, Any] | None:
+    """Change a message of a session of the user's and return it, None if it is not there.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
+    """
+    session = sessions.get_for_update(user_id, session_id)
+    message = UPDATE.get(session_id=session_id, id=message_id, content=content, metadata=metadata)
+    if message is None:
+        return None
+    sessions.update(session)  # its ETag changes
+    return message | {"metadata": stored_json(metadata)}
 
 
 def delete(session_id: str, message_id: str) -> None:

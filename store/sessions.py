@@ -77,6 +77,11 @@ def get_for_update(user_id: str, session_id: str) -> dict[str, Any]:
     return session
 
 
+def exists(user_id: str, session_id: str) -> bool:
+    """Return whether there is such a session of the user's."""
+    return GET.get(id=session_id, user_id=user_id) is not None
+
+
 def count(user_id: str, limit: int | None = None) -> int:
     """Return how many sessions the user has, or ``limit`` if there are more."""
     counted = COUNT.execute(user_id=user_id) if limit is None else COUNT_UP_TO.execute(user_id=user_id, limit=limit)

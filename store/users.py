@@ -19,6 +19,7 @@ _DEFAULTS = defaults(User)
 _IS_ACTIVE = User.generation.is_null(False)
 
 GET = Statement(User.select(*_PUBLIC).where(User.id == param("user_id")))
+LOCK = Statement(lambda: db.locking(User.select(User.id).where(User.id == param("user_id"))))
 LIST = Statement(User.select(*_PUBLIC).where(_IS_ACTIVE).order_by(User.name_key))
 ANY = Statement(User.select(SQL("1")).where(_IS_ACTIVE).limit(1))
 BY_NAME = Statement(User.select(*_PUBLIC).where(User.name_key == param("name_key")))
@@ -29,7 +30,6 @@ SET_PASSWORD = Statement(
         User.id == param("user_id"), User.password_hash == param("old_hash")
     )
 )
-LOCK = Statement(lambda: db.locking(User.select(SQL("1")).where(User.id == param("user_id"))))
 RESET_PASSWORD = Statement(User.update({User.password_hash: param("new_hash")}).where(User.id == param("user_id")))
 
 
@@ -44,6 +44,11 @@ def get(user_id: str) -> dict[str, Any]:
     if user is None:
         raise ApiError("token_revoked")
     return user
+
+
+def lock(user_id: str) -> None:
+    """Keep others from locking the user before this transaction ends; after a session of theirs, if that is locked."""
+    LOCK.execute(user_id=user_id)
 
 
 def list_all() -> list[dict[str, Any]]:
@@ -82,11 +87,6 @@ def create(username: str, password_hash: str) -> dict[str, Any]:
 def set_password(user_id: str, old_hash: str, new_hash: str) -> bool:
     """Change a password hash; return whether ``old_hash`` was the current one."""
     return bool(SET_PASSWORD.execute(user_id=user_id, old_hash=old_hash, new_hash=new_hash).rowcount)
-
-
-def lock(user_id: str) -> None:
-    """Have others who lock the user wait until this transaction ends."""
-    LOCK.execute(user_id=user_id)
 
 
 def reset_password(user_id: str, new_hash: str) -> None:

@@ -11,7 +11,8 @@ from flask import Flask
 
 from auth import tokens
 from auth.tokens import TokenVerifier
-from tests.helpers.client import SECRET, UNKNOWN_ID, ApiClient, add_user, error_of
+from tests.helpers.client import UNKNOWN_ID, ApiClient, add_user, error_of
+from tests.helpers.engine import SECRET
 
 
 def claims(owner: ApiClient) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from database import db
+from tests.helpers import engine
 
 
 def query_db(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Return the rows of a query."""
-    return list(db.execute_sql(sql, values))
+    cursor = db.execute_sql(engine.translate(sql), values)
+    return list(cursor) if cursor.description else []
 
 
 def run_in_transaction(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
