@@ -251,8 +251,11 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         return getattr(self._local, "writes_once", False)
 
     def may_write(self) -> bool:
-        """Return whether a transaction is open, or the one statement of a ``single_write`` is expected."""
-        return bool(self.in_transaction()) or self._writes_once
+        """Return whether a transaction is open, or this is the one statement of a ``single_write``, used up by this."""
+        if self.in_transaction():
+            return True
+        allowed, self._local.writes_once = self._writes_once, False
+        return allowed
 
     def has_open_transaction(self) -> bool:
         """Return whether this thread's transaction can still be committed."""
