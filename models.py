@@ -220,9 +220,9 @@ class WebhookRun(SessionEntry):
 class Draft(BaseModel):
     """The part of a model's completion received so far. When the chat ends it becomes a message.
 
-    ``question_id`` is the message that is being answered, ``replaced_id`` the earlier answer that is
-    deleted then. ``saved_at``, by the database's clock, is renewed while the chat goes on; ``stop_requested``
-    is set to 1 to have the process that it runs in end it.
+    ``question_id`` is the message that is being answered, ``answer_id`` the one that the draft becomes, and
+    ``replaced_id`` the earlier answer that is deleted then. ``saved_at``, by the database's clock, is renewed while
+    the chat goes on; ``stop_requested`` is set to 1 to have the process that it runs in end it.
     """
 
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
@@ -232,6 +232,7 @@ class Draft(BaseModel):
     replaced_id = TextField(null=True)
     saved_at = TextField(default="", constraints=[SQL("DEFAULT ''")])
     stop_requested = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    answer_id = TextField(null=True)
 
     class Meta:
         table_name = "drafts"

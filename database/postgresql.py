@@ -6,6 +6,9 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 from __future__ import annotations
 
 import select
+import threading
+import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +48,16 @@ OTHER_CONNECTIONS = 12
 TIMESTAMP_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
 # Of the advisory lock that a process holds while it migrates; any number that nobody else uses.
 MIGRATION_LOCK = 7_305_841_276
+
+# Who else is connected to the database by the same name, in words for the operator.
+OTHER_CLIENTS = """
+SELECT coalesce(nullif(application_name, ''), 'a client'), coalesce(host(client_addr), 'its own host'), count(*)
+FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND backend_type = 'client backend'
+AND pid <> pg_backend_pid()
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+POLL_INTERVAL = 0.1
 
 # By the beginnings of SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html), longer ones first.
 CODE_BY_SQLSTATE = {
@@ -112,6 +125,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     def __init__(self, url: str, max_connections: int):
         given = conninfo_to_dict(url)
         self.location = make_conninfo("", **{name: value for name, value in given.items() if "password" not in name})
+        self._local = threading.local()
         defaults = {name: value for name, value in CONNECTION_PARAMETERS.items() if name not in given}
         super().__init__(
             make_conninfo("", **given),
@@ -231,6 +245,24 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
             return self.connection().run(statements)
 
+    @contextmanager
+    def single_write(self) -> Iterator[None]:
+        """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
+        outer = self._writes_once
+        self._local.writes_once = True
+        try:
+            yield
+        finally:
+            self._local.writes_once = outer
+
+    @property
+    def _writes_once(self) -> bool:
+        return getattr(self._local, "writes_once", False)
+
+    def may_write(self) -> bool:
+        """Return whether a transaction is open, or the one statement of a ``single_write`` is expected."""
+        return bool(self.in_transaction()) or self._writes_once
+
     def has_open_transaction(self) -> bool:
         """Return whether this thread's transaction can still be committed."""
         return bool(self.connection().pgconn.transaction_status == TransactionStatus.INTRANS)
@@ -246,6 +278,57 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
             self.manual_close()  # and with it the lock and the settings
             self.connect()
 
+    # Copying a database ---------------------------------------------------------------------
+
+    def identity(self) -> tuple[Any, ...]:
+        """Return the number of the database, and when its server was started, to the microsecond."""
+        sql = "SELECT oid, pg_postmaster_start_time()::text FROM pg_database WHERE datname = current_database()"
+        return (self.dialect, *self.execute_sql(sql).fetchone())
+
+    @contextmanager
+    def exclude_servers(self, tables: Sequence[str]) -> Iterator[None]:
+        """Lock tables against writers until the transaction ends, and make sure that nobody else is connected.
+
+        A server that is stopping has POOL_TIMEOUT seconds to disconnect.
+
+        Raises:
+            StartupError: other clients are connected, by the same name.
+
+        """
+        names = ", ".join(f'"{table}"' for table in tables)
+        self._execute_unprepared(
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
+            f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"
+        )
+        deadline = time.monotonic() + POOL_TIMEOUT
+        while others := self.execute_sql(OTHER_CLIENTS).fetchall():
+            if time.monotonic() > deadline:
+                listed = ", ".join(f"{name} on {host} ({count})" for name, host, count in others)
+                raise StartupError(
+                    f"Others are connected to the database {self.location}: {listed}. Stop the servers first."
+                )
+            time.sleep(POLL_INTERVAL)
+            self.execute_sql("SELECT pg_stat_clear_snapshot()")
+        yield
+
+    def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run a query and yield its rows, fetched a hundred at a time; psycopg fetches all rows of others at once."""
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
+            with self.connection().cursor(name="stream") as cursor:
+                cursor.execute(sql)
+                yield from cursor
+
+    def finish_bulk_load(self, tables: Sequence[str]) -> None:
+        """Let ``seq`` continue after the highest one, and count what there is, for the planner."""
+        sql = """
+            SELECT table_name, column_name FROM information_schema.columns
+            WHERE table_schema = current_schema() AND is_identity = 'YES' AND table_name = ANY(%s)
+        """
+        for table, column in self.execute_sql(sql, (list(tables),)).fetchall():
+            sequence = f"pg_get_serial_sequence('{table}', '{column}')"
+            self.execute_sql(f'SELECT setval({sequence}, max("{column}")) FROM "{table}"')  # noqa: S608  # our own names
+        self.execute_sql(f"ANALYZE {', '.join(tables)}")
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -258,6 +341,22 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         ):
             for row in rows:
                 copy.write_row(row)
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return an update and an insertion of what it returns as one query, which returns the same."""
+        names = [field.column_name for field in update._returning]
+        updated = update.cte("updated", columns=names)
+        values, returned = [], []
+        for field, value in insert._insert.items():
+            name = value.value.name if isinstance(value, peewee.Value) else ""
+            if name in names:
+                returned.append(field)
+                values.append(updated.c[name])
+            else:
+                is_json = field.name in insert.model.JSON_FIELDS  # the type of a SELECT's parameter is text
+                values.append(value.cast("json") if is_json else value)
+        rows = peewee.Select([updated], values)
+        return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
@@ -312,6 +411,10 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
     def reserve_space(self) -> None:
         """Do nothing: the server's disk is its operator's."""
+
+    def backup_command(self) -> str | None:
+        """Return a command line of pg_dump with the URL's parameters, but for passwords."""
+        return f"pg_dump -Fc -d {shlex.quote(self.location)}"
 
     def backup(self, target: Path) -> None:
         """Refuse: a copy of the database is pg_dump's work."""

@@ -12,7 +12,7 @@ The way of a request:
     backpressure  the response bytes that are buffered for each user
 
 Queues are fair_queue's: one for each user, served in turn. loop_guard warns if one request holds
-the loop, lock prevents a second server on the database, memory returns freed memory to the system.
+the loop, memory returns freed memory to the system.
 Which internals of waitress all this depends on is listed in tests/test_waitress.py.
 
 - The server's own errors are JSON, like all others.
@@ -33,9 +33,9 @@ import cli
 import logs
 import search
 from database import db
+from database.lock import lock_database
 from server import memory
 from server.batching import raise_group_error
-from server.lock import lock_database
 from server.loop import Server
 from store import deletion, drafts, imports, users, webhook_runs
 
@@ -55,8 +55,10 @@ def serve(app: Flask) -> None:
     db.reserve_space()
     with db.write_transaction(frees_space=True):
         imports.delete_orphans()
-        drafts.finish_interrupted()
         webhook_runs.mark_interrupted()
+        if not db.is_shared:
+            drafts.expire()
+    drafts.finish_stale()
     for name, work in (("maintenance", db.run_maintenance), ("indexer", search.run_indexer), ("eraser", deletion.run)):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 
 import timestamps
@@ -30,6 +32,19 @@ REPLACE = Statement(
         _OF_USER, IdempotencyRecord.response == param("old")
     )
 )
+
+
+class Outcome(NamedTuple):
+    """What has become of a chat: its answer, if there is one, and the code of the error that it ended with."""
+
+    question_id: str
+    answer_id: str | None
+    error: str | None
+
+    def to_json(self) -> str:
+        """Return it as it is stored. Before the end of the chat, only the question is."""
+        created = {"id": self.question_id, "answer_id": self.answer_id}
+        return orjson.dumps(created | ({"error": self.error} if self.error else {})).decode()
 
 
 class KeyTaken(Exception):
@@ -64,11 +79,13 @@ def save(user_id: str, key: str, fingerprint: str, response: str) -> None:
         raise KeyTaken
 
 
-def add_answer_id(user_id: str, question_id: str, answer_id: str | None, error: str | None) -> None:
-    """Add to the response stored for a user's message, if there is one, the model's message or the error code."""
-    created = {"id": question_id, "answer_id": answer_id} | ({"error": error} if error else {})
-    old, new = orjson.dumps({"id": question_id}).decode(), orjson.dumps(created).decode()
-    REPLACE.execute(user_id=user_id, old=old, new=new)
+def set_outcome(user_id: str, outcome: Outcome, former: Outcome | None = None) -> None:
+    """Add to the response stored for a user's message, if there is one, the model's message or the error code.
+
+    If the outcome corrects a ``former`` one, that is replaced.
+    """
+    old = former.to_json() if former else orjson.dumps({"id": outcome.question_id}).decode()
+    REPLACE.execute(user_id=user_id, old=old, new=outcome.to_json())
 
 
 def _oldest() -> str:

@@ -31,7 +31,7 @@ def start(user_id: str, session_id: str, run_id: str, action: str, request: str)
         NotFound: there is no such session of the user's.
 
     """
-    sessions.get(user_id, session_id)
+    sessions.get_for_update(user_id, session_id)  # runs are numbered in the order of their commits
     run = _DEFAULTS | {
         "id": run_id,
         "session_id": session_id,

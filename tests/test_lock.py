@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from config import StartupError
-from server.lock import lock_database, log
+from database.lock import lock_database, log
 from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_start, run_flask
 
 

@@ -81,7 +81,9 @@ SCANS_ALLOWED = {
     ("users", "LIST"),
     ("users", "ANY"),
     ("webhook_runs", "INTERRUPT"),
-    ("drafts", "LIST"),
+    ("drafts", "FRESH_OF_USER"),  # of all chats in progress
+    ("drafts", "STALE"),
+    ("drafts", "EXPIRE"),
     ("deletion", "OWNERS_OF_DELETED"),
     ("deletion", "DELETE_DRAFTS"),
     ("imports", "DELETE_ORPHANS"),
