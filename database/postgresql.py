@@ -20,9 +20,9 @@ from peewee import SQL, Psycopg3Adapter, fn
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.types.string import TextLoader
 
 from config import StartupError
+from database.libpq import Connection, Cursor
 
 MIN_VERSION = 15
 # Seconds that a request waits for a connection of the pool, and for a row that others have locked:
@@ -86,23 +86,22 @@ CONFLICTS = ("retries_pkey", "drafts_pkey")
 class Adapter(Psycopg3Adapter):
     """How Peewee uses psycopg."""
 
-    def connect(self, db: Any, **parameters: Any) -> psycopg.Connection[Any]:
+    def connect(self, db: Any, **parameters: Any) -> Connection:
         """Return a new connection with the settings that all have."""
-        connection = psycopg.connect(db.database, autocommit=True, **parameters)
+        connection = Connection.connect(db.database, autocommit=True, **parameters)
         try:
-            connection.execute(SESSION_SETTINGS, prepare=False)
+            connection.run(SESSION_SETTINGS)
         except BaseException:
             connection.close()
             raise
-        connection.adapters.register_loader("json", TextLoader)  # it stays text, byte for byte
         return connection
 
-    def is_connection_closed(self, connection: psycopg.Connection[Any]) -> bool:
+    def is_connection_closed(self, connection: Connection) -> bool:
         """Return whether an idle connection cannot be used; without a round trip."""
         return is_lost(connection)
 
 
-def is_lost(connection: psycopg.Connection[Any]) -> bool:
+def is_lost(connection: Connection) -> bool:
     """Return whether a connection is closed, or the server says something though it was asked nothing: goodbye."""
     if connection.closed or connection.pgconn.transaction_status == TransactionStatus.UNKNOWN:
         return True
@@ -168,6 +167,10 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         """Close all connections of the pool; nothing else is left to be done."""
         self.close_connections()
 
+    def cursor(self, named_cursor: bool | None = None) -> Cursor:
+        """Return a cursor, through which Peewee executes everything."""
+        return Cursor(self.connection())
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement and return its cursor.
 
@@ -217,24 +220,34 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     def begin(self, statement: str = "BEGIN") -> None:
         """Begin a transaction with these statements, on a new connection if this thread's turns out to be lost."""
         try:
-            self._execute_unprepared(statement)
+            self._run(statement)
         except peewee.OperationalError:
             if not is_lost(self.connection()):
                 raise
             self.manual_close()
             self.connect()
-            self._execute_unprepared(statement)
+            self._run(statement)
+
+    def commit(self) -> None:
+        """Commit the transaction.
+
+        Raises:
+            peewee.InternalError: one of its statements has failed, so the server has undone it.
+
+        """
+        if self._run("COMMIT").command_status != b"COMMIT":
+            raise peewee.InternalError("a statement had failed, and the transaction was undone")
 
     def rollback(self) -> None:
         """Undo the transaction; if the connection is lost, the server has done so."""
         if is_lost(self.connection()):
             self.connection().close()
         else:
-            super().rollback()
+            self._run("ROLLBACK")
 
-    def _execute_unprepared(self, statements: str) -> None:
+    def _run(self, statements: str) -> Any:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.connection().execute(statements, prepare=False)
+            return self.connection().run(statements)
 
     @contextmanager
     def single_write(self) -> Iterator[None]:
@@ -265,7 +278,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     def migration_lock(self) -> Iterator[None]:
         """Keep other processes from migrating at the same time; the server frees the lock if this one dies."""
         self.execute_sql("SET lock_timeout = 0; SET statement_timeout = 0")
-        self.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        self.connection().execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))  # a signal can interrupt it
         try:
             yield
         finally:
@@ -330,7 +343,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         names = ", ".join(f'"{column}"' for column in columns)
         with (
             peewee.__exception_wrapper__,  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.cursor() as cursor,
+            self.connection().cursor() as cursor,
             cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
         ):
             for row in rows:
