@@ -31,7 +31,7 @@ SET lock_timeout = '5s'; SET statement_timeout = '20s'; SET idle_in_transaction_
 SET TimeZone = 'UTC'; SET client_min_messages = 'warning'
 """
 # Of libpq, which waits for a peer that has vanished for ever otherwise. What the URL has takes precedence.
-CONNECTION_PARAMETERS = {
+CONNECTION_PARAMETERS: dict[str, str | int] = {
     "application_name": "parley",
     "connect_timeout": 2,
     "keepalives_idle": 10,
