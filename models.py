@@ -97,11 +97,12 @@ class Login(BaseModel):
 
 
 class LoginAttempt(BaseModel):
-    """A failed attempt to log in, or one in progress, of a ``key``: an address, or an address and a name."""
+    """A failed attempt to log in, or one in progress: digests of the client's network and of the name."""
 
     id = TextField(primary_key=True)
-    key = TextField()
-    attempted_at = TextField()
+    client = TextField()
+    name = TextField()
+    attempted_at = TextField(index=True)
 
     class Meta:
         table_name = "login_attempts"
@@ -260,6 +261,10 @@ Session.add_index(
 )
 # By this one it is found that a session was imported before.
 Session.add_index(Session.user, Session.external_id)
-LoginAttempt.add_index(LoginAttempt.key, LoginAttempt.attempted_at)
+# The few that are going on, among all that have ever been.
+WebhookRun.add_index(
+    WebhookRun.index(WebhookRun.started_at, where=WebhookRun.status == SQL("'running'"), name="webhook_runs_running")
+)
+LoginAttempt.add_index(LoginAttempt.client, LoginAttempt.attempted_at)
 
 TABLES = (User, Login, LoginAttempt, Session, Move, Message, WebhookRun, Draft, IdempotencyRecord)

@@ -6,9 +6,10 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         self.location = make_conninfo("", **{name: value for name, value in given.items() if "password" not in name})
         defaults = {name: value for name, value in CONNECTION_PARAMETERS.items() if name not in given}
         self._pool = ConnectionPool(self._open_connection, max_connections)
+        self._local = threading.local()
         super().__init__(make_conninfo("", **given, **defaults), prefer_psycopg3=True, autoconnect=False)
 
     # Connections ----------------------------------------------------------------------------
@@ -228,17 +230,26 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
             self.connection().execute(statements, prepare=False)
 
+    @contextmanager
+    def single_write(self) -> Iterator[None]:
+        """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
+        outer = self._writes_once
+        self._local.writes_once = True
+        try:
+            yield
+        finally:
+            self._local.writes_once = outer
+
+    @property
+    def _writes_once(self) -> bool:
+        return getattr(self._local, "writes_once", False)
+
     def may_write(self) -> bool:
-        """Return whether a transaction is open."""
-        return bool(self.in_transaction())
-
-    def single_write(self) -> AbstractContextManager[None]:
-        """Run the block in a write transaction."""
-        return self.write_transaction()
-
-    def combine_writes(self, update: Any, insert: Any) -> Any:
-        """Return None."""
-        return None
+        """Return whether a transaction is open, or this is the one statement of a ``single_write``, used up by this."""
+        if self.in_transaction():
+            return True
+        allowed, self._local.writes_once = self._writes_once, False
+        return allowed
 
     def has_open_transaction(self) -> bool:
         """Return whether this thread's transaction can still be committed."""
@@ -321,6 +332,22 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         ):
             for row in rows:
                 copy.write_row(row)
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return an update and an insertion of what it returns as one query, which returns the same."""
+        names = [field.column_name for field in update._returning]
+        updated = update.cte("updated", columns=names)
+        values, returned = [], []
+        for field, value in insert._insert.items():
+            name = value.value.name if isinstance(value, peewee.Value) else ""
+            if name in names:
+                returned.append(field)
+                values.append(updated.c[name])
+            else:
+                is_json = field.name in insert.model.JSON_FIELDS  # the type of a SELECT's parameter is text
+                values.append(value.cast("json") if is_json else value)
+        rows = peewee.Select([updated], values)
+        return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.

@@ -17,7 +17,7 @@ from store.session_pages import SessionCursor
 from web import pagination, parameters
 from web.decorators import batched, body, conditional, inline, query, response
 from web.etags import check_if_match, check_if_none_match, with_etag
-from web.idempotency import idempotent, remember
+from web.idempotency import idempotent, remember, transaction
 
 # Says that there is a chat to attach to: a page that only looks should not get an error if there is none.
 IN_PROGRESS = {"Parley-Chat": "in-progress"}
@@ -47,7 +47,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
 @idempotent(lambda session, data: session)
 def create_session(data: dict[str, Any]) -> dict[str, Any]:
     """Create a session."""
-    with db.write_transaction():
+    with transaction():
         session = sessions.create(g.user_id, **data)
         remember(session)
     return session

@@ -36,8 +36,9 @@ TEXTS = Statement(
 )
 NEWEST_FIRST = Statement(
     Message.select(Message.seq, Message.id, Message.role, Message.content)
-    .where(Message.session == param("session_id"))
+    .where(Message.session == param("session_id"), Message.seq < param("before"))
     .order_by(Message.seq.desc())
+    .limit(READ_PAGE_SIZE)
 )
 SUMMARY = Statement(
     Message.select(
@@ -135,9 +136,17 @@ def summarize(session_id: str, last: int) -> dict[str, Any]:
 
 
 def iter_newest_first(session_id: str) -> Iterator[tuple[int, str, str, str]]:
-    """Yield the seq, id, role and content of a session's messages, newest first, read one by one."""
-    cursor = NEWEST_FIRST.execute(session_id=session_id)
-    try:
-        yield from cursor
-    finally:
-        cursor.close()
+    """Yield the seq, id, role and content of a session's messages, newest first, read page by page.
+
+    SQLite reads a page row by row, as far as they are wanted; other drivers have all of it in memory.
+    """
+    before, count = 2**63 - 1, READ_PAGE_SIZE
+    while count == READ_PAGE_SIZE:
+        cursor = NEWEST_FIRST.execute(session_id=session_id, before=before)
+        count = 0
+        try:
+            for row in cursor:
+                count, before = count + 1, row[0]
+                yield row
+        finally:
+            cursor.close()
