@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import peewee
 import psycopg
 from psycopg.pq import TransactionStatus
 
@@ -17,8 +16,10 @@ POOL_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 25.0
 
 
-class PoolExhausted(peewee.OperationalError):
-    """All connections were in use for too long."""
+class PoolExhausted(psycopg.OperationalError):
+    """All connections were in use for too long: as if the server had no more of them."""
+
+    sqlstate = "53300"
 
 
 class Connection(psycopg.Connection[Any]):

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from config import StartupError
-from database.pool import POOL_TIMEOUT, Connection, ConnectionPool, PoolExhausted
+from database.pool import POOL_TIMEOUT, Connection, ConnectionPool
 
 MIN_VERSION = 15
 # Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
@@ -381,8 +381,6 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def error_code(self, error: BaseException) -> str:
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
-        if isinstance(error, PoolExhausted):
-            return "database_busy"
         for link in _driver_errors(error):
             if link.sqlstate is None:
                 if isinstance(link, psycopg.OperationalError):
