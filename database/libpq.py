@@ -7,7 +7,11 @@ psycopg still connects, converts the rows, names the errors and copies.
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import count
@@ -17,9 +21,11 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.types.string import TextLoader
 
+# Seconds that a thread waits for the server's response to a statement.
+RESPONSE_TIMEOUT = 25.0
 # Those that are executed again and again are fewer; of others, such as some with lists, no two are the same.
 MAX_PREPARED = 500
 
@@ -28,7 +34,16 @@ _SUCCESS = frozenset((ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EM
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that prepares a statement when it is executed for the second time."""
+    """A connection that prepares a statement when it is executed for the second time.
+
+    It does not wait for ever for a server that does not respond: one that hangs still acknowledges what it is sent.
+    What its errors say has no values of rows, which PostgreSQL adds as details, since it is logged.
+    """
+
+    response_timeout: float | None = RESPONSE_TIMEOUT
+    has_timed_out = False
+    sent_at: float | None = None
+    """When the statement was sent that has no response yet."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -44,14 +59,48 @@ class Connection(psycopg.Connection[Any]):
             psycopg.Error: it failed. Its ``sqlstate`` is None if the connection is lost, or a value is impossible.
 
         """
-        if not params:
-            return self._check(self.pgconn.exec_(sql.replace("%%", "%").encode()))
         values: list[Any] = [_DUMPERS.get(type(value), _dump_text)(value) for value in params]
+        self.sent_at = time.monotonic()
+        try:
+            return self._check(self._send(sql, values))
+        finally:
+            self.sent_at = None
+
+    def _send(self, sql: str, values: list[Any]) -> Any:
+        """Send a statement and return libpq's result of it; other threads run meanwhile."""
+        if not values:
+            return self.pgconn.exec_(sql.replace("%%", "%").encode())
         if sql in self._names:
-            return self._check(self.pgconn.exec_prepared(self._names[sql] or self._prepare(sql), values))
+            return self.pgconn.exec_prepared(self._names[sql] or self._prepare(sql), values)
         if len(self._names) < MAX_PREPARED:
             self._names[sql] = None
-        return self._check(self.pgconn.exec_params(_number_placeholders(sql), values))
+        return self.pgconn.exec_params(_number_placeholders(sql), values)
+
+    def cut(self) -> None:
+        """Have the thread that waits for a response fail now; from another thread."""
+        self.has_timed_out = True
+        with socket.socket(fileno=os.dup(self.fileno())) as cut_off:
+            cut_off.shutdown(socket.SHUT_RDWR)
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Consume one of psycopg's generators, which has its own conversations with the server: COPY, streams."""
+        try:
+            return super().wait(gen, interval, self.response_timeout if timeout is None else timeout)
+        except psycopg.Error as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.has_timed_out = True
+                self.close()
+            raise _without_details(error) from None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it cannot be used: it is closed, or the server has said something though it was asked nothing."""
+        if self.closed or self.pgconn.transaction_status == TransactionStatus.UNKNOWN:
+            return True
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        readable, _, _ = select.select([self.fileno()], (), (), 0)
+        return bool(readable)
 
     def load_rows(self, result: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a result."""
@@ -71,7 +120,7 @@ class Connection(psycopg.Connection[Any]):
             return result
         if self.pgconn.status == ConnStatus.BAD:
             raise psycopg.OperationalError(result.get_error_message("utf-8"))
-        raise error_from_result(result)
+        raise _without_details(error_from_result(result))
 
 
 class Cursor:
@@ -114,6 +163,12 @@ class Cursor:
     def close(self) -> None:
         """Forget the other rows."""
         self._rows = iter(())
+
+
+def _without_details(error: psycopg.Error) -> psycopg.Error:
+    if error.diag.message_primary:
+        error.args = (error.diag.message_primary,)
+    return error
 
 
 @lru_cache(1_000)
