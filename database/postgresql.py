@@ -280,10 +280,10 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
     def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """Run a query and yield its rows, fetched a hundred at a time; psycopg fetches all rows of others at once."""
-        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            with self.connection().cursor(name="stream") as cursor:
-                cursor.execute(sql)
-                yield from cursor
+        wrapper = peewee.__exception_wrapper__  # type: ignore[attr-defined]  # as of all that goes through Peewee
+        with wrapper, self.connection().cursor(name="stream") as cursor:
+            cursor.execute(sql)
+            yield from cursor
 
     def finish_bulk_load(self, tables: Sequence[str]) -> None:
         """Let ``seq`` continue after the highest one, and count what there is, for the planner."""
