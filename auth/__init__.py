@@ -17,8 +17,8 @@ from flask_jwt_extended import JWTManager
 
 from auth import cookies
 from auth.secret import load_or_create_secret
-from auth.throttle import LoginThrottle
 from auth.tokens import Claims, TokenVerifier, bearer_token
+from config import StartupError
 from database import db
 from errors import ApiError
 from store import logins as stored_logins
@@ -88,14 +88,20 @@ def check_login() -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Set up the tokens and the login throttle.
+    """Set up the tokens.
 
     Raises:
-        StartupError: the secret cannot be read or created.
+        StartupError: the secret cannot be read or created, or is missing though several processes need the same.
 
     """
     config = app.config
-    secret = config["PARLEY_JWT_SECRET_KEY"] or load_or_create_secret(Path(config["PARLEY_DATA_DIR"]))
+    secret = config["PARLEY_JWT_SECRET_KEY"]
+    if secret is None and db.is_shared:
+        raise StartupError(
+            "PARLEY_JWT_SECRET_KEY: required with PostgreSQL, the same for all processes. To make one: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    secret = secret or load_or_create_secret(Path(config["PARLEY_DATA_DIR"]))
     config.update(
         JWT_SECRET_KEY=secret,
         JWT_ALGORITHM="HS256",
@@ -107,4 +113,3 @@ def init_app(app: Flask) -> None:
     )
     JWTManager(app)
     app.extensions["verifier"] = TokenVerifier(secret)
-    app.extensions["throttle"] = LoginThrottle()

@@ -66,7 +66,7 @@ def get_page() -> Response:
 
 @blueprint.get("/static/<path:path>")
 @public
-@inline
+@inline(uses_database=False)
 def get_file(path: str) -> Response:
     """Get a file of the page."""
     file: Representation | None = current_app.extensions["static"].get(path)

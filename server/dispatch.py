@@ -37,6 +37,8 @@ class Dispatcher:
       microseconds, less than handing them to a thread costs; and threads would fight for the
       interpreter lock. A write in progress blocks no reader of SQLite.
     - ``batched`` views wait for the disk, on the write batcher's thread, so that the loop doesn't.
+    - If the database is not near, but behind a network, both run in a thread pool: they would wait
+      longer than handing them over takes, and the database commits concurrent writes together itself.
     - All others run in a thread pool, and so do large bodies and deferred responses. Each pool
       has its own threads, so that none starves another.
 

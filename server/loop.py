@@ -14,10 +14,12 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from config import StartupError
+from database import db
 from server.channel import Channel
 from server.dispatch import Dispatcher
 from server.memory import trim_if_requested
 from services import webhooks
+from web.spec import BACKGROUND, DATABASE
 
 # After a signal, requests that were accepted have this long to finish.
 GRACEFUL_SHUTDOWN_TIMEOUT = 15.0
@@ -99,12 +101,14 @@ class Server:
         # How many threads, and how many of them for one user. Chats and webhook calls have limits of
         # their own: there, one thread remains to reject another user's requests.
         threads = {
-            "background": (background, max(background // 2, 1)),
+            BACKGROUND: (background, max(background // 2, 1)),
             "chat": (chats, max(chats - 1, 1)),
             "webhook": (calls, max(calls - 1, 1)),
             "login": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
             "transfer": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),
         }
+        if not db.is_near:  # one user's locks must not hold up everybody
+            threads[DATABASE] = (background, max(background * 3 // 4, 1))
         files = raise_file_limit(MAX_CONNECTIONS * FILES_PER_CONNECTION + OTHER_FILES)
         max_connections = min(MAX_CONNECTIONS, max((files - OTHER_FILES) // FILES_PER_CONNECTION, 16))
         self._dispatcher = Dispatcher(app, threads, max_connections)
@@ -115,8 +119,10 @@ class Server:
             ]
         except OSError as error:
             raise StartupError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
-        self._chats = app.extensions["services"].chats
+        services = app.extensions["services"]
+        self._chats, self._readiness = services.chats, services.readiness
         self.should_exit = False
+        self._is_interactive = False
 
     @property
     def address(self) -> str:
@@ -139,6 +145,8 @@ class Server:
                 for listener in self._listeners:
                     listener.close_stalled()
                 trim_if_requested()
+        if not self._is_interactive:
+            self._serve_until_noticed()
         self._drain()
         self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)
@@ -146,6 +154,7 @@ class Server:
     def handle_exit(self, number: int, frame: object) -> None:
         """Start the shutdown; a second signal ends the process at once."""
         self.should_exit = Listener.is_stopping = True
+        self._is_interactive = number == signal.SIGINT
         self._listeners[0].trigger.pull_trigger()
         signal.signal(number, signal.SIG_DFL)
 
@@ -153,6 +162,15 @@ class Server:
         timeout = 0 if self._dispatcher.has_pending else timeout
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
         self._dispatcher.run_pending()
+
+    def _serve_until_noticed(self) -> None:
+        """Serve until load balancers send no more requests; each response closes its connection meanwhile.
+
+        A connection that a load balancer has just sent a request on cannot be closed without losing that.
+        """
+        deadline = time.monotonic() + self._readiness.withdraw()
+        while time.monotonic() < deadline:
+            self._run_once(0.05)
 
     def _drain(self) -> None:
         for listener in self._listeners:

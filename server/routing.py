@@ -15,7 +15,7 @@ from addresses import client_network
 from auth.tokens import Claims, bearer_token
 from database import db
 from store import logins
-from web.spec import BACKGROUND, LOOP, WRITER, spec_of
+from web.spec import BACKGROUND, DATABASE, LOOP, WRITER, RouteSpec, spec_of
 
 # A body up to this size is read whoever sends it: that costs no more than a header.
 SMALL_BODY_BYTES = 16_384
@@ -35,13 +35,14 @@ class Routing:
         self._urls = app.url_map.bind("")
         self._hops: int = app.config["PARLEY_TRUSTED_PROXIES"]
         patterns: dict[tuple[str, frozenset[str]], list[str]] = {}
+        self._unknown = LOOP if db.is_near else DATABASE
         for rule in app.url_map.iter_rules():
             spec = spec_of(app.view_functions[rule.endpoint])
             methods = set(rule.methods or ())
             if getattr(rule, "provide_automatic_options", False):  # Flask responds itself, without the view
                 methods.discard("OPTIONS")
             pattern = f"(?:{'|'.join(sorted(methods))}) {_path_pattern(app, rule.rule)}"
-            patterns.setdefault((spec.runs_in, spec.unless), []).append(pattern)
+            patterns.setdefault((_runs_in(spec), spec.unless), []).append(pattern)
         self._targets = list(patterns)
         self._patterns = re.compile("|".join(f"({'|'.join(each)})" for each in patterns.values()))
 
@@ -49,11 +50,11 @@ class Routing:
         """Return where the view of a request runs: the loop, the write batcher, or a pool.
 
         A request that no view handles (404, 405, OPTIONS) is served on the loop, one with a long
-        header section in the background.
+        header section in the background. If the database is not near, whatever uses it is served by a thread.
         """
         found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
         if found is None or found.lastindex is None:
-            return LOOP
+            return self._unknown if request.path.startswith("/api/") else LOOP
         target, unless = self._targets[found.lastindex - 1]
         if target in (LOOP, WRITER) and request.header_bytes > MAX_INLINE_HEADER_BYTES:
             return BACKGROUND
@@ -95,7 +96,7 @@ class Routing:
             return False
         try:
             claims = auth.verify(self._app, path, spec_of(view), request.headers.get("AUTHORIZATION", ""))
-            if claims:
+            if claims and db.is_near:
                 db.ensure_connection()
                 return logins.is_active(claims.login_id, claims.user_id)
         except errors.ApiError as error:
@@ -103,6 +104,12 @@ class Routing:
         except Exception:
             return True  # the app will report what is wrong with the database
         return True
+
+
+def _runs_in(spec: RouteSpec) -> str:
+    if spec.runs_in in (LOOP, WRITER) and spec.uses_database and not db.is_near:
+        return DATABASE
+    return spec.runs_in
 
 
 def _path_pattern(app: Flask, rule: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from peewee import Asc, BooleanField, Case, Desc, Select, Value, fn
+from peewee import Asc, BooleanField, Case, Desc, fn
 
 from database import Statement, db, param
 from errors import NotFound
@@ -70,27 +70,17 @@ def _page(model: Any, direction: Direction) -> Any:
     a thread that reads row by row hands over the interpreter lock at each of them, and beside a busy thread a page
     of 50 took 20 ms instead of 2.
     """
-    start = Select(columns=[param("after"), Value(None), Value(0)])
-    page = start.cte("page", recursive=True, columns=("seq", "item", "characters"))
-    other = model.alias()
-    next_seq = (
-        other.select(other.seq)
+    rows = (
+        model.select(model.seq, _item(model).alias("item"))
         .where(
-            other.session == param("session_id"),
-            direction.is_after(other.seq, page.c.seq),
-            direction.is_up_to(other.seq, param("last")),
+            model.session == param("session_id"),
+            direction.is_after(model.seq, param("after")),
+            direction.is_up_to(model.seq, param("last")),
         )
-        .order_by(direction.sorted_by(other.seq))
-        .limit(1)
+        .order_by(direction.sorted_by(model.seq))
+        .limit(param("limit"))
     )
-    characters = page.c.characters + fn.coalesce(fn.length(page.c.item), 0)
-    step = (
-        Select([page], [model.seq, _item(model), characters])
-        .join(model, on=model.seq == next_seq)
-        .where(characters < MAX_PAGE_CHARACTERS)
-    )
-    page = (start + step).limit(param("limit") + 1).cte("page", recursive=True, columns=("seq", "item", "characters"))
-    return page.select_from(direction.last_of(page.c.seq), db.join_json(page.c.item)).bind(db)
+    return rows.select_from(fn.coalesce(direction.last_of(rows.c.seq), param("after")), db.join_json(rows.c.item))
 
 
 def _item(model: Any) -> Any:
@@ -158,4 +148,4 @@ def json_page(
     after = DIRECTIONS[order].start if after is None else after
     page = _statements(model).page[order].execute(session_id=session_id, after=after, last=last, limit=limit)
     end, items = page.fetchone()
-    return items or b"", end
+    return (items.encode() if isinstance(items, str) else items or b""), end

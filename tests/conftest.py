@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from flask import Flask
 
 from app import create_app
 from database import db
-from tests.helpers.client import SECRET, ApiClient, add_user
+from tests.helpers import engine
+from tests.helpers.client import ApiClient, add_user
 from tests.helpers.data_folder import DataFolder
+from tests.helpers.postgresql import PostgresqlServer
 from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import WebhookReceiver
 
@@ -23,6 +27,44 @@ from tests.helpers.webhook_receiver import WebhookReceiver
 for name in [name for name in os.environ if name.startswith("PARLEY_")]:
     del os.environ[name]
 os.environ["FLASK_SKIP_DOTENV"] = "1"
+
+
+# A table is emptied through the rows that it belongs to, if it belongs to any.
+EMPTIED = ("sessions", "users", "moves", "login_attempts")
+
+
+SERVER_VARIABLE = "TEST_DATABASE_URL"
+THROWAWAY = pytest.StashKey[ExitStack]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database-url", help="a PostgreSQL server to run the tests on, with all rights: postgresql://…")
+    parser.addoption("--postgresql", action="store_true", help="run the tests on a PostgreSQL server started for them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.postgresql and not hasattr(config, "workerinput"):
+        stack = config.stash[THROWAWAY] = ExitStack()
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="parley-")), "postgresql")
+        # What survives a crash of the server is tested with servers of their own.
+        server = stack.enter_context(PostgresqlServer(folder, fsync="off", max_connections=300))
+        os.environ[SERVER_VARIABLE] = server.url()  # for the processes of pytest-xdist, too
+    engine.use_server(config.option.database_url or (config.option.postgresql and os.environ[SERVER_VARIABLE]) or None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if engine.server:
+        engine.server.drop_all()
+    if stack := config.stash.get(THROWAWAY, None):
+        stack.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the engine that these do not run on."""
+    others = "sqlite" if engine.server else "postgresql"
+    left_out = [item for item in items if item.get_closest_marker(others)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(scope="session")
@@ -37,24 +79,32 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield receiver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that has been through all migrations, to be copied: that takes a fifth of the time."""
+    """A data folder whose database has been through all migrations, to be copied: that takes a fifth of the time."""
     folder = tmp_path_factory.mktemp("empty")
-    create_app({"PARLEY_DATA_DIR": str(folder), "PARLEY_JWT_SECRET_KEY": SECRET})
+    own = {"PARLEY_DATA_DIR": str(folder), "PARLEY_JWT_SECRET_KEY": engine.SECRET}
+    if engine.server:
+        own["PARLEY_DATABASE_URL"] = engine.server.create(engine.EMPTY, template=None)
+    create_app(own)
     db.close_cleanly()
-    return folder / "parley.db"
+    return folder
 
 
 @pytest.fixture
-def settings(tmp_path: Path, empty_database: Path) -> dict[str, Any]:
-    shutil.copy(empty_database, tmp_path)
-    return {
+def settings(tmp_path: Path, empty_database: Path) -> Iterator[dict[str, Any]]:
+    own = {
         "PARLEY_DATA_DIR": str(tmp_path),
-        "PARLEY_JWT_SECRET_KEY": SECRET,
+        "PARLEY_JWT_SECRET_KEY": engine.SECRET,
         "PARLEY_LOG_LEVEL": "WARNING",
         "TESTING": False,  # errors become responses, as in production
     }
+    if engine.server is None:
+        shutil.copy(empty_database / "parley.db", tmp_path)
+        yield own
+    else:
+        yield own | engine.settings(Path("shared by the tests of this process"))
+        engine.server.empty(Path("shared by the tests of this process"), EMPTIED)
 
 
 @pytest.fixture
@@ -63,8 +113,7 @@ def app(settings: dict[str, Any]) -> Iterator[Flask]:
     yield app
     assert not app.extensions["services"].chats.active, "a test has left a chat open"
     app.extensions["services"].close()
-    if not db.is_closed():
-        db.close()
+    db.close_cleanly()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from flask import Flask
 from auth import logins
 from database import db
 from tests.helpers import openapi_checker
-from tests.helpers.client import PASSWORD_HASH, SECRET, ApiClient
+from tests.helpers.client import PASSWORD_HASH, ApiClient
+from tests.helpers.engine import SECRET
 from tests.helpers.full_settings import full_settings
 from tests.helpers.fuzzing import Fuzzer
 from tests.helpers.process import FakeLlm, ServerProcess

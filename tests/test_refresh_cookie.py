@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from tests import contract
-from tests.helpers.client import PASSWORD, SECRET, ApiClient, error_of, new_login
+from tests.helpers.client import PASSWORD, ApiClient, error_of, new_login
 from tests.helpers.clock import later
 from tests.helpers.database import query_db
+from tests.helpers.engine import SECRET
 from tests.helpers.process import ServerProcess
 
 NAME = "parley_refresh"

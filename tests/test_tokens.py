@@ -11,7 +11,8 @@ from flask import Flask
 
 from auth import tokens
 from auth.tokens import TokenVerifier
-from tests.helpers.client import SECRET, UNKNOWN_ID, ApiClient, add_user, error_of
+from tests.helpers.client import UNKNOWN_ID, ApiClient, add_user, error_of
+from tests.helpers.engine import SECRET
 
 
 def claims(owner: ApiClient) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def without(*names: str) -> Any:
         (lambda real: real | {"nbf": int(time.time()) + 1_000}, "invalid_token"),
         (lambda real: real | {"login": UNKNOWN_ID}, "token_revoked"),
         (lambda real: real | {"sub": UNKNOWN_ID}, "token_revoked"),
-        (lambda real: real | {"login": "\0"}, "token_revoked"),
+        (lambda real: real | {"login": "\0"}, "invalid_token"),
+        (lambda real: real | {"sub": "\0"}, "invalid_token"),
         (lambda real: real | {"login": "\ud800"}, "invalid_token"),
     ],
 )

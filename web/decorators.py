@@ -241,21 +241,24 @@ def conditional(header: str) -> Callable[[Callable[Arguments, Result]], Callable
 @overload
 def inline(view: View) -> View: ...
 @overload
-def inline(*, unless: tuple[str, ...]) -> Decorator: ...
+def inline(*, unless: tuple[str, ...] = (), uses_database: bool = True) -> Decorator: ...
 
 
-def inline(view: View | None = None, *, unless: tuple[str, ...] = ()) -> View | Decorator:
+def inline(view: View | None = None, *, unless: tuple[str, ...] = (), uses_database: bool = True) -> View | Decorator:
     """Run a view in the event loop itself: all other requests wait until it returns.
 
     It must take a few milliseconds at most, however much the user has. With any of the query parameters in ``unless``
-    it runs in the background.
+    it runs in the background. One that ``uses_database`` runs in a thread if the database is not near.
     """
-    decorate = _runs_in(LOOP, unless)
+    decorate = _runs_in(LOOP, unless, uses_database)
     return decorate if view is None else decorate(view)
 
 
 def batched(view: View) -> View:
-    """Run a view in the write batcher, in one transaction with others; it must be as quick as an ``inline`` one."""
+    """Run a view in the write batcher, in one transaction with others; it must be as quick as an ``inline`` one.
+
+    If the database is not near it runs in a thread, by itself.
+    """
     return _runs_in(WRITER)(view)
 
 
@@ -271,5 +274,5 @@ def runs_in(pool: str) -> Decorator:
     return _runs_in(pool)
 
 
-def _runs_in(place: str, unless: tuple[str, ...] = ()) -> Decorator:
-    return lambda view: annotate(view, runs_in=place, unless=frozenset(unless))
+def _runs_in(place: str, unless: tuple[str, ...] = (), uses_database: bool = True) -> Decorator:
+    return lambda view: annotate(view, runs_in=place, unless=frozenset(unless), uses_database=uses_database)

@@ -11,7 +11,7 @@ from marshmallow import Schema
 View = TypeVar("View", bound=Callable[..., object])
 
 ACCESS, REFRESH = "access", "refresh"
-LOOP, WRITER, BACKGROUND = "loop", "writer", "background"
+LOOP, WRITER, DATABASE, BACKGROUND = "loop", "writer", "database", "background"
 POOLS = (BACKGROUND, "chat", "webhook", "login", "transfer")
 
 
@@ -27,6 +27,8 @@ class RouteSpec:
 
     runs_in: str = BACKGROUND
     """The event loop, the write batcher, or a pool of threads."""
+    uses_database: bool = True
+    """Whether it does. If the database is not near, such a view never runs in the loop or the batcher."""
     unless: frozenset[str] = frozenset()
     """Query parameters with any of which it runs in the background instead."""
 

@@ -18,7 +18,6 @@ from tests.helpers import openapi_checker
 from tests.helpers.process import PASSWORD
 from usernames import name_key
 
-SECRET = "a secret for tests only, long enough for each of the algorithms "
 PASSWORD_HASH = hash_password(PASSWORD)
 UNKNOWN_ID = "01a20000-0000-7000-8000-000000000000"
 """A valid id that nothing has."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from app import create_app
 from database import db
+from tests.helpers import engine
 from tests.helpers.client import add_user
 from tests.helpers.process import ServerProcess
 
@@ -20,7 +21,8 @@ class DataFolder:
 
     def __init__(self, path: Path, users: int = 1):
         self.path = path
-        app = create_app({"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"})
+        own = {"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"}
+        app = create_app(own | engine.settings(path))
         names = ["alice", *(f"user {number}" for number in range(1, users))]
         with db.write_transaction():
             self.tokens = [str(add_user(app, name).token) for name in names]
@@ -35,7 +37,12 @@ class DataFolder:
     def copy(self, path: Path) -> DataFolder:
         """Copy the folder to ``path``: in a millisecond, where a new one takes 150."""
         copy = object.__new__(DataFolder)
-        copy.path, copy.tokens = shutil.copytree(self.path, path), self.tokens
+        if self.path.exists():
+            shutil.copytree(self.path, path)
+        else:  # all of it is in the database
+            path.mkdir(parents=True)
+        engine.copy(self.path, path)
+        copy.path, copy.tokens = path, self.tokens
         return copy
 
     def serve(self, **settings: Any) -> ServerProcess:

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tests.helpers import engine
+
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "correct horse battery"  # of the users that tests create
 
@@ -24,7 +26,8 @@ def environment(data: Path, **settings: Any) -> dict[str, str]:
     """Return this process's environment with the test's settings instead of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     own = {f"PARLEY_{name}": str(value) for name, value in settings.items()}
-    return inherited | {"PARLEY_DATA_DIR": str(data), "PARLEY_PORT": "0", "PYTHONUNBUFFERED": "1"} | own
+    usual = {"PARLEY_DATA_DIR": str(data), "PARLEY_PORT": "0", "PYTHONUNBUFFERED": "1"}
+    return inherited | usual | (engine.settings(data) if "DATABASE_URL" not in settings else {}) | own
 
 
 def run_flask(
