@@ -72,6 +72,7 @@ def serve(app: Flask) -> None:
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     where = f"Parley listens on {server.address}, open it in a browser; database {db.location}"
     logs.announce(where + hint, app.config["PARLEY_LOG_FORMAT"])
+    db.release_connection()
     server.run()
     app.extensions["services"].close()
     db.close_cleanly()
