@@ -12,8 +12,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /app
 
 # The requirements first: they change less often than the code, and so stay in the build's cache.
-COPY requirements.txt .
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY requirements.txt requirements-postgresql.txt ./
+RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt -r requirements-postgresql.txt
 
 COPY . .
 

@@ -64,6 +64,6 @@ $(RUN_READY): $(VENV)/.made requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(DEV_READY): $(RUN_READY) requirements-dev.txt
+$(DEV_READY): $(RUN_READY) requirements-dev.txt requirements-postgresql.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -43,6 +43,7 @@ STATUS_BY_CODE = {
     "too_many_streams": 503,
     "too_many_connections": 503,
     "llm_not_configured": 503,
+    "shutting_down": 503,
     "upstream_timeout": 504,
     "disk_full": 507,
 }

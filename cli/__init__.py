@@ -1,4 +1,4 @@
-"""The commands: users, backup, export and import, and the API's description."""
+"""The commands: users, backup, copies, export and import, and the API's description."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup, with_appcontext
 
+from cli.copying import copy_to
 from cli.first_user import offer_first_user
 from cli.invocation import command_line
 from cli.transfer import backup, export_all, import_all
@@ -51,5 +52,5 @@ def init_app(app: Flask) -> None:
     context = click.get_current_context(silent=True)
     if context and isinstance(root := context.find_root().command, FlaskGroup):
         root.epilog = HELP
-    for command in (user_commands, backup, export_all, import_all, write_openapi, show_version):
+    for command in (user_commands, backup, copy_to, export_all, import_all, write_openapi, show_version):
         app.cli.add_command(command)

@@ -30,8 +30,10 @@ COPY_BUFFER_BYTES = 1_048_576
 def backup(file: str) -> None:
     """Write a copy of the database to FILE (- is standard output), also while the service runs.
 
-    The copy is checked before it replaces FILE.
+    The copy is checked before it replaces FILE. Of PostgreSQL, pg_dump makes backups.
     """
+    if command := db.backup_command():
+        raise click.ClickException(f"PostgreSQL has a program of its own for backups: {command} > FILE")
     with ExitStack() as stack:
         output = stack.enter_context(open_output(file))
         copy = output.draft

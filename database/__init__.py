@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import peewee
 from flask import Flask, Response
@@ -21,11 +20,13 @@ from config import StartupError
 from database import sqlite
 from database.engine import Engine
 from database.proxy import db
-from database.statements import Statement, param
+from database.statements import Statement, UpdateThenInsert, param
 from errors import ApiError, error_response, handle_unexpected_error
 
 __all__ = [
     "Statement",
+    "UpdateThenInsert",
+    "create_engine",
     "db",
     "default_url",
     "error_code",
@@ -34,6 +35,7 @@ __all__ = [
     "migrate",
     "open_database",
     "param",
+    "prepare",
 ]
 
 
@@ -73,23 +75,44 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
         StartupError: the database cannot be used, or is newer than this code.
 
     """
-    opener = OPENERS.get(urlsplit(url).scheme)
+    if db.obj is not None:
+        db.close_connections()
+    engine = create_engine(url, settings)
+    db.initialize(engine)
+    prepare(engine)
+    return engine
+
+
+def create_engine(url: str, settings: Mapping[str, Any] | None = None) -> Engine:
+    """Return the engine of the database at a URL, without connecting to it.
+
+    Raises:
+        StartupError: the URL is wrong; the message does not have it, since it may have a password.
+
+    """
+    opener = OPENERS.get(url.partition(":")[0])
     if opener is None:
         raise StartupError("PARLEY_DATABASE_URL: neither sqlite:///FILE nor postgresql://USER:PASSWORD@HOST/NAME.")
-    if db.obj is not None and not db.is_closed():
-        db.close()
-    engine = opener(url, settings or {})
-    db.initialize(engine)
+    return opener(url, settings or {})
+
+
+def prepare(engine: Engine) -> None:
+    """Connect to the database, migrate its tables and check it.
+
+    Raises:
+        StartupError: the database cannot be used, or is newer than this code.
+
+    """
     deadline = time.monotonic() + OPEN_TIMEOUT
     while True:
         try:
-            db.connect(reuse_if_open=True)
+            engine.connect(reuse_if_open=True)
             with engine.migration_lock():
                 migrate(engine)
             engine.check()
-            return engine
+            return
         except engine.errors as error:
-            if error_code(error) != "database_busy" or time.monotonic() > deadline:
+            if engine.error_code(error) != "database_busy" or time.monotonic() > deadline:
                 raise StartupError(f"The database {engine.location} cannot be used: {error}.") from None
             time.sleep(OPEN_PAUSE)
 

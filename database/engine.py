@@ -6,7 +6,7 @@ its URLs, and its search index (see ``search.index``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +15,7 @@ from typing import Any, Protocol
 class Engine(Protocol):
     """A Peewee database that has these in addition. Each thread has its own connection.
 
-    Of Peewee's own, others use ``connect``, ``close``, ``is_closed``, ``in_transaction`` and
-    ``execute_sql``.
+    Of Peewee's own, others use those below, ``close`` and ``in_transaction``.
     """
 
     dialect: str
@@ -37,6 +36,20 @@ class Engine(Protocol):
     is_near: bool
     """Whether a statement takes less time than handing a request to another thread."""
 
+    # Peewee's own ---------------------------------------------------------------------------
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Open this thread's connection."""
+
+    def is_closed(self) -> bool:
+        """Return whether this thread has no connection."""
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Execute a statement and return the driver's cursor."""
+
+    def get_tables(self) -> list[str]:
+        """Return the names of the tables."""
+
     # Connections ----------------------------------------------------------------------------
 
     def ensure_connection(self) -> None:
@@ -52,6 +65,9 @@ class Engine(Protocol):
 
     def is_healthy(self) -> bool:
         """Return whether the database is in its place and can be read."""
+
+    def close_connections(self) -> None:
+        """Close the connections that this process does not use any more: this thread's, and those of a pool."""
 
     def close_cleanly(self) -> None:
         """Finish what is left to be done before the process ends, and close this thread's connection."""
@@ -73,16 +89,50 @@ class Engine(Protocol):
 
         """
 
+    def single_write(self) -> AbstractContextManager[None]:
+        """Run the block, which writes with one statement and nothing else, as a transaction.
+
+        An engine that commits each statement by itself needs no other, and saves the beginning and the end of one.
+        """
+
+    def may_write(self) -> bool:
+        """Return whether a statement may write now: in a transaction, or as the one of a ``single_write``."""
+
     def has_open_transaction(self) -> bool:
         """Return whether the database itself still has this thread's transaction: an error may have ended it."""
 
     def migration_lock(self) -> AbstractContextManager[None]:
         """Keep other processes from migrating while the block runs, if the engine can."""
 
+    # Copying a database ---------------------------------------------------------------------
+
+    def identity(self) -> tuple[Any, ...]:
+        """Return what is the same for all engines of this database, by whatever URL they were opened."""
+
+    def exclude_servers(self, tables: Sequence[str]) -> AbstractContextManager[None]:
+        """Keep servers from writing to tables for the block, however long that takes; within a transaction.
+
+        Raises:
+            StartupError: a server is running.
+
+        """
+
+    def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run a query and yield its rows, of which only some are in memory; within a transaction."""
+
+    def finish_bulk_load(self, tables: Sequence[str]) -> None:
+        """Do what is left to do for tables that were filled, ``seq`` included, by ``bulk_insert``."""
+
     # Statements -----------------------------------------------------------------------------
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, which have the values of these columns."""
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return one query for an update and an insertion of what it returns, None if they are two statements.
+
+        It returns what the update does. See ``UpdateThenInsert``.
+        """
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query whose rows nobody else changes before this write transaction ends.
@@ -124,6 +174,12 @@ class Engine(Protocol):
 
     def reserve_space(self) -> None:
         """Set room on the disk aside, if there is enough, for transactions that free space once it is full."""
+
+    def backup_command(self) -> str | None:
+        """Return the command line of the program that writes a backup to standard output, without secrets.
+
+        None if ``backup`` is to be used instead.
+        """
 
     def backup(self, target: Path) -> None:
         """Write a copy of the database, as it is at this moment, to an empty file, and check it.

@@ -8,8 +8,6 @@ from flask import Blueprint, current_app
 
 import schemas
 from auth import public
-from database import db
-from errors import ApiError
 from limits import MAX_CONTENT_LENGTH, MAX_SYSTEM_PROMPT_LENGTH, MAX_TITLE_LENGTH
 from services import get_services
 from version import VERSION
@@ -28,12 +26,11 @@ def get_health() -> dict[str, str]:
 
 @blueprint.get("/readyz")
 @inline
-@errors("database_unavailable")
+@errors("database_unavailable", "shutting_down")
 @response(schemas.Health)
 def get_readiness() -> dict[str, str]:
-    """Check that the database can be read."""
-    if not db.is_healthy():
-        raise ApiError("database_unavailable")
+    """Check that requests can be served: the database can be read, and the process is not about to stop."""
+    get_services().readiness.check()
     return {"status": "ok"}
 
 

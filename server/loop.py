@@ -119,8 +119,10 @@ class Server:
             ]
         except OSError as error:
             raise StartupError(f"Cannot listen on {config['PARLEY_HOST']}:{config['PARLEY_PORT']}: {error}.") from None
-        self._chats = app.extensions["services"].chats
+        services = app.extensions["services"]
+        self._chats, self._readiness = services.chats, services.readiness
         self.should_exit = False
+        self._is_interactive = False
 
     @property
     def address(self) -> str:
@@ -143,6 +145,8 @@ class Server:
                 for listener in self._listeners:
                     listener.close_stalled()
                 trim_if_requested()
+        if not self._is_interactive:
+            self._serve_until_noticed()
         self._drain()
         self._dispatcher.shutdown()
         wasyncore.close_all(self._sockets)
@@ -150,6 +154,7 @@ class Server:
     def handle_exit(self, number: int, frame: object) -> None:
         """Start the shutdown; a second signal ends the process at once."""
         self.should_exit = Listener.is_stopping = True
+        self._is_interactive = number == signal.SIGINT
         self._listeners[0].trigger.pull_trigger()
         signal.signal(number, signal.SIG_DFL)
 
@@ -157,6 +162,15 @@ class Server:
         timeout = 0 if self._dispatcher.has_pending else timeout
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
         self._dispatcher.run_pending()
+
+    def _serve_until_noticed(self) -> None:
+        """Serve until load balancers send no more requests; each response closes its connection meanwhile.
+
+        A connection that a load balancer has just sent a request on cannot be closed without losing that.
+        """
+        deadline = time.monotonic() + self._readiness.withdraw()
+        while time.monotonic() < deadline:
+            self._run_once(0.05)
 
     def _drain(self) -> None:
         for listener in self._listeners:

@@ -14,6 +14,7 @@ from services.docs_index import DocsIndex
 from services.llm import Llm
 from services.outgoing import AsyncRunner
 from services.prompt import PromptBuilder
+from services.readiness import Readiness
 from services.retry_queue import RetryQueue
 from services.webhooks import Webhooks
 
@@ -30,6 +31,7 @@ class Services:
     llm: Llm | None
     prompt: PromptBuilder
     chats: Chats
+    readiness: Readiness
 
     def start(self) -> None:
         """Create the HTTP clients and index the docs: the first request would have to wait for that.
@@ -74,4 +76,4 @@ def init_app(app: Flask) -> None:
     llm = Llm(config, runner) if config["PARLEY_LLM_BASE_URL"] else None
     prompt = PromptBuilder(config, docs, offered)
     chats = Chats(llm, prompt, runner, retry_queue, config["PARLEY_MAX_STREAMS"])
-    app.extensions["services"] = Services(runner, retry_queue, docs, offered, webhooks, llm, prompt, chats)
+    app.extensions["services"] = Services(runner, retry_queue, docs, offered, webhooks, llm, prompt, chats, Readiness())

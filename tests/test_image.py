@@ -8,7 +8,7 @@ from tests.helpers.image import image_patterns
 from tests.helpers.process import ROOT
 
 # A folder stands for all that is in it.
-FILES = {"LICENSE", "openapi.json", "requirements.txt", "static"}
+FILES = {"LICENSE", "openapi.json", "requirements.txt", "requirements-postgresql.txt", "static"}
 NOT_SHIPPED = {"benchmarks", "examples", "scripts", "tests"}
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from config import StartupError
-from server.lock import lock_database, log
+from database.lock import lock_database, log
 from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_start, run_flask
+
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])

@@ -6,6 +6,8 @@ import fcntl
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from config import StartupError
@@ -50,3 +52,19 @@ def lock_database(database: Path) -> int | None:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return descriptor
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Lock a database for the block, as a server would.
+
+    Raises:
+        StartupError: as ``lock_database``.
+
+    """
+    descriptor = lock_database(database)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
