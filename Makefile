@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test test-slow test-page check format openapi vendor preload screenshots bench image-check clean
+.PHONY: run test test-postgresql test-slow test-page check format openapi vendor preload screenshots bench image-check clean
 
 run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 	$(BIN)/python app.py
 
 test: $(DEV_READY) ## run all tests except the slow ones
 	$(BIN)/python -m pytest -n logical
+
+test-postgresql: $(DEV_READY) ## run the same tests on a PostgreSQL server, which is started for them
+	$(BIN)/python -m pytest -n logical --postgresql
 
 test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a fuzzer
 	$(BIN)/python -m pytest -m slow

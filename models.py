@@ -97,11 +97,12 @@ class Login(BaseModel):
 
 
 class LoginAttempt(BaseModel):
-    """A failed attempt to log in, or one in progress, of a ``key``: an address, or an address and a name."""
+    """A failed attempt to log in, or one in progress: digests of the client's network and of the name."""
 
     id = TextField(primary_key=True)
-    key = TextField()
-    attempted_at = TextField()
+    client = TextField()
+    name = TextField()
+    attempted_at = TextField(index=True)
 
     class Meta:
         table_name = "login_attempts"
@@ -220,9 +221,9 @@ class WebhookRun(SessionEntry):
 class Draft(BaseModel):
     """The part of a model's completion received so far. When the chat ends it becomes a message.
 
-    ``question_id`` is the message that is being answered, ``replaced_id`` the earlier answer that is
-    deleted then. ``saved_at``, by the database's clock, is renewed while the chat goes on; ``stop_requested``
-    is set to 1 to have the process that it runs in end it.
+    ``question_id`` is the message that is being answered, ``answer_id`` the one that the draft becomes, and
+    ``replaced_id`` the earlier answer that is deleted then. ``saved_at``, by the database's clock, is renewed while
+    the chat goes on; ``stop_requested`` is set to 1 to have the process that it runs in end it.
     """
 
     session = ForeignKeyField(Session, primary_key=True, on_delete="CASCADE")
@@ -232,6 +233,7 @@ class Draft(BaseModel):
     replaced_id = TextField(null=True)
     saved_at = TextField(default="", constraints=[SQL("DEFAULT ''")])
     stop_requested = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    answer_id = TextField(null=True)
 
     class Meta:
         table_name = "drafts"
@@ -259,6 +261,10 @@ Session.add_index(
 )
 # By this one it is found that a session was imported before.
 Session.add_index(Session.user, Session.external_id)
-LoginAttempt.add_index(LoginAttempt.key, LoginAttempt.attempted_at)
+# The few that are going on, among all that have ever been.
+WebhookRun.add_index(
+    WebhookRun.index(WebhookRun.started_at, where=WebhookRun.status == SQL("'running'"), name="webhook_runs_running")
+)
+LoginAttempt.add_index(LoginAttempt.client, LoginAttempt.attempted_at)
 
 TABLES = (User, Login, LoginAttempt, Session, Move, Message, WebhookRun, Draft, IdempotencyRecord)

@@ -31,6 +31,11 @@ def timestamp_before_now(**duration: float) -> str:
     return timestamp(datetime.now(UTC) - timedelta(**duration))
 
 
+def seconds_between(earlier: str, later: str) -> float:
+    """Return the seconds from one timestamp to another."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
 def next_timestamp(previous: str) -> str:
     """Return the current time, or a millisecond after ``previous`` if the clock has not passed that."""
     current = now()

@@ -17,7 +17,6 @@ from flask_jwt_extended import JWTManager
 
 from auth import cookies
 from auth.secret import load_or_create_secret
-from auth.throttle import LoginThrottle
 from auth.tokens import Claims, TokenVerifier, bearer_token
 from config import StartupError
 from database import db
@@ -89,7 +88,7 @@ def check_login() -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Set up the tokens and the login throttle.
+    """Set up the tokens.
 
     Raises:
         StartupError: the secret cannot be read or created, or is missing though several processes need the same.
@@ -114,4 +113,3 @@ def init_app(app: Flask) -> None:
     )
     JWTManager(app)
     app.extensions["verifier"] = TokenVerifier(secret)
-    app.extensions["throttle"] = LoginThrottle()

@@ -9,8 +9,7 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
 from addresses import client_network
-from auth import passwords
-from auth.throttle import LoginThrottle
+from auth import passwords, throttle
 from auth.tokens import Claims
 from database import db
 from errors import ApiError
@@ -30,9 +29,7 @@ def check_credentials(username: str, password: str, address: str | None) -> tupl
         ApiError: ``invalid_credentials``; ``rate_limited`` after too many of those.
 
     """
-    client = client_network(address)
-    throttle: LoginThrottle = current_app.extensions["throttle"]
-    with throttle.attempt((client, name_key(username)), (client,)):
+    with throttle.attempt(client_network(address), name_key(username)):
         user = users.get_password_hash(username)
         if not passwords.matches(password, user[1] if user else None) or user is None:
             raise ApiError("invalid_credentials")
@@ -52,7 +49,7 @@ def create_login(user_id: str, password_hash: str) -> dict[str, Any]:
     login_id = new_id()
     pair, refresh_id, expires_at = _token_pair(user_id, login_id)
     with db.write_transaction():
-        if not logins.password_matches(user_id, password_hash):
+        if not logins.has_password(user_id, password_hash):
             raise ApiError("invalid_credentials")
         logins.create(login_id, user_id, expires_at, refresh_id)
     return pair

@@ -1,75 +1,69 @@
-"""Protection of logins from brute force."""
+"""Protection of logins from brute force: failed attempts are counted in the database, for all processes together."""
 
 from __future__ import annotations
 
+import logging
 import math
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+import timestamps
+from database import db
 from errors import ApiError
+from store import login_attempts
+from store.login_attempts import WINDOW_SECONDS, Attempt, digest
 
-Key = tuple[Any, ...]
+USERNAME_LIMIT = 10
+"""Failures with one name from one client, within WINDOW_SECONDS, and …"""
+CLIENT_LIMIT = 100
+"""… with any name. There are never more rows of a client: one that is blocked only reads."""
+
+log = logging.getLogger("parley")
 
 
-class LoginThrottle:
-    """Counts failed attempts by key over the last ``WINDOW_SECONDS``, in memory.
+@contextmanager
+def attempt(client: str, name: str) -> Iterator[None]:
+    """Run the block as an attempt of a client to log in with a name; an ApiError is a failure.
 
-    An attempt in progress counts as failed, so that many concurrent ones gain nothing.
+    An attempt in progress counts as failed, so that many concurrent ones gain nothing. (Processes that check at the
+    same moment may exceed a limit by one each, once.)
+
+    Raises:
+        ApiError: ``rate_limited``, with the seconds to wait in ``Retry-After``.
+
     """
+    client, name = digest(client), digest(name)
+    _check(client, name)
+    # It must get through on a full disk, and need not survive a crash.
+    with db.write_transaction(durable=False, frees_space=True):
+        _check(client, name)  # again: another thread may have been faster
+        attempt_id = login_attempts.create(client, name)
+    try:
+        yield
+    except ApiError:
+        raise
+    except BaseException:
+        _forget(attempt_id)  # e.g. the database failed: no wrong password
+        raise
+    _forget(attempt_id)
 
-    WINDOW_SECONDS = 300.0
-    USERNAME_LIMIT = 10
-    ADDRESS_LIMIT = 100
-    SWEEP_SIZE = 10_000
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failures: dict[Key, deque[float]] = {}
+def _check(client: str, name: str) -> None:
+    newest = login_attempts.list_newest(client, CLIENT_LIMIT)
+    for attempts, limit in ((newest, CLIENT_LIMIT), ([each for each in newest if each.name == name], USERNAME_LIMIT)):
+        if len(attempts) >= limit:
+            raise ApiError("rate_limited", headers={"Retry-After": str(_seconds_left(attempts[limit - 1]))})
 
-    @contextmanager
-    def attempt(self, username: Key, address: Key) -> Iterator[None]:
-        """Run the block as an attempt to log in with a username from an address; an ApiError is a failure.
 
-        Raises:
-            ApiError: ``rate_limited``, with the seconds to wait in ``Retry-After``.
+def _seconds_left(attempt: Attempt) -> int:
+    """Return after how many seconds an attempt no longer counts."""
+    return max(math.ceil(WINDOW_SECONDS - timestamps.seconds_between(attempt.attempted_at, attempt.now)), 1)
 
-        """
-        started_at = time.monotonic()
-        with self._lock:
-            self._check(username, self.USERNAME_LIMIT, started_at)
-            self._check(address, self.ADDRESS_LIMIT, started_at)
-            for key in (username, address):
-                self._failures.setdefault(key, deque()).append(started_at)
-            if len(self._failures) > self.SWEEP_SIZE:
-                self._sweep(started_at)
-        try:
-            yield
-        except ApiError:
-            raise
-        except BaseException:
-            self._discard(username, address, started_at)  # e.g. the database failed: no wrong password
-            raise
-        self._discard(username, address, started_at)
 
-    def _check(self, key: Key, limit: int, now: float) -> None:
-        failures = self._failures.get(key, deque())
-        while failures and failures[0] <= now - self.WINDOW_SECONDS:
-            failures.popleft()
-        if len(failures) >= limit:
-            wait = math.ceil(failures[0] + self.WINDOW_SECONDS - now)
-            raise ApiError("rate_limited", headers={"Retry-After": str(max(wait, 1))})
-
-    def _discard(self, username: Key, address: Key, started_at: float) -> None:
-        with self._lock:
-            for key in (username, address):
-                failures = self._failures.get(key)
-                if failures and started_at in failures:
-                    failures.remove(started_at)
-
-    def _sweep(self, now: float) -> None:
-        oldest = now - self.WINDOW_SECONDS
-        self._failures = {key: times for key, times in self._failures.items() if times and times[-1] > oldest}
+def _forget(attempt_id: str) -> None:
+    """Delete an attempt. One that cannot be deleted counts as failed for a while, which is no reason to fail."""
+    try:
+        with db.write_transaction(durable=False, frees_space=True):
+            login_attempts.delete(attempt_id)
+    except (ApiError, *db.errors) as error:
+        log.warning("a successful login counts as a failed one: %s", error)

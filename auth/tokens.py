@@ -68,7 +68,8 @@ class TokenVerifier:
         except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError):
             raise ApiError("invalid_token") from None
         is_ours = claims["type"] in (ACCESS, REFRESH) and type(claims["login"]) is str
-        if not is_ours or not (claims["sub"] + claims["login"] + claims["jti"]).isascii():
+        ids = claims["sub"] + claims["login"] + claims["jti"] if is_ours else ""
+        if not (ids.isascii() and ids.isprintable() and is_ours):  # or the database could not look them up
             raise ApiError("invalid_token")
         return Claims(claims["sub"], claims["login"], claims["type"], claims["jti"], expires)
 

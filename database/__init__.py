@@ -20,11 +20,12 @@ from config import StartupError
 from database import sqlite
 from database.engine import Engine
 from database.proxy import db
-from database.statements import Statement, param
+from database.statements import Statement, UpdateThenInsert, param
 from errors import ApiError, error_response, handle_unexpected_error
 
 __all__ = [
     "Statement",
+    "UpdateThenInsert",
     "create_engine",
     "db",
     "default_url",
@@ -74,8 +75,8 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
         StartupError: the database cannot be used, or is newer than this code.
 
     """
-    if db.obj is not None and not db.is_closed():
-        db.close()
+    if db.obj is not None:
+        db.close_connections()
     engine = create_engine(url, settings)
     db.initialize(engine)
     prepare(engine)

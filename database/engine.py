@@ -66,6 +66,9 @@ class Engine(Protocol):
     def is_healthy(self) -> bool:
         """Return whether the database is in its place and can be read."""
 
+    def close_connections(self) -> None:
+        """Close the connections that this process does not use any more: this thread's, and those of a pool."""
+
     def close_cleanly(self) -> None:
         """Finish what is left to be done before the process ends, and close this thread's connection."""
 
@@ -85,6 +88,15 @@ class Engine(Protocol):
             ApiError: ``database_busy`` if it waits too long for its turn.
 
         """
+
+    def single_write(self) -> AbstractContextManager[None]:
+        """Run the block, which writes with one statement and nothing else, as a transaction.
+
+        An engine that commits each statement by itself needs no other, and saves the beginning and the end of one.
+        """
+
+    def may_write(self) -> bool:
+        """Return whether a statement may write now: in a transaction, or as the one of a ``single_write``."""
 
     def has_open_transaction(self) -> bool:
         """Return whether the database itself still has this thread's transaction: an error may have ended it."""
@@ -115,6 +127,12 @@ class Engine(Protocol):
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, which have the values of these columns."""
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return one query for an update and an insertion of what it returns, None if they are two statements.
+
+        It returns what the update does. See ``UpdateThenInsert``.
+        """
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query whose rows nobody else changes before this write transaction ends.

@@ -5,8 +5,8 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 
 from __future__ import annotations
 
-import select
 import shlex
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,26 +15,24 @@ from typing import Any
 
 import peewee
 import psycopg
-from peewee import SQL, Psycopg3Adapter, fn
-from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+from peewee import SQL, fn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.types.string import TextLoader
 
 from config import StartupError
+from database.libpq import Connection, Cursor
+from database.pool import POOL_TIMEOUT, ConnectionPool
 
 MIN_VERSION = 15
-# Seconds that a request waits for a connection of the pool, and for a row that others have locked:
-# then 503 database_busy. Both are shorter than a proxy's patience.
-POOL_TIMEOUT = 5.0
-# Set on every connection, and not as its options, which a pooler may refuse. A statement may take long in an export
-# or an import alone; a transaction that is left idle, by a process that hangs, must not keep its locks.
+# Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
+# locked gets 503 database_busy, sooner than a proxy loses its patience; no statement takes as long as RESPONSE_TIMEOUT;
+# and a transaction that is left idle, by a process that hangs, must not keep its locks.
 SESSION_SETTINGS = """
-SET lock_timeout = '5s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s';
+SET lock_timeout = '5s'; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s';
 SET TimeZone = 'UTC'; SET client_min_messages = 'warning'
 """
 # Of libpq, which waits for a peer that has vanished for ever otherwise. What the URL has takes precedence.
-CONNECTION_PARAMETERS = {
+CONNECTION_PARAMETERS: dict[str, str | int] = {
     "application_name": "parley",
     "connect_timeout": 2,
     "keepalives_idle": 10,
@@ -57,6 +55,8 @@ AND pid <> pg_backend_pid()
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 POLL_INTERVAL = 0.1
+# Seconds between two looks for connections on which no response comes.
+CUT_INTERVAL = 1.0
 
 # By the beginnings of SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html), longer ones first.
 CODE_BY_SQLSTATE = {
@@ -78,69 +78,62 @@ CODE_BY_SQLSTATE = {
     "XX001": "database_unavailable",
     "XX002": "database_unavailable",
 }
+# Of errors after which a connection is of no use, though it may be open for a moment.
+UNFIT_SQLSTATES = ("08", "25006", "57P")
 # Of unique constraints, those whose values are the client's own choice.
 CONFLICTS = ("retries_pkey", "drafts_pkey")
 
 
-class Adapter(Psycopg3Adapter):
-    """How Peewee uses psycopg."""
-
-    def connect(self, db: Any, **parameters: Any) -> psycopg.Connection[Any]:
-        """Return a new connection with the settings that all have."""
-        connection = psycopg.connect(db.database, autocommit=True, **parameters)
-        try:
-            connection.execute(SESSION_SETTINGS, prepare=False)
-        except BaseException:
-            connection.close()
-            raise
-        connection.adapters.register_loader("json", TextLoader)  # it stays text, byte for byte
-        return connection
-
-    def is_connection_closed(self, connection: psycopg.Connection[Any]) -> bool:
-        """Return whether an idle connection cannot be used; without a round trip."""
-        return is_lost(connection)
-
-
-def is_lost(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether a connection is closed, or the server says something though it was asked nothing: goodbye."""
-    if connection.closed or connection.pgconn.transaction_status == TransactionStatus.UNKNOWN:
-        return True
-    if connection.pgconn.transaction_status != TransactionStatus.IDLE:
-        return False
-    readable, _, _ = select.select([connection.fileno()], (), (), 0)
-    return bool(readable)
-
-
-class PostgresqlEngine(PooledPostgresqlDatabase):
+class PostgresqlEngine(peewee.PostgresqlDatabase):
     """PostgreSQL with a pool of connections; a thread has one while it serves a request."""
 
     dialect = "postgresql"
     is_shared = True
     is_near = False
-    errors: tuple[type[Exception], ...] = (peewee.PeeweeException, psycopg.Error, MaxConnectionsExceeded)
+    errors: tuple[type[Exception], ...] = (peewee.PeeweeException, psycopg.Error)
     lock_path: Path | None = None
     files: list[Path] = []
-    psycopg3_adapter = Adapter
 
     def __init__(self, url: str, max_connections: int):
         given = conninfo_to_dict(url)
         self.location = make_conninfo("", **{name: value for name, value in given.items() if "password" not in name})
         defaults = {name: value for name, value in CONNECTION_PARAMETERS.items() if name not in given}
-        super().__init__(
-            make_conninfo("", **given),
-            prefer_psycopg3=True,
-            autoconnect=False,
-            max_connections=max_connections,
-            timeout=POOL_TIMEOUT,
-            **defaults,
-        )
+        self._pool = ConnectionPool(self._open_connection, max_connections)
+        self._local = threading.local()
+        super().__init__(make_conninfo("", **given, **defaults), prefer_psycopg3=True, autoconnect=False)
 
     # Connections ----------------------------------------------------------------------------
 
+    def _open_connection(self) -> Connection:
+        """Return a new connection with the settings that all have."""
+        connection = Connection.connect(self.database, autocommit=True)
+        try:
+            connection.run(SESSION_SETTINGS)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Take a connection out of the pool; unlike Peewee's own, without holding up the other threads meanwhile."""
+        if not self.is_closed():
+            if reuse_if_open:
+                return False
+            raise peewee.OperationalError("Connection already opened.")
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
+            connection = self._pool.take()
+        state = self._state  # type: ignore[attr-defined]  # of this thread
+        state.reset()
+        state.set_connection(connection)
+        return True
+
+    def _close(self, connection: Connection) -> None:
+        self._pool.give_back(connection)
+
     def ensure_connection(self) -> None:
         """Take a connection out of the pool if this thread has none, and replace one that is lost."""
-        if not self.is_closed() and not self.in_transaction() and is_lost(self.connection()):
-            self.manual_close()
+        if not self.is_closed() and not self.in_transaction() and self.connection().is_lost:
+            self.close()
         if self.is_closed():
             self.connect()
 
@@ -158,9 +151,18 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
             return False
         return True
 
+    def close_connections(self) -> None:
+        """Close this thread's connection and those that are not in use."""
+        self.close()
+        self._pool.close_idle()
+
     def close_cleanly(self) -> None:
-        """Close all connections of the pool."""
-        self.close_all()
+        """Close the connections; nothing else is left to be done."""
+        self.close_connections()
+
+    def cursor(self, named_cursor: bool | None = None) -> Cursor:
+        """Return a cursor, through which Peewee executes everything."""
+        return Cursor(self.connection())
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement and return its cursor.
@@ -171,21 +173,22 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         try:
             return super().execute_sql(sql, params)
         except peewee.PeeweeException as error:
-            self._drop_if_unfit(error)
-            if self.in_transaction() or not self.is_closed() or not sql.startswith("SELECT"):
+            if not self._close_if_unfit(error) or self.in_transaction() or not sql.startswith("SELECT"):
                 raise
-        self.connect()
+        self.ensure_connection()
         return super().execute_sql(sql, params)
 
-    def _drop_if_unfit(self, error: Exception) -> None:
-        """Close a connection that is lost, or that is to a server that only reads: another one may write now."""
+    def _close_if_unfit(self, error: Exception) -> bool:
+        """Close this thread's connection, if it is lost, or is to a server that only reads; return whether that is so.
+
+        Another server may write now. In a transaction, the thread keeps the closed connection until that has ended.
+        """
         if self.is_closed():
-            return
+            return False
         connection = self.connection()
-        if any(link.sqlstate == "25006" for link in _driver_errors(error)):
+        if any((link.sqlstate or "").startswith(UNFIT_SQLSTATES) for link in _driver_errors(error)):
             connection.close()
-        if connection.closed and not self.in_transaction():
-            self.manual_close()
+        return bool(connection.is_lost) and not connection.has_timed_out
 
     # Transactions ---------------------------------------------------------------------------
 
@@ -208,27 +211,60 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         with self.atomic("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off"):
             yield
 
-    def begin(self, statement: str = "BEGIN") -> None:
+    def begin(self, statement: str | None = None) -> None:
         """Begin a transaction with these statements, on a new connection if this thread's turns out to be lost."""
+        statement = statement or "BEGIN"
         try:
-            self._execute_unprepared(statement)
-        except peewee.OperationalError:
-            if not is_lost(self.connection()):
+            self._run(statement)
+        except peewee.PeeweeException as error:
+            if not self._close_if_unfit(error):
                 raise
-            self.manual_close()
-            self.connect()
-            self._execute_unprepared(statement)
+            self.ensure_connection()
+            self._run(statement)
+
+    def commit(self) -> None:
+        """Commit the transaction; if that fails because the connection is lost, it is unknown whether it was committed.
+
+        Raises:
+            peewee.InternalError: one of its statements has failed, so the server has undone it.
+
+        """
+        if self._run("COMMIT").command_status != b"COMMIT":
+            raise peewee.InternalError("a statement had failed, and the transaction was undone")
 
     def rollback(self) -> None:
-        """Undo the transaction; if the connection is lost, the server has done so."""
-        if is_lost(self.connection()):
-            self.connection().close()
-        else:
-            super().rollback()
+        """Undo the transaction; if the connection is lost, the server does so."""
+        connection = self.connection()
+        if not connection.closed:
+            try:
+                self._run("ROLLBACK")
+            except peewee.PeeweeException:
+                connection.close()
 
-    def _execute_unprepared(self, statements: str) -> None:
+    def _run(self, statements: str) -> Any:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.connection().execute(statements, prepare=False)
+            return self.connection().run(statements)
+
+    @contextmanager
+    def single_write(self) -> Iterator[None]:
+        """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
+        outer = self._writes_once
+        self._local.writes_once = True
+        try:
+            yield
+        finally:
+            self._local.writes_once = outer
+
+    @property
+    def _writes_once(self) -> bool:
+        return getattr(self._local, "writes_once", False)
+
+    def may_write(self) -> bool:
+        """Return whether a transaction is open, or this is the one statement of a ``single_write``, used up by this."""
+        if self.in_transaction():
+            return True
+        allowed, self._local.writes_once = self._writes_once, False
+        return allowed
 
     def has_open_transaction(self) -> bool:
         """Return whether this thread's transaction can still be committed."""
@@ -237,13 +273,14 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     @contextmanager
     def migration_lock(self) -> Iterator[None]:
         """Keep other processes from migrating at the same time; the server frees the lock if this one dies."""
-        self.execute_sql("SET lock_timeout = 0; SET statement_timeout = 0")
-        self.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        self.connection().response_timeout = None
+        self._run("SET lock_timeout = 0; SET statement_timeout = 0")
+        self.connection().execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))  # a signal can interrupt it
         try:
             yield
         finally:
-            self.manual_close()  # and with it the lock and the settings
-            self.connect()
+            self.connection().close()  # and with it the lock and the settings
+            self.ensure_connection()
 
     # Copying a database ---------------------------------------------------------------------
 
@@ -263,7 +300,7 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
         """
         names = ", ".join(f'"{table}"' for table in tables)
-        self._execute_unprepared(
+        self._run(
             "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
             f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"
         )
@@ -280,8 +317,10 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
     def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """Run a query and yield its rows, fetched a hundred at a time; psycopg fetches all rows of others at once."""
-        wrapper = peewee.__exception_wrapper__  # type: ignore[attr-defined]  # as of all that goes through Peewee
-        with wrapper, self.connection().cursor(name="stream") as cursor:
+        with (
+            peewee.__exception_wrapper__,  # type: ignore[attr-defined]  # as of all that goes through Peewee
+            self.connection().cursor(name="stream") as cursor,
+        ):
             cursor.execute(sql)
             yield from cursor
 
@@ -303,11 +342,27 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
         names = ", ".join(f'"{column}"' for column in columns)
         with (
             peewee.__exception_wrapper__,  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.cursor() as cursor,
+            self.connection().cursor() as cursor,
             cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
         ):
             for row in rows:
                 copy.write_row(row)
+
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return an update and an insertion of what it returns as one query, which returns the same."""
+        names = [field.column_name for field in update._returning]
+        updated = update.cte("updated", columns=names)
+        values, returned = [], []
+        for field, value in insert._insert.items():
+            name = value.value.name if isinstance(value, peewee.Value) else ""
+            if name in names:
+                returned.append(field)
+                values.append(updated.c[name])
+            else:
+                is_json = field.name in insert.model.JSON_FIELDS  # the type of a SELECT's parameter is text
+                values.append(value.cast("json") if is_json else value)
+        rows = peewee.Select([updated], values)
+        return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
@@ -341,8 +396,6 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
 
     def error_code(self, error: BaseException) -> str:
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
-        if isinstance(error, MaxConnectionsExceeded):
-            return "database_busy"
         for link in _driver_errors(error):
             if link.sqlstate is None:
                 if isinstance(link, psycopg.OperationalError):
@@ -358,7 +411,10 @@ class PostgresqlEngine(PooledPostgresqlDatabase):
     # Operation ------------------------------------------------------------------------------
 
     def run_maintenance(self) -> None:
-        """Do nothing: the server looks after itself."""
+        """Cut off the connections of threads that wait for a server that does not respond, forever."""
+        while True:
+            time.sleep(CUT_INTERVAL)
+            self._pool.cut_silent()
 
     def reserve_space(self) -> None:
         """Do nothing: the server's disk is its operator's."""

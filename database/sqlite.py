@@ -12,14 +12,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import peewee
-from peewee import fn
+from peewee import Case, fn
 
 from config import StartupError
 from database.lock import locked
@@ -205,6 +205,14 @@ class SqliteEngine(peewee.SqliteDatabase):
                 self.pragma("synchronous", self._synchronous)
                 self._wal_has_grown.set()
 
+    def single_write(self) -> AbstractContextManager[None]:
+        """Run the block in a write transaction, whose commits are counted in fsyncs and not in statements."""
+        return self.write_transaction()
+
+    def may_write(self) -> bool:
+        """Return whether a transaction is open."""
+        return bool(self.in_transaction())
+
     def has_open_transaction(self) -> bool:
         """Return whether SQLite still has this thread's transaction: it undoes all of it if the disk is full."""
         return bool(self.connection().in_transaction)
@@ -251,6 +259,10 @@ class SqliteEngine(peewee.SqliteDatabase):
             with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
                 connection.execute(sql, list(chain.from_iterable(batch)))
 
+    def combine_writes(self, update: Any, insert: Any) -> Any:
+        """Return None: an update's result can be inserted by a second statement alone, which costs nothing here."""
+        return None
+
     def locking(self, query: Any, shared: bool = False) -> Any:
         """Return the query as it is: a write transaction has no other beside it."""
         return query
@@ -260,8 +272,11 @@ class SqliteEngine(peewee.SqliteDatabase):
         return fn.strftime(TIMESTAMP_FORMAT, "now", f"{seconds:+} seconds")
 
     def next_timestamp(self, column: Any, now: Any) -> Any:
-        """Return the expression of ``now``, or of a millisecond after the time in a column if that is later."""
-        return fn.max(now, fn.strftime(TIMESTAMP_FORMAT, column, "+0.001 seconds"))
+        """Return the expression of ``now``, or of a millisecond after the time in a column if that is later.
+
+        A comparison first: SQLite's computing with times takes 7 µs, a fifth of an append's statements.
+        """
+        return Case(None, [(column < now, now)], fn.strftime(TIMESTAMP_FORMAT, column, "+0.001 seconds"))
 
     def to_json(self, values: Mapping[str, Any], json_fields: Sequence[str]) -> Any:
         """Return the expression of a JSON object, as text; the values of ``json_fields`` are JSON themselves.
@@ -333,6 +348,11 @@ class SqliteEngine(peewee.SqliteDatabase):
     def reserve_space(self) -> None:
         """Create the reserve for a full disk, if there is room for it."""
         self.reserve.allocate(leave=self.reserve.LOW)
+
+    def close_connections(self) -> None:
+        """Close this thread's connection; the other threads' are theirs."""
+        if not self.is_closed():
+            self.close()
 
     def close_cleanly(self) -> None:
         """Checkpoint the write-ahead log into the file itself, and close this thread's connection.

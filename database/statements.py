@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import peewee
@@ -63,7 +64,7 @@ class Statement:
 
         """
         sql = self.sql
-        if self._writes and not db.in_transaction():
+        if self._writes and not db.may_write():
             raise RuntimeError(f"outside a transaction: {sql}")
         return db.execute_sql(sql, [values[p.name] if type(p) is Param else p for p in self._params])
 
@@ -97,6 +98,36 @@ class Statement:
             rows = [row + constants for row in rows]
         columns = [field.column_name for field in (*query._insert, *defaults)]
         db.bulk_insert(query.model._meta.table_name, columns, rows)
+
+
+class UpdateThenInsert:
+    """An update of one row and, if it is there, the insertion of another: in one statement, if the engine can.
+
+    The insertion has parameters by the names of the fields that the update returns, and is given their values.
+    """
+
+    def __init__(self, update: Callable[[], peewee.Update], insert: peewee.ModelInsert):
+        """Accept a function that builds the update from parts of the engine, and the insertion of parameters."""
+        self._build_update, self._insert_query = update, insert
+        self._update, self._insert = Statement(update), Statement(insert)
+
+    @cached_property
+    def _combined(self) -> Statement | None:
+        query = db.combine_writes(self._build_update(), self._insert_query)
+        return None if query is None else Statement(query)
+
+    def execute(self, **values: Any) -> tuple[Any, ...] | None:
+        """Update and insert with the values of both queries' parameters; return what the update returns, if anything.
+
+        Raises:
+            RuntimeError: no transaction is open.
+
+        """
+        statement = self._combined or self._update
+        row: tuple[Any, ...] | None = statement.execute(**values).fetchone()
+        if row is not None and statement is self._update:
+            self._insert.execute(**values, **self._update.to_dict(row))
+        return row
 
 
 def _name(field: peewee.Field) -> str:

@@ -9,7 +9,18 @@ from routes import actions, auth, chat, docs, messages, operations, pages, sessi
 from web import idempotency
 
 
-class SessionIdConverter(BaseConverter):
+class TextConverter(BaseConverter):
+    """A part of a path, as it can be looked up: U+0000, which no name has, is replaced, since PostgreSQL rejects it.
+
+    Bytes that are not UTF-8 have been replaced before.
+    """
+
+    def to_python(self, value: str) -> str:
+        """Return the value that the view gets."""
+        return value.replace("\0", "\ufffd")
+
+
+class SessionIdConverter(TextConverter):
     """A session's id at the end of a path; not ``import``, which is a route of its own with its own methods."""
 
     regex = r"(?!import\Z)[^/]+"
@@ -27,7 +38,7 @@ def set_headers(response: Response) -> Response:
 
 def init_app(app: Flask) -> None:
     """Register the blueprints."""
-    app.url_map.converters["session"] = SessionIdConverter
+    app.url_map.converters |= {"default": TextConverter, "session": SessionIdConverter}
     app.after_request(set_headers)
     idempotency.init_app(app)
     for module in (auth, sessions, messages, chat, actions, transfer, operations, docs, pages):

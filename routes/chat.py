@@ -10,6 +10,7 @@ from flask import Blueprint, Response, g, request
 import schemas
 from services import get_services
 from services.chat_reader import ChatReader, messages_or_error, replay_events
+from services.ended_chat import get_ended_chat
 from web import parameters
 from web.decorators import body, errors, query, response, runs_in
 from web.idempotency import idempotent, remember_id
@@ -56,6 +57,7 @@ def get_chat(session_id: str) -> dict[str, Any] | Response:
 
 
 @blueprint.delete("/<session_id>/chat")
+@runs_in("chat")  # it may wait for another process
 @errors("chat_not_found")
 @response(None, 204)
 def stop_chat(session_id: str) -> None:
@@ -80,7 +82,7 @@ def disconnect_check() -> Callable[[], bool]:
 
 def replay(session_id: str, created: dict[str, str | None]) -> dict[str, Any] | Response:
     """Respond as the chat did that created these messages."""
-    messages, error = get_services().chats.replay(g.user_id, session_id, created)
+    messages, error = get_ended_chat(g.user_id, session_id, created)
     if prefers_json():
         return messages_or_error(messages, error)
     return Response(replay_events(messages, error), mimetype=EVENT_STREAM, headers=SSE_HEADERS)

@@ -8,13 +8,12 @@ import orjson
 from flask import Blueprint, g
 
 import schemas
-from database import db
 from models import Message
 from services import documents
 from store import entries, messages
 from web import pagination, parameters
 from web.decorators import batched, body, inline, query, response
-from web.idempotency import idempotent, remember_id
+from web.idempotency import idempotent, remember_id, transaction
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/sessions")
 
@@ -26,7 +25,7 @@ blueprint = Blueprint("messages", __name__, url_prefix="/api/sessions")
 @idempotent(lambda created, data, session_id: entries.get(Message, g.user_id, session_id, created["id"]))
 def append_message(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     """Append a message to a session."""
-    with db.write_transaction():
+    with transaction():
         message = messages.append(g.user_id, session_id, **data)
         remember_id(message)
     return message

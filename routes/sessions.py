@@ -17,7 +17,7 @@ from store.session_pages import SessionCursor
 from web import pagination, parameters
 from web.decorators import batched, body, conditional, inline, query, response
 from web.etags import check_if_match, check_if_none_match, with_etag
-from web.idempotency import idempotent, remember
+from web.idempotency import idempotent, remember, transaction
 
 # Says that there is a chat to attach to: a page that only looks should not get an error if there is none.
 IN_PROGRESS = {"Parley-Chat": "in-progress"}
@@ -47,7 +47,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any] | documents.Document:
 @idempotent(lambda session, data: session)
 def create_session(data: dict[str, Any]) -> dict[str, Any]:
     """Create a session."""
-    with db.write_transaction():
+    with transaction():
         session = sessions.create(g.user_id, **data)
         remember(session)
     return session
@@ -65,7 +65,7 @@ def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] 
         headers = check_if_none_match("session", session)
         if query["messages"]:
             return documents.session_with_messages(session), headers
-    return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
+        return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
 
 
 @blueprint.patch("/<session:session_id>")
@@ -76,7 +76,7 @@ def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] 
 def update_session(data: dict[str, Any], session_id: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Rename a session."""
     with db.write_transaction():
-        session = sessions.get(g.user_id, session_id)
+        session = sessions.get_for_update(g.user_id, session_id)
         check_if_match(session)
         return with_etag(sessions.update(session, **data))
 
@@ -89,7 +89,7 @@ def update_session(data: dict[str, Any], session_id: str) -> tuple[dict[str, Any
 def set_system_prompt(data: dict[str, Any], session_id: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Set or clear a session's system prompt."""
     with db.write_transaction():
-        session = sessions.get(g.user_id, session_id)
+        session = sessions.get_for_update(g.user_id, session_id)
         check_if_match(session)
         if data.get("system_prompt", session["system_prompt"]) != session["system_prompt"]:
             session = sessions.update(session, **data)
@@ -103,7 +103,7 @@ def set_system_prompt(data: dict[str, Any], session_id: str) -> tuple[dict[str, 
 def delete_session(session_id: str) -> None:
     """Delete a session with its messages and webhook runs."""
     with db.write_transaction(frees_space=True):
-        check_if_match(sessions.get(g.user_id, session_id))
+        check_if_match(sessions.get_for_update(g.user_id, session_id))
         deletion.delete_session(g.user_id, session_id)
 
 

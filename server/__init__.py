@@ -12,7 +12,8 @@ The way of a request:
     backpressure  the response bytes that are buffered for each user
 
 Queues are fair_queue's: one for each user, served in turn. loop_guard warns if one request holds
-the loop, memory returns freed memory to the system.
+the loop, memory returns freed memory to the system, housekeeping deletes what is old and finishes
+what ended processes have left.
 Which internals of waitress all this depends on is listed in tests/test_waitress.py.
 
 - The server's own errors are JSON, like all others.
@@ -34,10 +35,10 @@ import logs
 import search
 from database import db
 from database.lock import lock_database
-from server import memory
+from server import housekeeping, memory
 from server.batching import raise_group_error
 from server.loop import Server
-from store import deletion, drafts, imports, users, webhook_runs
+from store import deletion, users
 
 __all__ = ["raise_group_error", "serve"]
 
@@ -53,11 +54,13 @@ def serve(app: Flask) -> None:
         lock_database(db.lock_path)
     db.ensure_connection()
     db.reserve_space()
-    with db.write_transaction(frees_space=True):
-        imports.delete_orphans()
-        drafts.finish_interrupted()
-        webhook_runs.mark_interrupted()
-    for name, work in (("maintenance", db.run_maintenance), ("indexer", search.run_indexer), ("eraser", deletion.run)):
+    housekeeping.recover()
+    for name, work in (
+        ("maintenance", db.run_maintenance),
+        ("indexer", search.run_indexer),
+        ("eraser", deletion.run),
+        ("housekeeping", housekeeping.run),
+    ):
         threading.Thread(target=work, name=name, daemon=True).start()
     app.extensions["services"].start()
     app.extensions["static"].prepare()
@@ -69,6 +72,7 @@ def serve(app: Flask) -> None:
     gc.set_threshold(50_000, 20, 50)  # a large document is many objects, and none of them garbage
     where = f"Parley listens on {server.address}, open it in a browser; database {db.location}"
     logs.announce(where + hint, app.config["PARLEY_LOG_FORMAT"])
+    db.release_connection()
     server.run()
     app.extensions["services"].close()
     db.close_cleanly()

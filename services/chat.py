@@ -25,7 +25,7 @@ from services.completion import Completion
 from services.llm import Llm
 from services.retry_queue import PendingWrite
 from store import drafts
-from store.drafts import FAILED, INTERRUPTED, STOPPED
+from store.drafts import FAILED, INTERRUPTED, STOPPED, Started
 
 if TYPE_CHECKING:
     from services.chats import Chats
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 STORE_TIMEOUT = 10.0  # seconds that readers wait until the answer is stored
 
 BeforeCommit = Callable[[dict[str, Any]], None]
-Begin = Callable[[str, str], tuple[dict[str, Any], str | None]]
-"""Stores a question of a user's in a session; returns it, and the id of the answer that is to be replaced."""
+Begin = Callable[[str, str], Started]
+"""Stores a question of a user's in a session and starts the draft of its answer."""
 
 
 class Chat:
@@ -42,6 +42,7 @@ class Chat:
 
     def __init__(self, chats: Chats, user_id: str, session_id: str):
         self._chats, self.user_id, self.session_id = chats, user_id, session_id
+        self._started: Started
         self.messages: list[dict[str, Any]] = []
         """The question, once it is stored, and the answer likewise."""
         self.deltas: list[str] = []
@@ -63,11 +64,11 @@ class Chat:
         ``before_commit`` is called with the question in the transaction that stores it.
         """
         with db.write_transaction():
-            question, replaced_id = begin(self.user_id, self.session_id)
-            before_commit(question)
-        self.messages = [question]
+            self._started = begin(self.user_id, self.session_id)
+            before_commit(self._started.question)
+        self.messages = [self._started.question]
         self._chats.saver.add(self)
-        prompt = self._chats.prompt.build(self.user_id, self.session_id, without=replaced_id)
+        prompt = self._chats.prompt.build(self.user_id, self.session_id, without=self._started.replaced_id)
         self._completion.model = llm.model
         with self._lock:
             if self._stop_reason is None:
@@ -92,7 +93,7 @@ class Chat:
             self.deltas.append(delta)
         self._wake()
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str = STOPPED) -> None:
         """End the request to the model; the answer gets this finish reason, unless it is complete."""
         with self._lock:
             self._stop_reason = self._stop_reason or reason
@@ -121,7 +122,8 @@ class Chat:
     def _finish_draft(self, metadata: str) -> dict[str, Any] | None:
         """Turn the draft into the answer and return that, None if there is no text."""
         with db.write_transaction():
-            return drafts.finish(self.user_id, self.session_id, "".join(self.deltas), metadata, self._error)
+            content = "".join(self.deltas)
+            return drafts.finish(self.user_id, self.session_id, self._started, content, metadata, self._error)
 
     def _release(self, stored: Future[Any]) -> None:
         """End the chat: its answer is stored, or cannot be."""
@@ -129,8 +131,7 @@ class Chat:
             self._error = database.error_code(failure)
         elif answer := stored.result():
             self.messages = [*self.messages, answer]
-        # Not before: another chat in the session would finish the draft as one that a dead process has left.
-        self._chats.remove(self)
+        self._chats.remove(self)  # not before: the draft keeps others from starting a chat in the session
         self._released.set()
         self._wake()
 
@@ -158,6 +159,9 @@ class Chat:
         with self._lock:
             self._wakeups = (*self._wakeups, wakeups)
 
+    def refresh(self) -> None:
+        """Do nothing: readers are woken."""
+
     def remove_reader(self, wakeups: SimpleQueue[None]) -> None:
         """Forget a queue."""
         with self._lock:
@@ -174,8 +178,9 @@ class Chat:
     def draft(self) -> dict[str, Any]:
         """What ``store.drafts`` saves of the chat so far."""
         return {
+            "user_id": self.user_id,
             "session_id": self.session_id,
-            "question_id": self.messages[0]["id"],
+            "answer_id": self._started.answer_id,
             "content": "".join(self.deltas),
             "model": self._completion.model,
         }

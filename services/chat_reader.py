@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
+from database import db
 from errors import ApiError
-from services.chat import Chat
 from services.sse import encode_comment, encode_event
 
 # The names of the events that a client is sent.
@@ -29,12 +29,38 @@ MAX_SEPARATE_DELTAS = 64
 KEEP_ALIVE = encode_comment("still there")
 
 
+class ReadableChat(Protocol):
+    """What a reader needs of a chat, whatever process that runs in."""
+
+    messages: list[dict[str, Any]]
+    """The question; and the answer, if there is one, once the chat is over."""
+    deltas: list[str]
+    """The answer so far; it only grows."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+
+    @property
+    def error(self) -> str | None:
+        """The code of the error that the chat has ended with."""
+
+    def add_reader(self, wakeups: SimpleQueue[None]) -> None:
+        """Put an item into a queue, if it is empty, whenever there may be something new to read."""
+
+    def remove_reader(self, wakeups: SimpleQueue[None]) -> None:
+        """Forget a queue."""
+
+    def refresh(self) -> None:
+        """Look for something new, if the chat has to be asked; called every ``POLL_INTERVAL``."""
+
+
 class ChatReader:
     """A client's way through a chat. Whoever has it must close it."""
 
     def __init__(
         self,
-        chat: Chat,
+        chat: ReadableChat,
         is_disconnected: Callable[[], bool],
         is_late: bool = False,
         on_close: Callable[[], None] = lambda: None,
@@ -46,6 +72,9 @@ class ChatReader:
             is_disconnected: whether the client is gone; called every ``POLL_INTERVAL`` in the reading thread.
             is_late: whether to begin with all the text so far, as one delta.
             on_close: called once.
+
+        Raises:
+            NotFound: ``chat_not_found``, if the chat runs in another process and has ended.
 
         """
         self._chat, self._is_disconnected, self._is_late, self._on_close = chat, is_disconnected, is_late, on_close
@@ -88,6 +117,7 @@ class ChatReader:
         polled_at = time.monotonic()
         while not self._chat.is_over:
             yield
+            db.release_connection()
             with suppress(Empty):
                 self._wakeups.get(timeout=POLL_INTERVAL)
             if time.monotonic() - polled_at >= POLL_INTERVAL:
@@ -95,6 +125,7 @@ class ChatReader:
                 if self._is_disconnected():
                     self._has_left = True
                     return
+                self._chat.refresh()
 
     def _new_deltas(self) -> bytes:
         """Return the events of the deltas since the last call, and move on."""

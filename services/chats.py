@@ -1,26 +1,28 @@
-"""The chats in progress, by their sessions: start, attach to, stop; and the limits on them and their readers."""
+"""The chats in progress, by their sessions: start, attach to, stop; and the limits on them and their readers.
+
+There is one chat at a time in each session, and a few of each user, over all processes: ``store.drafts`` sees to that.
+How many there are in all, and how many readers, is limited in each process, for the sake of its threads.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import Any
 
+from database import db
 from errors import ApiError, NotFound
-from models import Message
 from services.chat import BeforeCommit, Chat
 from services.chat_reader import ChatReader
 from services.drafts import DraftSaver
 from services.llm import Llm
 from services.outgoing import AsyncRunner
 from services.prompt import PromptBuilder
+from services.remote_chat import RemoteChat
 from services.retry_queue import RetryQueue
-from store import drafts, entries, sessions
+from store import drafts, sessions, shared_drafts
 
-MAX_CHATS_PER_USER = 3
 # Readers that are attached hold a thread each. There may be as many in all as chats, and of one user this many: a
 # person has a few tabs open.
 MAX_ATTACHED_PER_USER = 8
@@ -28,7 +30,7 @@ STOP_TIMEOUT = 5.0  # seconds that a stop waits until the answer is stored
 
 
 class Chats:
-    """The chats in progress, and the services that they use. There is one chat at a time in each session."""
+    """The chats in progress in this process, and the services that they use."""
 
     def __init__(
         self, llm: Llm | None, prompt: PromptBuilder, runner: AsyncRunner, retry_queue: RetryQueue, max_chats: int
@@ -80,15 +82,14 @@ class Chats:
         """Add a new chat, which is yet to be started.
 
         Raises:
-            ApiError: ``conflict`` if there is a chat in the session, ``too_many_streams`` if the user or
-                the service has as many as allowed.
+            ApiError: ``conflict`` if there is a chat in the session, ``too_many_streams`` if there are as many as
+                allowed.
 
         """
         with self._lock:
             if session_id in self._chats:
                 raise ApiError("conflict")
-            of_user = sum(chat.user_id == user_id for chat in self._chats.values())
-            if len(self._chats) >= self._max_chats or of_user >= MAX_CHATS_PER_USER:
+            if len(self._chats) >= self._max_chats:
                 raise ApiError("too_many_streams")
             chat = self._chats[session_id] = Chat(self, user_id, session_id)
             return chat
@@ -98,8 +99,8 @@ class Chats:
         with self._lock:
             del self._chats[chat.session_id]
 
-    def get(self, user_id: str, session_id: str) -> Chat:
-        """Return the chat in progress in a session.
+    def get(self, user_id: str, session_id: str) -> Chat | RemoteChat:
+        """Return the chat in progress in a session, in whatever process it runs.
 
         Raises:
             NotFound: ``session_not_found``, or ``chat_not_found`` if there is none.
@@ -107,13 +108,15 @@ class Chats:
         """
         sessions.get(user_id, session_id)
         chat = self._chats.get(session_id)
-        if chat is None or not chat.messages:  # not before its question is stored
+        if chat is None:
+            return RemoteChat(shared_drafts.find(user_id, session_id))
+        if not chat.messages:  # not before its question is stored
             raise NotFound("chat")
         return chat
 
     def is_active(self, session_id: str) -> bool:
-        """Return whether there is a chat in progress in a session."""
-        return session_id in self._chats
+        """Return whether there is a chat in progress in a session, in whatever process it runs."""
+        return session_id in self._chats or (db.is_shared and shared_drafts.is_in_progress(session_id))
 
     def attach(self, user_id: str, session_id: str, is_disconnected: Callable[[], bool]) -> ChatReader:
         """Return another reader of the chat in progress in a session.
@@ -127,7 +130,12 @@ class Chats:
             if self._attached.total() >= self._max_chats or self._attached[user_id] >= MAX_ATTACHED_PER_USER:
                 raise ApiError("too_many_streams")
             self._attached[user_id] += 1
-        return ChatReader(chat, is_disconnected, is_late=True, on_close=partial(self._detach, user_id))
+        detach = partial(self._detach, user_id)
+        try:
+            return ChatReader(chat, is_disconnected, is_late=True, on_close=detach)
+        except BaseException:
+            detach()
+            raise
 
     def _detach(self, user_id: str) -> None:
         with self._lock:
@@ -142,33 +150,11 @@ class Chats:
 
         """
         chat = self.get(user_id, session_id)
-        chat.stop(drafts.STOPPED)
+        chat.stop()
+        db.release_connection()
         chat.wait(STOP_TIMEOUT)
 
     def close(self) -> None:
         """Interrupt all chats: the process ends. The retry queue stores what has come of them."""
         for chat in list(self._chats.values()):
             chat.stop(drafts.INTERRUPTED)
-
-    @staticmethod
-    def replay(
-        user_id: str, session_id: str, created: dict[str, str | None]
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the messages of a chat that has ended, and the code of the error that it ended with.
-
-        ``created`` is what is stored under the request's key: the ids of the messages, and the code. A chat that the
-        end of the process interrupted has failed: its code is that of an upstream error. An answer that a later
-        chat has replaced is left out.
-
-        Raises:
-            ApiError: ``session_not_found``, or ``conflict`` if the chat has not ended.
-
-        """
-        if not created.keys() & {"answer_id", "error"}:
-            sessions.get(user_id, session_id)
-            raise ApiError("conflict")
-        messages = [entries.get(Message, user_id, session_id, str(created["id"]))]
-        if answer_id := created.get("answer_id"):
-            with suppress(NotFound):
-                messages.append(entries.get(Message, user_id, session_id, answer_id))
-        return messages, created.get("error")

@@ -7,8 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import peewee
-
 from database import db
 from errors import ApiError
 from store import drafts as stored_drafts
@@ -24,7 +22,8 @@ log = logging.getLogger("parley")
 class DraftSaver:
     """Saves the drafts of all chats in one transaction; when each chat saved its own, other chats' deltas were late.
 
-    It stops the chats whose sessions have been deleted. Its thread runs while there are chats.
+    It stops the chats whose sessions have been deleted, and those that another process was asked to stop. Its thread
+    runs while there are chats, and saves all of them even if there is no new text, since that renews their leases.
     """
 
     def __init__(self) -> None:
@@ -60,12 +59,14 @@ class DraftSaver:
         try:
             db.ensure_connection()
             with db.write_transaction(durable=False):
-                with self._lock:  # within the transaction: the draft of none of these can be turned into a message
+                with self._lock:  # within the transaction, which keeps these from being finished if it is the only one
                     chats = list(self._chats)
-                deleted = stored_drafts.save_all([chat.draft for chat in chats])
-        except (ApiError, peewee.PeeweeException) as error:  # no reason to end the chats: the next save may succeed
+                reasons = stored_drafts.save_all([chat.draft for chat in chats])
+        except (ApiError, *db.errors) as error:  # no reason to end the chats: the next save may succeed
             log.warning("drafts could not be saved: %s", error)
         else:
             for chat in chats:
-                if chat.session_id in deleted:
-                    chat.stop(stored_drafts.INTERRUPTED)
+                if reason := reasons.get(chat.session_id):
+                    chat.stop(reason)
+        finally:
+            db.release_connection()

@@ -119,8 +119,10 @@ class RetryQueue:
         """Attempt the first write of the queue until it is done, then the next; end when the queue is empty."""
         interval = MIN_RETRY_INTERVAL if self._queue[0].last_error else 0.0
         while True:
-            if interval and self._closing.wait(interval):
-                time.sleep(MIN_RETRY_INTERVAL)
+            if interval:
+                db.release_connection()
+                if self._closing.wait(interval):
+                    time.sleep(MIN_RETRY_INTERVAL)
             if not self._attempt(self._queue[0]):
                 interval = min(max(2 * interval, MIN_RETRY_INTERVAL), MAX_RETRY_INTERVAL)
                 continue

@@ -106,14 +106,17 @@ class Webhooks:
         with db.write_transaction():
             run = webhook_runs.start(user_id, session_id, run_id, action.name, body.decode())
             before_commit(run)
+        db.release_connection()
         started_at = time.monotonic()
         outcome = self._runner.submit(self._call(action, run_id, body)).result()  # the action's timeout limits it
         outcome |= {"finished_at": timestamps.now(), "duration_ms": round((time.monotonic() - started_at) * 1_000)}
         stored = self._retry_queue.run(lambda: self._finish(run, outcome))
+        db.release_connection()
         try:
             finished: dict[str, Any] = stored.result(STORE_TIMEOUT)
         except TimeoutError:
             # What could still be lost is not acknowledged: the client gets the run as it is stored, as running.
+            db.ensure_connection()
             return entries.get(WebhookRun, user_id, session_id, run_id)
         return finished
 

@@ -27,9 +27,8 @@ PAUSE_SECONDS = 0.005
 # index takes 3 ms.
 STEP_ROWS, STEP_CHARACTERS = 64, 100_000
 STEP_SESSIONS = 64
-# Seconds between two checks for rows that another process has marked, and for old moves.
+# Seconds between two checks for rows that another process has marked.
 SWEEP_INTERVAL = 30.0
-MOVES_INTERVAL = 3_600.0
 RETRY_INTERVAL = 5.0
 
 log = logging.getLogger("parley")
@@ -38,37 +37,45 @@ rows_to_erase = threading.Event()
 """Set if rows were marked as deleted that still exist."""
 
 _OF_USER = User.id == param("user_id")
-# A session without its owner's generation, or whose owner has none, as a range of the index.
-_IS_DELETED = Session.generation < fn.COALESCE(User.generation, 2**62)
+# Above the generation of a deleted session, and so is that of an owner who has none: a range of the index.
+_GENERATION = fn.COALESCE(User.generation, 2**62)
 
 DELETE_SESSION = Statement(Session.delete().where(Session.id == param("id")))
 MARK_SESSION = Statement(Session.update({Session.generation: DELETED}).where(sessions.owned(Session.id == param("id"))))
 DELETE_DRAFT = Statement(Draft.delete().where(Draft.session == param("session_id")))
-DELETE_DRAFTS = Statement(
-    Draft.delete().where(
-        fn.EXISTS(Session.select(SQL("1")).where(Session.id == Draft.session, Session.user == param("user_id")))
-    )
+DRAFTS = Statement(
+    Draft.select(Draft.session).join(Session).where(Session.user == param("user_id")).order_by(Draft.session)
 )
 NEXT_GENERATION = Statement(
-    User.update({User.generation: User.generation + 1}).where(_OF_USER, User.generation.is_null(False))
+    User.update({User.generation: User.generation + 1})
+    .where(_OF_USER, User.generation.is_null(False))
+    .returning(User.generation)
+)
+COUNT_GENERATION = Statement(
+    Session.select(fn.COUNT(SQL("1"))).where(
+        Session.user == param("user_id"), Session.generation == param("generation")
+    )
 )
 MARK_USER = Statement(
     User.update({User.generation: None, User.name_key: param("name_key"), User.password_hash: ""}).where(_OF_USER)
 )
 OWNERS_OF_DELETED = Statement(
     User.select(User.id).where(
-        User.generation.is_null() | fn.EXISTS(Session.select(SQL("1")).where(Session.user == User.id, _IS_DELETED))
+        User.generation.is_null()
+        | fn.EXISTS(Session.select(SQL("1")).where(Session.user == User.id, Session.generation < _GENERATION))
     )
 )
-DELETED_OF_USER = Statement(
-    Session.select(Session.id)
-    .join(User, on=(User.id == Session.user))
-    .where(_OF_USER, _IS_DELETED)
-    .limit(STEP_SESSIONS)
+
+
+def _deleted(*conditions: Any) -> Statement:
+    """Return the query of some sessions to erase; locked, since other processes erase, too."""
+    return Statement(lambda: db.locking(Session.select(Session.id).where(*conditions).limit(STEP_SESSIONS)))
+
+
+DELETED_OF_USER = _deleted(
+    Session.user == param("user_id"), Session.generation < User.select(_GENERATION).where(_OF_USER)
 )
-DELETED_OWNERLESS = Statement(
-    Session.select(Session.id).where(Session.user.is_null(), Session.generation == DELETED).limit(STEP_SESSIONS)
-)
+DELETED_OWNERLESS = _deleted(Session.user.is_null(), Session.generation == DELETED)
 IS_ACTIVE = Statement(User.select(SQL("1")).where(_OF_USER, User.generation.is_null(False)))
 DELETE_USER = Statement(User.delete().where(_OF_USER, User.generation.is_null()))
 IDEMPOTENCY_KEYS = Statement(
@@ -81,7 +88,7 @@ DELETE_IDEMPOTENCY_KEY = Statement(
 
 def _newest_first(model: Any, length: Any) -> Statement:
     of_session = model.select(model.seq, length).where(model.session == param("session_id"))
-    return Statement(of_session.order_by(model.seq.desc()))
+    return Statement(of_session.order_by(model.seq.desc()).limit(STEP_ROWS + 1))
 
 
 def _delete_from(model: Any) -> Statement:
@@ -107,7 +114,7 @@ def delete_sessions(user_id: str, session_ids: Iterable[str]) -> int:
     Must be called in a transaction that frees space.
     """
     count = 0
-    for session_id in set(session_ids):
+    for session_id in sorted(set(session_ids)):  # so that two who delete the same ones never wait for each other
         if MARK_SESSION.execute(user_id=user_id, id=session_id).rowcount:
             DELETE_DRAFT.execute(session_id=session_id)
             count += 1
@@ -116,20 +123,31 @@ def delete_sessions(user_id: str, session_ids: Iterable[str]) -> int:
 
 
 def delete_all_sessions(user_id: str) -> int:
-    """Delete all of a user's sessions and return their number; must be called in a transaction that frees space."""
-    count = sessions.count(user_id)
-    if count:
-        NEXT_GENERATION.execute(user_id=user_id)
-        DELETE_DRAFTS.execute(user_id=user_id)
+    """Delete all of a user's sessions and return their number; must be called in a transaction that frees space.
+
+    It counts what it has ended, so that of two at once only one counts a session. One that is created at the same
+    moment is of the new generation, or is deleted uncounted.
+    """
+    user = NEXT_GENERATION.get(user_id=user_id)
+    if user is None:
+        raise ApiError("token_revoked")  # the user has been removed
+    _delete_drafts(user_id)
     rows_to_erase.set()
-    return count
+    (count,) = COUNT_GENERATION.execute(user_id=user_id, generation=user["generation"] - 1).fetchone()
+    return int(count)
+
+
+def _delete_drafts(user_id: str) -> None:
+    """Delete the drafts of a user, who is locked: nobody starts a chat meanwhile."""
+    for (session_id,) in DRAFTS.execute(user_id=user_id).fetchall():
+        DELETE_DRAFT.execute(session_id=session_id)
 
 
 def delete_user(user_id: str) -> None:
     """Delete a user, which frees the name at once; must be called in a transaction that frees space."""
-    logins.delete_all(user_id)
-    DELETE_DRAFTS.execute(user_id=user_id)
     MARK_USER.execute(user_id=user_id, name_key=f"removed {user_id}")
+    _delete_drafts(user_id)
+    logins.delete_all(user_id)  # after that: nobody logs in any more
     rows_to_erase.set()
 
 
@@ -147,21 +165,18 @@ def erase(pause_factor: float = 1.0) -> None:
 
 
 def run() -> None:
-    """Erase marked rows, delete old moves and restore the reserve for a full disk, forever."""
-    next_moves = 0.0
+    """Erase marked rows and restore the reserve for a full disk, forever."""
     while True:
         rows_to_erase.clear()
         try:
             db.ensure_connection()
             db.reserve_space()  # after it was released, once there is room again
             erase()
-            if time.monotonic() > next_moves:
-                next_moves = time.monotonic() + MOVES_INTERVAL
-                moves.delete_old()
         except (ApiError, *db.errors) as error:
             log.warning("what was deleted is still to be erased: %s", error)
             time.sleep(RETRY_INTERVAL)
             rows_to_erase.set()
+        db.release_connection()
         rows_to_erase.wait(SWEEP_INTERVAL)
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from peewee import SQL
+
 from database import Statement, db, param
 from errors import ApiError
 from models import DELETED, Session
-from store import deletion, messages, sessions
+from store import deletion, messages, sessions, users
 from store.sessions import current_generation, insert_query, owned
 
 # A long import is written in transactions of this many messages, about 15 ms each. Between two of
 # them, while the rows of the next are built, other writers get the lock.
 IMPORT_BATCH_SIZE = 2_500
 
-_IS_ORPHAN = Session.user.is_null() & (Session.generation != DELETED)
+# Seconds after which an import must have ended: it takes some at most.
+STALE_SECONDS = 3_600.0
+_IS_ORPHAN = Session.user.is_null() & (Session.generation > DELETED)
 
 INSERT_OWNERLESS = Statement(insert_query(0))
 ASSIGN_OWNER = Statement(
@@ -28,6 +32,12 @@ BY_EXTERNAL_ID = Statement(
 )
 DELETE_ORPHAN = Statement(Session.update({Session.generation: DELETED}).where(_IS_ORPHAN, Session.id == param("id")))
 DELETE_ORPHANS = Statement(Session.update({Session.generation: DELETED}).where(_IS_ORPHAN))
+STALE = Statement(lambda: Session.select(SQL("1")).where(_is_stale()).limit(1))
+DELETE_STALE = Statement(lambda: Session.update({Session.generation: DELETED}).where(_is_stale()))
+
+
+def _is_stale() -> Any:
+    return _IS_ORPHAN & (Session.updated_at < db.timestamp(-STALE_SECONDS))
 
 
 class AlreadyImported(Exception):
@@ -60,11 +70,14 @@ def import_session(
     external_id = fields.pop("external_id")
     session = sessions.new_session(**fields)
 
-    def check_not_imported() -> None:
-        if skip_known and (known := find_imported(user_id, external_id)):
-            raise AlreadyImported(known)
+    def check_not_imported(lock: bool = True) -> None:
+        if skip_known:
+            if lock:  # the same export, sent twice at once: the second waits here, and finds what the first has done
+                users.lock(user_id)
+            if known := find_imported(user_id, external_id):
+                raise AlreadyImported(known)
 
-    check_not_imported()
+    check_not_imported(lock=False)
     if len(rows) <= IMPORT_BATCH_SIZE:
         all_rows = messages.to_rows(session, rows)
         with db.write_transaction():
@@ -101,6 +114,14 @@ def find_imported(user_id: str, external_id: str | None) -> str | None:
 
 
 def delete_orphans() -> None:
-    """Delete the sessions that interrupted imports have left without an owner."""
+    """Delete the sessions that imports have left without an owner, before any process serves."""
     DELETE_ORPHANS.execute()
     deletion.rows_to_erase.set()
+
+
+def delete_stale_orphans() -> None:
+    """Delete those that interrupted imports must have left, in a transaction of its own."""
+    if STALE.execute().fetchone():
+        with db.write_transaction(durable=False, frees_space=True):
+            DELETE_STALE.execute()
+        deletion.rows_to_erase.set()

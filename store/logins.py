@@ -8,7 +8,7 @@ import orjson
 from peewee import SQL
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from models import Login, User
 from store.fields import params
 
@@ -20,11 +20,14 @@ MAX_ROTATED = 100
 _IS_THIS = (Login.id == param("login_id")) & (Login.user == param("user_id"))
 
 IS_ACTIVE = Statement(Login.select(SQL("1")).where(_IS_THIS))
-MATCHES = Statement(
-    User.select(SQL("1")).where(User.id == param("user_id"), User.password_hash == param("password_hash"))
-)
+_HAS_PASSWORD = User.select(SQL("1")).where(User.id == param("user_id"), User.password_hash == param("password_hash"))
+# Locked, or a login could be inserted with the old password after a change has deleted the user's logins.
+HAS_PASSWORD = Statement(lambda: db.locking(_HAS_PASSWORD, shared=True))
 INSERT = Statement(Login.insert(params(Login, "id", "user_id", "refresh_id", "created_at", "expires_at")))
-ROTATION = Statement(Login.select(Login.refresh_id, Login.rotated).where(Login.id == param("login_id")))
+# Locked, or two requests with one token could each get a pair.
+ROTATION = Statement(
+    lambda: db.locking(Login.select(Login.refresh_id, Login.rotated).where(Login.id == param("login_id")))
+)
 ROTATE = Statement(
     Login.update(params(Login, "refresh_id", "expires_at", "rotated")).where(Login.id == param("login_id"))
 )
@@ -38,9 +41,9 @@ def is_active(login_id: str, user_id: str) -> bool:
     return IS_ACTIVE.execute(login_id=login_id, user_id=user_id).fetchone() is not None
 
 
-def password_matches(user_id: str, password_hash: str) -> bool:
-    """Return whether this is still the user's password hash."""
-    return MATCHES.execute(user_id=user_id, password_hash=password_hash).fetchone() is not None
+def has_password(user_id: str, password_hash: str) -> bool:
+    """Return whether this is still the user's password hash; it remains so until this transaction ends."""
+    return HAS_PASSWORD.execute(user_id=user_id, password_hash=password_hash).fetchone() is not None
 
 
 def create(login_id: str, user_id: str, expires_at: str, refresh_id: str | None = None) -> None:

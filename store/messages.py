@@ -7,19 +7,26 @@ from typing import Any
 
 from peewee import fn
 
-from database import Statement, db, param
+import timestamps
+from database import Statement, UpdateThenInsert, db, param
+from errors import NotFound
 from ids import new_id
 from json_values import stored_json
-from models import Message
+from models import Message, Session
 from store import sessions
 from store.entries import READ_PAGE_SIZE, newer_seq
-from store.fields import defaults, params
+from store.fields import defaults, params, public
+from store.sessions import touch_query
 
 # What an import gives, in the order of its rows: another field gets its default from the database.
 IMPORTED_FIELDS = ("id", "session_id", "role", "content", "metadata", "created_at")
 _DEFAULTS = defaults(Message)
 
-INSERT = Statement(Message.insert(params(Message, *Message.PUBLIC_FIELDS)))
+# The update is the lock, the check of the owner and the clock: messages are numbered and dated in their order.
+APPEND = UpdateThenInsert(
+    touch_query,
+    Message.insert(params(Message, *Message.PUBLIC_FIELDS) | {Message.created_at: param(Session.updated_at.name)}),
+)
 IMPORT = Statement(Message.insert(params(Message, *IMPORTED_FIELDS)))
 TEXTS = Statement(
     Message.select(Message.seq, Message.role, Message.content, Message.created_at)
@@ -29,8 +36,9 @@ TEXTS = Statement(
 )
 NEWEST_FIRST = Statement(
     Message.select(Message.seq, Message.id, Message.role, Message.content)
-    .where(Message.session == param("session_id"))
+    .where(Message.session == param("session_id"), Message.seq < param("before"))
     .order_by(Message.seq.desc())
+    .limit(READ_PAGE_SIZE)
 )
 SUMMARY = Statement(
     Message.select(
@@ -38,10 +46,17 @@ SUMMARY = Statement(
     ).where(Message.session == param("session_id"), Message.seq <= param("last"))
 )
 ID_OF_SEQ = Statement(Message.select(Message.id).where(Message.seq == param("seq")))
+UPDATE = Statement(
+    Message.update(params(Message, "content", "metadata"))
+    .where(Message.session == param("session_id"), Message.id == param("id"))
+    .returning(*public(Message))
+)
 DELETE = Statement(Message.delete().where(Message.session == param("session_id"), Message.id == param("id")))
 
 
-def append(user_id: str, session_id: str, role: str, content: str, metadata: str) -> dict[str, Any]:
+def append(
+    user_id: str, session_id: str, role: str, content: str, metadata: str, message_id: str | None = None
+) -> dict[str, Any]:
     """Append a message to a session of the user's and return it; ``metadata`` is JSON text.
 
     Raises:
@@ -49,14 +64,31 @@ def append(user_id: str, session_id: str, role: str, content: str, metadata: str
 
     """
     message = _DEFAULTS | {
-        "id": new_id(),
+        "id": message_id or new_id(),
         "session_id": session_id,
         "role": role,
         "content": content,
         "metadata": metadata,
-        "created_at": sessions.touch(sessions.get(user_id, session_id)),
     }
-    INSERT.execute(**message)
+    touched = APPEND.execute(**message, user_id=user_id, now=timestamps.now())
+    if touched is None:
+        raise NotFound("session")
+    (created_at,) = touched
+    return message | {"created_at": created_at, "metadata": stored_json(metadata)}
+
+
+def update(user_id: str, session_id: str, message_id: str, content: str, metadata: str) -> dict[str, Any] | None:
+    """Change a message of a session of the user's and return it, None if it is not there.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
+    """
+    session = sessions.get_for_update(user_id, session_id)
+    message = UPDATE.get(session_id=session_id, id=message_id, content=content, metadata=metadata)
+    if message is None:
+        return None
+    sessions.update(session)  # its ETag changes
     return message | {"metadata": stored_json(metadata)}
 
 
@@ -104,9 +136,17 @@ def summarize(session_id: str, last: int) -> dict[str, Any]:
 
 
 def iter_newest_first(session_id: str) -> Iterator[tuple[int, str, str, str]]:
-    """Yield the seq, id, role and content of a session's messages, newest first, read one by one."""
-    cursor = NEWEST_FIRST.execute(session_id=session_id)
-    try:
-        yield from cursor
-    finally:
-        cursor.close()
+    """Yield the seq, id, role and content of a session's messages, newest first, read page by page.
+
+    SQLite reads a page row by row, as far as they are wanted; other drivers have all of it in memory.
+    """
+    before, count = 2**63 - 1, READ_PAGE_SIZE
+    while count == READ_PAGE_SIZE:
+        cursor = NEWEST_FIRST.execute(session_id=session_id, before=before)
+        count = 0
+        try:
+            for row in cursor:
+                count, before = count + 1, row[0]
+                yield row
+        finally:
+            cursor.close()

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 from peewee import fn
 
 import timestamps
-from database import Statement, db, param
+from database import Statement, param
 from models import Move
+from store.expiry import BATCH_ROWS, delete_batches
 
 TTL_HOURS = 24
-STEP_ROWS = 256
-PAUSE_SECONDS = 0.02
 
 _OF_USER = Move.user_id == param("user_id")
 
 FIRST_SEQ = Statement(Move.select(fn.MIN(Move.seq)).where(_OF_USER))
 LAST_SEQ = Statement(Move.select(fn.MAX(Move.seq)).where(_OF_USER))
 NEXT_USER = Statement(Move.select(fn.MIN(Move.user_id)).where(Move.user_id > param("user_id")))
-OLDEST = Statement(Move.select(Move.seq, Move.new_updated_at).where(_OF_USER).order_by(Move.seq).limit(STEP_ROWS + 1))
-DELETE = Statement(Move.delete().where(_OF_USER, Move.seq <= param("seq")))
+OLDEST = Statement(Move.select(Move.seq, Move.new_updated_at).where(_OF_USER).order_by(Move.seq).limit(BATCH_ROWS + 1))
+DELETE = Statement(Move.delete().where(_OF_USER, Move.seq <= param("end")))
 
 
 def first_seq(user_id: str) -> int:
@@ -37,17 +36,14 @@ def delete_old(hours: float = TTL_HOURS) -> None:
     """Delete older moves of all users except each user's newest, in transactions of its own."""
     before, user_id = timestamps.timestamp_before_now(hours=hours), ""
     while user_id := NEXT_USER.execute(user_id=user_id).fetchone()[0]:
-        while (seq := _last_old_seq(user_id, before)) is not None:
-            with db.write_transaction(durable=False, frees_space=True):
-                DELETE.execute(user_id=user_id, seq=seq)
-            time.sleep(PAUSE_SECONDS)
+        delete_batches(partial(_last_old_seq, user_id, before), DELETE, user_id=user_id)
 
 
 def delete_batch(user_id: str) -> bool:
     """Delete a batch of a removed user's moves; return whether there were any."""
     rows = OLDEST.execute(user_id=user_id).fetchall()
     if rows:
-        DELETE.execute(user_id=user_id, seq=rows[-1][0])
+        DELETE.execute(user_id=user_id, end=rows[-1][0])
     return bool(rows)
 
 

@@ -47,6 +47,7 @@ LIST_AFTER = Statement(
     Session.select(*PUBLIC)
     .where(owned(_position() < _CURSOR_POSITION))
     .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
+    .limit(param("limit"))
 )
 MOVED_PAST = Statement(
     Session.select(*PUBLIC, Move.seq)
@@ -61,6 +62,7 @@ MOVED_PAST = Statement(
         owned(),
     )
     .order_by(Move.seq)
+    .limit(param("limit"))
 )
 
 
@@ -81,7 +83,7 @@ def list_page(
     after = cursor.after if cursor else FIRST
     position = dict(zip(("updated_at", "created_at", "id"), after, strict=True))
     if cursor is None:
-        rows, _, more = _read(LIST_AFTER.execute(user_id=user_id, **position), limit, max_characters)
+        rows, _, more = _read(LIST_AFTER, limit, max_characters, user_id=user_id, **position)
         if not more:  # the whole list: one statement, without a transaction, saves a tenth of the time
             return [LIST_AFTER.to_dict(row) for row in rows], None
     with db.read_transaction():
@@ -90,15 +92,14 @@ def list_page(
             if cursor.last_move < moves.first_seq(user_id) - 1:
                 raise CursorExpired
             last_seq = min(moves.last_seq(user_id), cursor.last_move + MAX_MOVES_PER_PAGE)
-            passed = MOVED_PAST.execute(user_id=user_id, seq=cursor.last_move, last_seq=last_seq, **position)
-            rows, max_characters, more = _read(passed, limit, max_characters)
+            window = {"user_id": user_id, "seq": cursor.last_move, "last_seq": last_seq}
+            rows, max_characters, more = _read(MOVED_PAST, limit, max_characters, **window, **position)
             moved = sorted((LIST_AFTER.to_dict(row) for row in rows), key=_sort_key, reverse=True)
             if more:
                 return moved, SessionCursor(after, rows[-1][-1])
             if last_seq < moves.last_seq(user_id):
                 return moved, SessionCursor(after, last_seq)
-        rest = LIST_AFTER.execute(user_id=user_id, **position)
-        rows, _, more = _read(rest, limit - len(moved), max_characters)
+        rows, _, more = _read(LIST_AFTER, limit - len(moved), max_characters, user_id=user_id, **position)
         items = [LIST_AFTER.to_dict(row) for row in rows]
         if not more:
             return moved + items, None
@@ -109,10 +110,13 @@ def _sort_key(session: dict[str, Any]) -> tuple[str, str, str]:
     return session["updated_at"], session["created_at"], session["id"]
 
 
-def _read(cursor: Any, limit: int, max_characters: int) -> tuple[list[tuple[Any, ...]], int, bool]:
+def _read(
+    statement: Statement, limit: int, max_characters: int, **values: Any
+) -> tuple[list[tuple[Any, ...]], int, bool]:
     """Read rows of sessions up to a limit; return them, the characters that remain, and whether there are more rows."""
     rows: list[tuple[Any, ...]] = []
     more = False
+    cursor = statement.execute(limit=limit + 1, **values)
     for row in cursor:
         more = len(rows) == limit or max_characters <= 0
         if more:

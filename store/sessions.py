@@ -9,7 +9,7 @@ from typing import Any
 from peewee import SQL, fn
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from errors import NotFound
 from ids import new_id
 from models import Session, User
@@ -35,12 +35,20 @@ def insert_query(generation: Any) -> Any:
     return Session.insert(fields | {Session.generation: generation})
 
 
+def touch_query() -> Any:
+    """Return the query that moves a session of the user's to the top of the list, and returns its ``updated_at``."""
+    later = db.next_timestamp(Session.updated_at, param("now"))
+    query = Session.update({Session.updated_at: later}).where(owned(Session.id == param("session_id")))
+    return query.returning(Session.updated_at)
+
+
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
 COUNT_UP_TO = Statement(Session.select(SQL("1")).where(owned()).limit(param("limit")).select_from(fn.COUNT(SQL("1"))))
-GET = Statement(Session.select(*PUBLIC).where(owned(Session.id == param("id"))))
+_OWNED = Session.select(*PUBLIC).where(owned(Session.id == param("id")))
+GET = Statement(_OWNED)
+GET_FOR_UPDATE = Statement(lambda: db.locking(_OWNED))
 INSERT = Statement(insert_query(current_generation()))
 UPDATE = Statement(Session.update(params(Session, *Session.UPDATABLE_FIELDS)).where(Session.id == param("id")))
-TOUCH = Statement(Session.update({Session.updated_at: param("updated_at")}).where(Session.id == param("id")))
 
 
 def get(user_id: str, session_id: str) -> dict[str, Any]:
@@ -54,6 +62,24 @@ def get(user_id: str, session_id: str) -> dict[str, Any]:
     if session is None:
         raise NotFound("session")
     return session
+
+
+def get_for_update(user_id: str, session_id: str) -> dict[str, Any]:
+    """Return a session of the user's that nobody else changes before this transaction ends.
+
+    Raises:
+        NotFound: there is none with this id, or it is another user's.
+
+    """
+    session = GET_FOR_UPDATE.get(id=session_id, user_id=user_id)
+    if session is None:
+        raise NotFound("session")
+    return session
+
+
+def exists(user_id: str, session_id: str) -> bool:
+    """Return whether there is such a session of the user's."""
+    return GET.get(id=session_id, user_id=user_id) is not None
 
 
 def count(user_id: str, limit: int | None = None) -> int:
@@ -77,14 +103,7 @@ def create(user_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def update(session: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Change fields of a session that was read in this transaction; return the changed session."""
+    """Change fields of a session from ``get_for_update``; return the changed session."""
     session = session | changes | {"updated_at": timestamps.next_timestamp(session["updated_at"])}
     UPDATE.execute(**session)
     return session
-
-
-def touch(session: dict[str, Any]) -> str:
-    """Move a session that was read in this transaction to the top of its list; return its ``updated_at``."""
-    updated_at = timestamps.next_timestamp(session["updated_at"])
-    TOUCH.execute(id=session["id"], updated_at=updated_at)
-    return updated_at

@@ -7,7 +7,7 @@ from typing import Any
 from peewee import SQL
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from errors import ApiError
 from ids import new_id
 from models import User
@@ -19,6 +19,7 @@ _DEFAULTS = defaults(User)
 _IS_ACTIVE = User.generation.is_null(False)
 
 GET = Statement(User.select(*_PUBLIC).where(User.id == param("user_id")))
+LOCK = Statement(lambda: db.locking(User.select(User.id).where(User.id == param("user_id"))))
 LIST = Statement(User.select(*_PUBLIC).where(_IS_ACTIVE).order_by(User.name_key))
 ANY = Statement(User.select(SQL("1")).where(_IS_ACTIVE).limit(1))
 BY_NAME = Statement(User.select(*_PUBLIC).where(User.name_key == param("name_key")))
@@ -43,6 +44,12 @@ def get(user_id: str) -> dict[str, Any]:
     if user is None:
         raise ApiError("token_revoked")
     return user
+
+
+def lock(user_id: str) -> None:
+    """Keep others from locking the user before this transaction ends; after a session of theirs, if that is locked."""
+    if db.is_shared:  # else there are no others
+        LOCK.execute(user_id=user_id)
 
 
 def list_all() -> list[dict[str, Any]]:

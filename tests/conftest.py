@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from database import db
 from tests.helpers import engine
 from tests.helpers.client import ApiClient, add_user
 from tests.helpers.data_folder import DataFolder
+from tests.helpers.postgresql import PostgresqlServer
 from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.webhook_receiver import WebhookReceiver
 
@@ -30,17 +33,30 @@ os.environ["FLASK_SKIP_DOTENV"] = "1"
 EMPTIED = ("sessions", "users", "moves", "login_attempts")
 
 
+SERVER_VARIABLE = "TEST_DATABASE_URL"
+THROWAWAY = pytest.StashKey[ExitStack]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database-url", help="a PostgreSQL server to run the tests on, with all rights: postgresql://…")
+    parser.addoption("--postgresql", action="store_true", help="run the tests on a PostgreSQL server started for them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    engine.use_server(config.getoption("--database-url"))
+    if config.option.postgresql and not hasattr(config, "workerinput"):
+        stack = config.stash[THROWAWAY] = ExitStack()
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="parley-")), "postgresql")
+        # What survives a crash of the server is tested with servers of their own.
+        server = stack.enter_context(PostgresqlServer(folder, fsync="off", max_connections=300))
+        os.environ[SERVER_VARIABLE] = server.url()  # for the processes of pytest-xdist, too
+    engine.use_server(config.option.database_url or (config.option.postgresql and os.environ[SERVER_VARIABLE]) or None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if engine.server:
         engine.server.drop_all()
+    if stack := config.stash.get(THROWAWAY, None):
+        stack.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

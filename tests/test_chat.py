@@ -11,10 +11,10 @@ from flask import Flask
 from database import db
 from services import chat_reader, drafts
 from store import drafts as store_drafts
-from tests.helpers.chats import JSON, list_messages, parse_events, start_chat
+from tests.helpers.chats import JSON, STALE, list_messages, parse_events, plant_draft, start_chat
 from tests.helpers.client import ApiClient, message
 from tests.helpers.clock import wait_until
-from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.database import query_db
 from tests.helpers.fake_llm import MODEL, USAGE
 from tests.helpers.process import FakeLlm
 
@@ -283,9 +283,9 @@ def check_failure(client: ApiClient, script: list[str], code: str, text: str | N
 class TestDrafts:
     def test_drafts_of_a_dead_process_become_messages(self, owner: ApiClient) -> None:
         started, silent = owner.imported(message()), owner.imported(message())
-        query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", started["id"])
-        query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, '', NULL)", silent["id"])
-        run_in_transaction(store_drafts.finish_interrupted)
+        plant_draft(started, age=STALE)
+        plant_draft(silent, "", age=STALE, model=None)
+        store_drafts.finish_stale()
         assert query_db("SELECT * FROM drafts") == []
         assert len(list_messages(owner, silent)) == 1
         _, reply = list_messages(owner, started)
@@ -294,7 +294,7 @@ class TestDrafts:
 
     def test_left_over_draft_becomes_a_message_when_the_next_chat_starts(self, owner: ApiClient) -> None:
         session = owner.session()
-        query_db("INSERT INTO drafts (session_id, content, model) VALUES (?, 'half of', 'm')", session["id"])
+        plant_draft(session, age=STALE)
         assert parse_events(start_chat(owner, session, "hello").data)[-1] == ("done", {})
         assert [message["content"] for message in list_messages(owner, session)] == ["half of", "hello", "hello "]
 

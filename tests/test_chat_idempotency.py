@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from store import drafts
-from tests.helpers.chats import parse_events
+from tests.helpers.chats import STALE, parse_events, plant_draft
 from tests.helpers.client import ApiClient, message
-from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.database import query_db
 from tests.helpers.idempotency import count_rows, send_with_key
 from tests.helpers.process import FakeLlm
 
@@ -101,10 +101,10 @@ def test_replay_of_an_interrupted_chat_is_an_upstream_error(owner: ApiClient) ->
     # As if the process had been killed in the middle: the draft is there, its answer is not.
     query_db("DELETE FROM messages WHERE id = ?", answer["id"])
     query_db("UPDATE retries SET answer = ?", json.dumps({"id": question["id"]}, separators=(",", ":")))
-    query_db("INSERT INTO drafts VALUES (?, 'half', 'm', ?, NULL)", session["id"], question["id"])
+    plant_draft(session, "half", age=STALE, question_id=question["id"])
     pending = send_with_key(owner, path, body, Accept="application/json")
     assert (pending.status_code, pending.get_json()) == (409, {"error": "conflict"})
-    run_in_transaction(drafts.finish_interrupted)
+    drafts.finish_stale()
     again = send_with_key(owner, path, body, Accept="application/json")
     assert (again.status_code, again.get_json()["error"]) == (502, "upstream_error")
     half = again.get_json()["details"]["messages"][1]

@@ -17,11 +17,11 @@ from services import documents
 from services.markdown import document as markdown
 from store import drafts, entries, sessions
 from tests.helpers import openapi_checker
-from tests.helpers.chats import JSON, list_messages, parse_events, start_chat
+from tests.helpers.chats import JSON, STALE, list_messages, parse_events, plant_draft, start_chat
 from tests.helpers.client import ApiClient, error_of, message
 from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
-from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.database import query_db
 from tests.helpers.process import FakeLlm
 from tests.helpers.streams import ChatServer, ChatStream
 
@@ -202,7 +202,7 @@ def test_a_chat_in_progress_is_a_conflict(owner: ApiClient) -> None:
 def test_left_over_draft_is_an_answer_that_can_be_replaced(owner: ApiClient) -> None:
     session = owner.imported(message("ask"), message("note", "system"))
     question = list_messages(owner, session)[0]
-    query_db("INSERT INTO drafts VALUES (?, 'half of', 'm', ?, NULL)", session["id"], question["id"])
+    plant_draft(session, age=STALE, question_id=question["id"])
     retry(owner, session).get_data()
     assert [each["content"] for each in list_messages(owner, session)] == ["ask", "note", "note "]
 
@@ -211,9 +211,8 @@ def test_draft_of_a_dead_retry_replaces_the_answer_if_it_has_text(owner: ApiClie
     for text, expected in (("", "half"), ("most of", "most of")):
         session = owner.imported(message("ask"), unfinished("error"))
         question, answer = list_messages(owner, session)
-        values = (session["id"], text, question["id"], answer["id"])
-        query_db("INSERT INTO drafts VALUES (?, ?, 'm', ?, ?)", *values)
-        run_in_transaction(drafts.finish_interrupted)
+        plant_draft(session, text, age=STALE, question_id=question["id"], replaced_id=answer["id"])
+        drafts.finish_stale()
         _, left = list_messages(owner, session)
         assert left["content"] == expected
         assert left["metadata"]["finish_reason"] == ("interrupted" if text else "error")

@@ -128,7 +128,7 @@ def test_deleted_session_is_not_found_before_its_rows_are_erased(owner: ApiClien
     assert owner.get("/api/export").data == b""
     assert owner.delete("/api/sessions").get_json() == {"deleted": 0}
     assert origin == query_db("SELECT origin FROM sessions")
-    run_in_transaction(drafts.finish_interrupted)
+    drafts.finish_stale()
     run_in_transaction(imports.delete_orphans)
 
 
@@ -220,12 +220,12 @@ def test_reader_of_a_deleted_session_gets_an_error(owner: ApiClient, monkeypatch
 def test_chat_in_a_deleted_session_ends_with_not_found(owner: ApiClient) -> None:
     for delete in (delete_one_by_one, delete_selected, delete_all, delete_user):
         session = owner.imported(*(message(str(number)) for number in range(100)))
-        run_in_transaction(drafts.start, str(owner.user_id), session["id"], "question", "{}")
+        started = run_in_transaction(drafts.start, str(owner.user_id), session["id"], "question", "{}")
         delete(owner)
         assert query_db("SELECT * FROM drafts") == []
         with pytest.raises(ApiError, match="session_not_found"):
-            run_in_transaction(drafts.finish, str(owner.user_id), session["id"], "answer", "{}")
-        run_in_transaction(drafts.finish_interrupted)
+            run_in_transaction(drafts.finish, str(owner.user_id), session["id"], started, "answer", "{}")
+        drafts.finish_stale()
 
 
 def test_step_ends_when_its_time_is_over(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ ROUTES = {
     "GET /api/sessions/<session_id>/prompt": "background",
     "POST /api/sessions/<session_id>/chat": "chat",
     "GET /api/sessions/<session_id>/chat": "chat",
-    "DELETE /api/sessions/<session_id>/chat": "background",
+    "DELETE /api/sessions/<session_id>/chat": "chat",
     "GET /api/sessions/<session_id>/export": "loop",
     "GET /api/sessions/<session_id>/webhook-runs": "loop",
     "POST /api/sessions/<session_id>/actions/<name>": "webhook",

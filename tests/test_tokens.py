@@ -50,7 +50,8 @@ def without(*names: str) -> Any:
         (lambda real: real | {"nbf": int(time.time()) + 1_000}, "invalid_token"),
         (lambda real: real | {"login": UNKNOWN_ID}, "token_revoked"),
         (lambda real: real | {"sub": UNKNOWN_ID}, "token_revoked"),
-        (lambda real: real | {"login": "\0"}, "token_revoked"),
+        (lambda real: real | {"login": "\0"}, "invalid_token"),
+        (lambda real: real | {"sub": "\0"}, "invalid_token"),
         (lambda real: real | {"login": "\ud800"}, "invalid_token"),
     ],
 )

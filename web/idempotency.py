@@ -10,13 +10,14 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 from flask import Flask, current_app, g, request
 
+from database import db
 from errors import ApiError
 from store import idempotency
 from store.idempotency import KeyTaken
@@ -78,6 +79,12 @@ def idempotent(
     return decorate
 
 
+def transaction() -> AbstractContextManager[None]:
+    """Return the transaction of a request whose work is one statement: with a key, to save it is another one."""
+    opened: AbstractContextManager[None] = db.write_transaction() if "request_key" in g else db.single_write()
+    return opened
+
+
 def remember(created: dict[str, Any]) -> None:
     """Save what is being created, if the request has a key; call it in the transaction that creates it."""
     if "request_key" in g:
@@ -108,7 +115,10 @@ class KeyLocks:
         user_id, key, fingerprint = request_key
         lock = user_id, key
         with self._condition:
-            self._condition.wait_for(lambda: self._held.get(lock) != fingerprint, wait_timeout)
+            if self._held.get(lock) == fingerprint:
+                db.release_connection()
+                self._condition.wait_for(lambda: self._held.get(lock) != fingerprint, wait_timeout)
+                db.ensure_connection()
             if lock in self._held:
                 raise ApiError("conflict")
             self._held[lock] = fingerprint

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from sqlalchemy import JSON, ForeignKey, Index, create_engine, event, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
+THREADS = 40  # of FastAPI's pool, each with a connection of its own
 SECRET = "a secret for the benchmark only, on loopback"
 
 
@@ -70,11 +71,13 @@ class Message(Base):
     __tablename__ = "messages"
     seq: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True, default=new_id)
-    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
     role: Mapped[str]
     content: Mapped[str]
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (Index("messages_of_session", session_id, seq),)
 
 
 Time = Annotated[datetime, PlainSerializer(lambda moment: moment.isoformat(timespec="milliseconds") + "Z")]
@@ -316,13 +319,18 @@ def _naive(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
 
 
-def open_database(path: str) -> None:
-    engine = create_engine(f"sqlite:///{path}", json_serializer=lambda value: json.dumps(value, ensure_ascii=False))
+def open_database(url: str) -> None:
+    options: dict[str, Any] = {"json_serializer": lambda value: json.dumps(value, ensure_ascii=False)}
+    if not url.startswith("sqlite"):
+        options |= {"pool_size": THREADS, "max_overflow": 0}
+    engine = create_engine(url, **options)
 
-    @event.listens_for(engine, "connect")
-    def settings(connection: Any, record: Any) -> None:
-        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=1", "busy_timeout=5000"):
-            connection.execute(f"PRAGMA {pragma}")
+    if url.startswith("sqlite"):
+
+        @event.listens_for(engine, "connect")
+        def settings(connection: Any, record: Any) -> None:
+            for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=1", "busy_timeout=5000"):
+                connection.execute(f"PRAGMA {pragma}")
 
     Base.metadata.create_all(engine)
     make_session.configure(bind=engine)
@@ -344,7 +352,7 @@ def make_token() -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("database")
+    parser.add_argument("database", help="its URL, in SQLAlchemy's form")
     arguments = parser.parse_args()
     open_database(arguments.database)
     print(make_token(), make_token(), flush=True)

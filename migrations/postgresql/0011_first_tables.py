@@ -38,11 +38,13 @@ STATEMENTS = (
     """
     CREATE UNLOGGED TABLE login_attempts (
         id text COLLATE "C" PRIMARY KEY,
-        key text COLLATE "C" NOT NULL,
+        client text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
         attempted_at text COLLATE "C" NOT NULL
     )
     """,
-    "CREATE INDEX login_attempts_key_attempted_at ON login_attempts (key, attempted_at)",
+    "CREATE INDEX login_attempts_attempted_at ON login_attempts (attempted_at)",
+    "CREATE INDEX login_attempts_client_attempted_at ON login_attempts (client, attempted_at)",
     """
     CREATE TABLE sessions (
         id text COLLATE "C" PRIMARY KEY,

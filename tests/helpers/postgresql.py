@@ -85,6 +85,14 @@ class PostgresqlServer:
                         process.kill()
             time.sleep(0.01)
 
+    def crash(self) -> None:
+        """Kill the process of one connection: the server ends all others, and recovers by itself."""
+        with psycopg.connect(self.url()) as connection:
+            (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+            os.kill(pid, signal.SIGKILL)
+            with suppress(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+
     def restart(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop the server and start it again, on the same port."""
         self.stop(mode)
