@@ -24,41 +24,35 @@ def copy_to(url: str) -> None:
     Servers on both have to be stopped. Leave a password out of URL, or the shell's history stores it: PGPASSWORD or
     ~/.pgpass may have it.
     """
-    target = _open_empty(url)
+    target = _create_engine(url)
     try:
+        target.connect()
+        if target.identity() == db.identity():
+            raise CopyError(f"{target.location} is the database that is to be copied.")
+        check_empty(target, TABLES)
+        prepare(target)
         with progress_bar(2 * sum(count_rows(db, TABLES).values()), "Rows") as bar:
             copied = copy_database(db, target, TABLES, bar.update)
     except CopyError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f"{error}\nNothing was copied.") from None
     except (ApiError, *db.errors, *target.errors) as error:
-        raise click.ClickException(f"The copy has failed, and nothing of it remains: {error}") from None
+        raise click.ClickException(f"The copy to {target.location} has failed: {error}") from None
     finally:
-        target.close_cleanly()
+        if not target.is_closed():
+            target.close_cleanly()
     for name, content in copied.items():
         click.echo(f"{name:<14} {content.rows:>12,} rows  SHA-256 {content.sha256}")
     click.echo(f"Copied everything to {target.location}. Numbers of rows and digests are the same in both databases.")
 
 
-def _open_empty(url: str) -> Engine:
-    """Return the engine of a database that is empty and not the app's own, and create its tables.
+def _create_engine(url: str) -> Engine:
+    """Return the engine of the target.
 
     Raises:
-        click.ClickException: there is none.
+        click.ClickException: the URL is wrong; the message does not have it.
 
     """
     try:
-        target = create_engine(url, current_app.config)
+        return create_engine(url, current_app.config)
     except StartupError as error:
         raise click.ClickException(error.message.replace("PARLEY_DATABASE_URL", "URL")) from None
-    try:
-        target.connect()
-    except target.errors as error:
-        raise click.ClickException(f"The database {target.location} cannot be used: {error}") from None
-    if target.identity() == db.identity():
-        raise click.ClickException(f"{target.location} is the database that is to be copied.")
-    try:
-        check_empty(target, TABLES)
-    except CopyError as error:
-        raise click.ClickException(str(error)) from None
-    prepare(target)
-    return target

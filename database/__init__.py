@@ -75,8 +75,8 @@ def open_database(url: str, settings: Mapping[str, Any] | None = None) -> Engine
         StartupError: the database cannot be used, or is newer than this code.
 
     """
-    if db.obj is not None and not db.is_closed():
-        db.close()
+    if db.obj is not None:
+        db.close_connections()
     engine = create_engine(url, settings)
     db.initialize(engine)
     prepare(engine)

@@ -67,7 +67,7 @@ def copy_database(
     were copied or compared since; each is both.
 
     Raises:
-        CopyError: the target is not empty, or its rows are not those of the source.
+        CopyError: the target is not empty, cannot store a row, or has others than the source in the end.
         StartupError: a server is running on one of the databases.
 
     """
@@ -99,12 +99,17 @@ def check_empty(engine: Engine, models: Iterable[type[peewee.Model]]) -> None:
 def _read(engine: Engine, table: Table, advance: Callable[[int], None], target: Engine | None = None) -> Content:
     """Read a table, and insert its rows into the one of the target, if there is a target."""
     count, digest = 0, hashlib.sha256()
-    for rows in _batches(engine.stream(table.sql)):
-        if target:
-            target.bulk_insert(table.name, table.columns, rows)
-        count += len(rows)
-        digest.update(b"\n".join(map(orjson.dumps, rows)) + b"\n")
-        advance(len(rows))
+    driver_errors = engine.errors + (target.errors if target else ())
+    try:
+        for rows in _batches(engine.stream(table.sql)):
+            if target:
+                target.bulk_insert(table.name, table.columns, rows)
+            count += len(rows)
+            digest.update(b"\n".join(map(orjson.dumps, rows)) + b"\n")
+            advance(len(rows))
+    except driver_errors as error:
+        reason = str(error).partition("\n")[0]  # PostgreSQL's further lines quote the row
+        raise CopyError(f"{table.name} cannot be copied: {reason}") from None
     return Content(count, digest.hexdigest())
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 class Engine(Protocol):
     """A Peewee database that has these in addition. Each thread has its own connection.
 
-    Of Peewee's own, others use those under "Peewee's own" and ``close``, ``is_closed`` and ``in_transaction``.
+    Of Peewee's own, others use those below, ``close`` and ``in_transaction``.
     """
 
     dialect: str
@@ -41,6 +41,9 @@ class Engine(Protocol):
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Open this thread's connection."""
 
+    def is_closed(self) -> bool:
+        """Return whether this thread has no connection."""
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement and return the driver's cursor."""
 
@@ -62,6 +65,9 @@ class Engine(Protocol):
 
     def is_healthy(self) -> bool:
         """Return whether the database is in its place and can be read."""
+
+    def close_connections(self) -> None:
+        """Close the connections that this process does not use any more: this thread's, and those of a pool."""
 
     def close_cleanly(self) -> None:
         """Finish what is left to be done before the process ends, and close this thread's connection."""

@@ -1,57 +1,25 @@
-"""Connections to PostgreSQL that do not wait for ever, and a pool of those that are open."""
+"""A pool of connections to PostgreSQL: no thread waits for ever, for one of them or for the server."""
 
 from __future__ import annotations
 
-import select
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-# Seconds that a thread waits for a connection that others use, and then for the server's response to a statement.
+from database.libpq import Connection
+
+# Seconds that a thread waits for a connection that others use.
 POOL_TIMEOUT = 5.0
-RESPONSE_TIMEOUT = 25.0
 
 
 class PoolExhausted(psycopg.OperationalError):
     """All connections were in use for too long: as if the server had no more of them."""
 
     sqlstate = "53300"
-
-
-class Connection(psycopg.Connection[Any]):
-    """A connection that is closed if the server does not respond: one that hangs still acknowledges what it is sent.
-
-    What its errors say has no values of rows, which PostgreSQL adds as details, since it is logged.
-    """
-
-    response_timeout: float | None = RESPONSE_TIMEOUT
-    has_timed_out = False
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Consume one of psycopg's generators, each of which is a conversation with the server."""
-        try:
-            return super().wait(gen, interval, self.response_timeout if timeout is None else timeout)
-        except psycopg.Error as error:
-            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.has_timed_out = True
-                self.close()
-            elif error.diag.message_primary:
-                error.args = (error.diag.message_primary,)
-            raise
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it cannot be used: it is closed, or the server has said something though it was asked nothing."""
-        if self.closed or self.pgconn.transaction_status == TransactionStatus.UNKNOWN:
-            return True
-        if self.pgconn.transaction_status != TransactionStatus.IDLE:
-            return False
-        readable, _, _ = select.select([self.fileno()], (), (), 0)
-        return bool(readable)
 
 
 class ConnectionPool:
@@ -61,6 +29,7 @@ class ConnectionPool:
         self._connect, self.size = connect, size
         self._free = threading.Semaphore(size)
         self._idle: list[Connection] = []  # the one that was used last comes last, and is the next to be used
+        self._in_use: set[Connection] = set()
 
     def take(self) -> Connection:
         """Return a connection that is not lost, for this thread alone.
@@ -73,17 +42,23 @@ class ConnectionPool:
         if not self._free.acquire(timeout=POOL_TIMEOUT):
             raise PoolExhausted(f"all {self.size} connections are in use")
         try:
-            with suppress(IndexError):
-                while (connection := self._idle.pop()).is_lost:
-                    connection.close()
-                return connection
-            return self._connect()
+            connection = self._take_idle() or self._connect()
         except BaseException:
             self._free.release()
             raise
+        self._in_use.add(connection)
+        return connection
+
+    def _take_idle(self) -> Connection | None:
+        with suppress(IndexError):
+            while (connection := self._idle.pop()).is_lost:
+                connection.close()
+            return connection
+        return None
 
     def give_back(self, connection: Connection) -> None:
         """Take a connection back, and keep it if it can be used again."""
+        self._in_use.discard(connection)
         if connection.has_timed_out:
             self.close_idle()  # the server would not respond to them either, each for RESPONSE_TIMEOUT
         if connection.is_lost or connection.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -91,6 +66,14 @@ class ConnectionPool:
         else:
             self._idle.append(connection)
         self._free.release()
+
+    def cut_silent(self) -> None:
+        """Cut the connections off on which the server has not responded for their ``response_timeout``."""
+        now = time.monotonic()
+        for connection in self._in_use.copy():
+            sent_at, timeout = connection.sent_at, connection.response_timeout
+            if sent_at is not None and timeout is not None and now - sent_at > timeout:
+                connection.cut()
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""

@@ -18,10 +18,10 @@ import psycopg
 from peewee import SQL, fn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.types.string import TextLoader
 
 from config import StartupError
-from database.pool import POOL_TIMEOUT, Connection, ConnectionPool
+from database.libpq import Connection, Cursor
+from database.pool import POOL_TIMEOUT, ConnectionPool
 
 MIN_VERSION = 15
 # Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
@@ -55,6 +55,8 @@ AND pid <> pg_backend_pid()
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 POLL_INTERVAL = 0.1
+# Seconds between two looks for connections on which no response comes.
+CUT_INTERVAL = 1.0
 
 # By the beginnings of SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html), longer ones first.
 CODE_BY_SQLSTATE = {
@@ -106,11 +108,10 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         """Return a new connection with the settings that all have."""
         connection = Connection.connect(self.database, autocommit=True)
         try:
-            connection.execute(SESSION_SETTINGS, prepare=False)
+            connection.run(SESSION_SETTINGS)
         except BaseException:
             connection.close()
             raise
-        connection.adapters.register_loader("json", TextLoader)  # it stays text, byte for byte
         return connection
 
     def connect(self, reuse_if_open: bool = False) -> bool:
@@ -150,10 +151,18 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
             return False
         return True
 
-    def close_cleanly(self) -> None:
+    def close_connections(self) -> None:
         """Close this thread's connection and those that are not in use."""
         self.close()
         self._pool.close_idle()
+
+    def close_cleanly(self) -> None:
+        """Close the connections; nothing else is left to be done."""
+        self.close_connections()
+
+    def cursor(self, named_cursor: bool | None = None) -> Cursor:
+        """Return a cursor, through which Peewee executes everything."""
+        return Cursor(self.connection())
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement and return its cursor.
@@ -206,29 +215,35 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         """Begin a transaction with these statements, on a new connection if this thread's turns out to be lost."""
         statement = statement or "BEGIN"
         try:
-            self._execute_unprepared(statement)
+            self._run(statement)
         except peewee.PeeweeException as error:
             if not self._close_if_unfit(error):
                 raise
             self.ensure_connection()
-            self._execute_unprepared(statement)
+            self._run(statement)
 
     def commit(self) -> None:
-        """End the transaction; if that fails, it is unknown whether it was committed."""
-        self._execute_unprepared("COMMIT")
+        """Commit the transaction; if that fails because the connection is lost, it is unknown whether it was committed.
+
+        Raises:
+            peewee.InternalError: one of its statements has failed, so the server has undone it.
+
+        """
+        if self._run("COMMIT").command_status != b"COMMIT":
+            raise peewee.InternalError("a statement had failed, and the transaction was undone")
 
     def rollback(self) -> None:
         """Undo the transaction; if the connection is lost, the server does so."""
         connection = self.connection()
         if not connection.closed:
             try:
-                self._execute_unprepared("ROLLBACK")
+                self._run("ROLLBACK")
             except peewee.PeeweeException:
                 connection.close()
 
-    def _execute_unprepared(self, statements: str) -> None:
+    def _run(self, statements: str) -> Any:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.connection().execute(statements, prepare=False)
+            return self.connection().run(statements)
 
     @contextmanager
     def single_write(self) -> Iterator[None]:
@@ -259,8 +274,8 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     def migration_lock(self) -> Iterator[None]:
         """Keep other processes from migrating at the same time; the server frees the lock if this one dies."""
         self.connection().response_timeout = None
-        self._execute_unprepared("SET lock_timeout = 0; SET statement_timeout = 0")
-        self.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        self._run("SET lock_timeout = 0; SET statement_timeout = 0")
+        self.connection().execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))  # a signal can interrupt it
         try:
             yield
         finally:
@@ -285,7 +300,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
         """
         names = ", ".join(f'"{table}"' for table in tables)
-        self._execute_unprepared(
+        self._run(
             "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
             f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"
         )
@@ -327,7 +342,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         names = ", ".join(f'"{column}"' for column in columns)
         with (
             peewee.__exception_wrapper__,  # type: ignore[attr-defined]  # as of all that goes through Peewee
-            self.cursor() as cursor,
+            self.connection().cursor() as cursor,
             cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
         ):
             for row in rows:
@@ -396,7 +411,10 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     # Operation ------------------------------------------------------------------------------
 
     def run_maintenance(self) -> None:
-        """Do nothing: the server looks after itself."""
+        """Cut off the connections of threads that wait for a server that does not respond, forever."""
+        while True:
+            time.sleep(CUT_INTERVAL)
+            self._pool.cut_silent()
 
     def reserve_space(self) -> None:
         """Do nothing: the server's disk is its operator's."""

@@ -349,6 +349,11 @@ class SqliteEngine(peewee.SqliteDatabase):
         """Create the reserve for a full disk, if there is room for it."""
         self.reserve.allocate(leave=self.reserve.LOW)
 
+    def close_connections(self) -> None:
+        """Close this thread's connection; the other threads' are theirs."""
+        if not self.is_closed():
+            self.close()
+
     def close_cleanly(self) -> None:
         """Checkpoint the write-ahead log into the file itself, and close this thread's connection.
 

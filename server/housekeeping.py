@@ -23,10 +23,12 @@ class Job(NamedTuple):
     name: str
     run: Callable[[], None]
     interval: float
+    is_for_others: bool = False
+    """Whether it finishes only what other processes have begun; one that is alone keeps its own."""
 
 
 JOBS = (
-    Job("answers of ended processes", drafts.finish_stale, 15.0),
+    Job("answers of ended processes", drafts.finish_stale, 15.0, is_for_others=True),
     Job("webhook runs of ended processes", webhook_runs.mark_stale, 15.0),
     Job("imports of ended processes", imports.delete_stale_orphans, 600.0),
     Job("expired idempotency keys", idempotency.delete_expired, 60.0),
@@ -47,9 +49,9 @@ def recover() -> None:
 
 def run() -> None:
     """Run the jobs, each at its interval, forever."""
-    due = dict.fromkeys(JOBS, 0.0)
+    due = {job: 0.0 for job in JOBS if db.is_shared or not job.is_for_others}
     while True:
-        for job in JOBS:
+        for job in due:
             if time.monotonic() >= due[job]:
                 due[job] = time.monotonic() + job.interval
                 run_job(job)

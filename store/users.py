@@ -48,7 +48,8 @@ def get(user_id: str) -> dict[str, Any]:
 
 def lock(user_id: str) -> None:
     """Keep others from locking the user before this transaction ends; after a session of theirs, if that is locked."""
-    LOCK.execute(user_id=user_id)
+    if db.is_shared:  # else there are no others
+        LOCK.execute(user_id=user_id)
 
 
 def list_all() -> list[dict[str, Any]]:

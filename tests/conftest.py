@@ -33,6 +33,7 @@ os.environ["FLASK_SKIP_DOTENV"] = "1"
 EMPTIED = ("sessions", "users", "moves", "login_attempts")
 
 
+SERVER_VARIABLE = "TEST_DATABASE_URL"
 THROWAWAY = pytest.StashKey[ExitStack]()
 
 
@@ -42,13 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.postgresql and config.option.database_url is None:
+    if config.option.postgresql and not hasattr(config, "workerinput"):
         stack = config.stash[THROWAWAY] = ExitStack()
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="parley-")), "postgresql")
         # What survives a crash of the server is tested with servers of their own.
         server = stack.enter_context(PostgresqlServer(folder, fsync="off", max_connections=300))
-        config.option.database_url = server.url()  # the processes of pytest-xdist get it, too
-    engine.use_server(config.option.database_url)
+        os.environ[SERVER_VARIABLE] = server.url()  # for the processes of pytest-xdist, too
+    engine.use_server(config.option.database_url or (config.option.postgresql and os.environ[SERVER_VARIABLE]) or None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -48,7 +48,8 @@ def test_a_chat_goes_on_without_its_client(
         "stop",
     )
     assert not first_disconnect(fake_llm, calls)
-    assert server.request("GET", f"/api/sessions/{session}/chat", None, token)[:2] == (404, {"error": "chat_not_found"})
+    path = f"/api/sessions/{session}/chat"
+    wait_until(lambda: server.request("GET", path, None, token)[:2] == (404, {"error": "chat_not_found"}))
 
 
 def test_attached_reader_sees_all_of_it_once(server: ChatServer) -> None:

@@ -18,6 +18,8 @@ from errors import ApiError
 from tests.helpers.client import ApiClient
 from tests.helpers.database import query_db
 
+pytestmark = pytest.mark.sqlite
+
 
 def test_every_connection_has_the_pragmas(app: Flask) -> None:
     found: list[Any] = []

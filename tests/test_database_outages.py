@@ -7,9 +7,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.long_documents import document
 from tests.helpers.process import PASSWORD, ServerProcess
+
+pytestmark = pytest.mark.sqlite
 
 
 def test_moved_database_is_unavailable_until_it_is_back(data_folder: DataFolder) -> None:

@@ -100,7 +100,7 @@ def test_creates_a_user_who_can_log_in(terminal: Terminal, data: Path) -> None:
     terminal.type(f"{PASSWORD}\n")
     assert PASSWORD not in terminal.expect("Repeat for confirmation: ")
     terminal.type(f"{PASSWORD}\n")
-    shown = terminal.expect("\n" + READY) + terminal.expect("parley.db")
+    shown = terminal.expect("\n" + READY) + terminal.expect("database ")
     assert "Created the user zoë." in shown
     assert PASSWORD not in shown
     assert "open it in a browser" in shown

@@ -15,7 +15,7 @@ from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess, create_user
 
 MIB = 1_048_576
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 
 @pytest.mark.parametrize("count", [200, 5_000])

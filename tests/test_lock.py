@@ -17,6 +17,8 @@ from config import StartupError
 from database.lock import lock_database, log
 from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_start, run_flask
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
 def test_second_server_fails_with_the_process_that_holds_the_lock(tmp_path: Path, way: str) -> None:

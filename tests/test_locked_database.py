@@ -32,6 +32,8 @@ from tests.helpers.process import FakeLlm, ServerProcess
 from tests.helpers.streams import ChatServer, ChatStream
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def actions(tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -23,6 +23,7 @@ def test_docs_page_fetches_nothing_from_other_hosts(anonymous: ApiClient) -> Non
     assert b"https://" not in response.data
 
 
+@pytest.mark.sqlite
 def test_readiness_is_503_without_the_database(owner: ApiClient, anonymous: ApiClient, tmp_path: Any) -> None:
     owner.imported(message())
     database = tmp_path / "parley.db"

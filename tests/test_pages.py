@@ -177,6 +177,7 @@ def test_page_says_if_there_is_no_user(app: Flask, anonymous: ApiClient) -> None
     assert b"data-first-start" not in gzip.decompress(then.data)
 
 
+@pytest.mark.sqlite
 def test_page_is_served_without_the_database(anonymous: ApiClient, tmp_path: Path) -> None:
     (tmp_path / "parley.db").rename(tmp_path / "moved.db")
     response = anonymous.get("/")

@@ -13,6 +13,8 @@ from database import db
 from database.reserve import Reserve
 from tests.helpers.client import ApiClient
 
+pytestmark = pytest.mark.sqlite
+
 
 def blocks(path: Path) -> int:
     return os.stat(path).st_blocks * 512

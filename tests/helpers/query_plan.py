@@ -1,14 +1,21 @@
-"""How SQLite runs a statement."""
+"""How the database runs a statement."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from itertools import count
 
 from database import db
+from tests.helpers import engine
 
 
-def slow_steps(sql: str, values: Any) -> list[str]:
+def slow_steps(sql: str) -> list[str]:
     """Return the steps of a statement that read a whole table or sort, but for the few rows of a subquery."""
+    return _slow_steps_of_sqlite(sql) if engine.server is None else _slow_steps_of_postgresql(sql)
+
+
+def _slow_steps_of_sqlite(sql: str) -> list[str]:
+    values = ["x"] * sql.count("?")
     plan = [step for *_, step in db.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
     subqueries = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")} | {"SCAN CONSTANT ROW"}
     return [
@@ -17,3 +24,13 @@ def slow_steps(sql: str, values: Any) -> list[str]:
         if (step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step and step not in subqueries)
         or "TEMP B-TREE" in step
     ]
+
+
+def _slow_steps_of_postgresql(sql: str) -> list[str]:
+    """Return the steps that remain although the planner was told to avoid them: there is no index to use instead."""
+    numbers = count(1)
+    numbered = re.sub("%s", lambda _: f"${next(numbers)}", sql).replace("%%", "%")
+    with db.atomic():
+        db.execute_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+        plan = [step for (step,) in db.connection().execute(f"EXPLAIN (GENERIC_PLAN, COSTS OFF) {numbered}")]
+    return [step.strip() for step in plan if "Seq Scan" in step or re.match(r"\W*(->  )?(Incremental )?Sort\b", step)]
