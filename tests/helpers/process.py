@@ -78,7 +78,7 @@ class ServerProcess:
         self.address = (host, int(port))
 
     def _await_address(self) -> str:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60  # on a machine that is busy
         while time.monotonic() < deadline:
             if found := re.search(r"Parley listens on ([^,]+),", self.log.read_text()):  # as text, or as JSON
                 return found[1]
