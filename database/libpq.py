@@ -186,9 +186,15 @@ def _dump_text(value: Any) -> bytes:
     return text.encode()
 
 
+def _dump_array(values: list[Any]) -> bytes:
+    quoted = (_dump_text(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"') for value in values)
+    return b"{%s}" % b",".join(b'"%s"' % value for value in quoted)
+
+
 # As text, of which the server takes each for the type that it expects there.
 _DUMPERS: dict[type, Callable[[Any], bytes | None]] = {
     bool: lambda value: b"t" if value else b"f",
     bytes: lambda value: b"\\x" + value.hex().encode(),
+    list: _dump_array,
     NoneType: lambda value: None,
 }

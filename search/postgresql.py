@@ -31,68 +31,68 @@ MAX_NUMBER = 2**63 - 1
 
 # The changes that nobody else is indexing.
 PENDING = """
-SELECT coalesce(sum(last_seq - first_seq + 1), 0) >= %(min_rows)s
-FROM (SELECT first_seq, last_seq FROM search_pending LIMIT %(min_rows)s FOR KEY SHARE SKIP LOCKED) AS free
+SELECT coalesce(sum(last_seq - first_seq + 1), 0) >= %s
+FROM (SELECT first_seq, last_seq FROM search_pending LIMIT %s FOR KEY SHARE SKIP LOCKED) AS free
 """
 PENDING_OF_USER = """
-SELECT EXISTS (SELECT 1 FROM search_pending p JOIN sessions s ON s.id = p.session_id WHERE s.user_id = %(user_id)s)
+SELECT EXISTS (SELECT 1 FROM search_pending p JOIN sessions s ON s.id = p.session_id WHERE s.user_id = %s)
 """
 TAKE = """
 SELECT p.id, p.session_id, p.first_seq, p.last_seq, s.user_id, s.title
 FROM search_pending p LEFT JOIN sessions s ON s.id = p.session_id
-ORDER BY p.id LIMIT %(limit)s FOR UPDATE OF p SKIP LOCKED
+ORDER BY p.id LIMIT %s FOR UPDATE OF p SKIP LOCKED
 """
 TAKE_OF_USER = """
 SELECT p.id, p.session_id, p.first_seq, p.last_seq, s.user_id, s.title
 FROM search_pending p JOIN sessions s ON s.id = p.session_id
-WHERE s.user_id = %(user_id)s ORDER BY p.id LIMIT %(limit)s FOR UPDATE OF p
+WHERE s.user_id = %s ORDER BY p.id LIMIT %s FOR UPDATE OF p
 """
 READ_MESSAGES = """
 SELECT position, seq, content FROM (
     SELECT position, seq, content,
         sum(octet_length(content)) OVER (ORDER BY position, seq) - octet_length(content) AS bytes_before
-    FROM unnest(%(session_ids)s::text[], %(first_seqs)s::bigint[], %(last_seqs)s::bigint[])
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
         WITH ORDINALITY AS p (session_id, first_seq, last_seq, position)
     CROSS JOIN LATERAL (
         SELECT m.seq, m.content FROM messages m
-        WHERE m.session_id = p.session_id AND m.seq BETWEEN p.first_seq AND p.last_seq ORDER BY m.seq LIMIT %(limit)s
+        WHERE m.session_id = p.session_id AND m.seq BETWEEN p.first_seq AND p.last_seq ORDER BY m.seq LIMIT %s
     ) AS of_session
 ) AS texts
-WHERE bytes_before < %(max_bytes)s ORDER BY position, seq LIMIT %(limit)s
+WHERE bytes_before < %s ORDER BY position, seq LIMIT %s
 """
-# A row that is locked is being deleted. It is not waited for, which could be a deadlock, but remains pending.
+# A row that is locked is being deleted. It is not waited for, which could be a deadlock, but remains pending. If two
+# processes have read a text before and after it was changed, the later change counts, whoever stores it first.
 STORE_MESSAGES = """
 WITH texts AS (
-    SELECT * FROM unnest(%(session_ids)s::text[], %(numbers)s::bigint[], %(terms)s::text[])
-        AS t (session_id, seq, terms)
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS t (session_id, seq, change, terms)
 ), existing AS MATERIALIZED (
-    SELECT session_id, seq, terms FROM texts JOIN messages m USING (session_id, seq)
+    SELECT session_id, seq, change, terms FROM texts JOIN messages m USING (session_id, seq)
     ORDER BY session_id, seq FOR KEY SHARE OF m SKIP LOCKED
 ), stored AS (
-    INSERT INTO search_messages (session_id, seq, terms) SELECT session_id, seq, terms FROM existing
-    ON CONFLICT (session_id, seq) DO UPDATE SET terms = excluded.terms
+    INSERT INTO search_messages AS t (session_id, seq, change, terms)
+    SELECT session_id, seq, change, terms FROM existing
+    ON CONFLICT (session_id, seq) DO UPDATE SET change = excluded.change, terms = excluded.terms
+    WHERE excluded.change > t.change
 )
 INSERT INTO search_pending (session_id, first_seq, last_seq)
 SELECT session_id, seq, seq FROM texts JOIN messages USING (session_id, seq)
 WHERE (session_id, seq) NOT IN (SELECT session_id, seq FROM existing)
 """
-# The number of a title is that of its change: if two processes have read it at different times, the later one counts.
 STORE_TITLES = """
 WITH texts AS (
-    SELECT * FROM unnest(%(session_ids)s::text[], %(numbers)s::bigint[], %(terms)s::text[])
-        AS t (id, number, terms)
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS t (id, change, terms)
 ), existing AS MATERIALIZED (
-    SELECT id, number, terms FROM texts JOIN sessions s USING (id) ORDER BY id FOR KEY SHARE OF s SKIP LOCKED
+    SELECT id, change, terms FROM texts JOIN sessions s USING (id) ORDER BY id FOR KEY SHARE OF s SKIP LOCKED
 ), stored AS (
-    INSERT INTO search_titles AS t (session_id, number, terms) SELECT id, number, terms FROM existing
-    ON CONFLICT (session_id) DO UPDATE SET number = excluded.number, terms = excluded.terms
-    WHERE excluded.number > t.number
+    INSERT INTO search_titles AS t (session_id, change, terms) SELECT id, change, terms FROM existing
+    ON CONFLICT (session_id) DO UPDATE SET change = excluded.change, terms = excluded.terms
+    WHERE excluded.change > t.change
 )
 INSERT INTO search_pending (session_id)
 SELECT id FROM texts JOIN sessions USING (id) WHERE id NOT IN (SELECT id FROM existing)
 """
-CONTINUE = "UPDATE search_pending SET first_seq = %(seq)s + 1 WHERE id = %(id)s"
-FINISH = "DELETE FROM search_pending WHERE id = ANY(%(ids)s)"
+CONTINUE = "UPDATE search_pending SET first_seq = %s WHERE id = %s"
+FINISH = "DELETE FROM search_pending WHERE id = ANY(%s::bigint[])"
 # The entries with all words, newest first. The rest is looked up as they are fetched: few may be needed. A session of
 # another generation than its owner's was deleted.
 FIND = """
@@ -115,13 +115,13 @@ HAS_PHRASES = """(
 )"""
 ENTRIES = """
 SELECT {column}
-FROM unnest(%(session_ids)s::text[], %(numbers)s::bigint[]) WITH ORDINALITY AS e (session_id, number, position)
+FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS e (session_id, number, position)
 {joined} ORDER BY position
 """
 TERMS = ENTRIES.format(
     column="coalesce(m.terms, t.terms)",
     joined="LEFT JOIN search_messages m ON m.session_id = e.session_id AND m.seq = e.number "
-    "LEFT JOIN search_titles t ON t.session_id = e.session_id AND t.number = -e.number",
+    "LEFT JOIN search_titles t ON t.session_id = e.session_id AND t.change = -e.number",
 )
 TEXTS = ENTRIES.format(
     column="coalesce(m.content, s.title, '')",
@@ -130,8 +130,8 @@ TEXTS = ENTRIES.format(
 )
 
 
-class _Pending(NamedTuple):
-    """A row of ``search_pending``, locked, with what its session has, if that exists; of the title if it has no seq."""
+class _Change(NamedTuple):
+    """A row of ``search_pending``, and what its session has, if that exists; both seqs are 0 if it is of the title."""
 
     id: int
     session_id: str
@@ -144,7 +144,7 @@ class _Pending(NamedTuple):
 def pending_batches(min_rows: int, user_id: str | None) -> list[Callable[[float], None]]:
     """Return functions that each index a batch; see ``index.SearchIndex``."""
     sql = PENDING if user_id is None else PENDING_OF_USER
-    (is_due,) = db.execute_sql(sql, {"min_rows": min_rows, "user_id": user_id}).fetchone()
+    (is_due,) = db.execute_sql(sql, (min_rows, min_rows) if user_id is None else (user_id,)).fetchone()
     return [partial(_index_batch, user_id)] if is_due else []
 
 
@@ -152,7 +152,7 @@ def find(user_id: str, wanted: Sequence[Phrase]) -> tuple[Iterator[tuple[str, in
     """Return the titles and the messages of a user that have all phrases, each newest first."""
     # The planner takes the words of a text for free, and might compute them for everybody's texts.
     db.execute_sql("SET LOCAL enable_seqscan = off")
-    titles = _find("search_titles", "number", user_id, wanted)
+    titles = _find("search_titles", "change", user_id, wanted)
     return ((session_id, -number) for session_id, number in titles), _find("search_messages", "seq", user_id, wanted)
 
 
@@ -216,59 +216,55 @@ def entry_texts(entries: Sequence[tuple[str, int]]) -> Iterator[str]:
 
 def _values(sql: str, entries: Sequence[tuple[str, int]]) -> Iterator[str]:
     for start in range(0, len(entries), PAGE_SIZE):
-        session_ids, numbers = map(list, zip(*entries[start : start + PAGE_SIZE], strict=True))
-        for (value,) in db.execute_sql(sql, {"session_ids": session_ids, "numbers": numbers}).fetchall():
+        columns = zip(*entries[start : start + PAGE_SIZE], strict=True)
+        for (value,) in db.execute_sql(sql, list(map(list, columns))).fetchall():
             yield value
 
 
 def _index_batch(user_id: str | None, timeout: float) -> None:
     """Index the oldest changes, those that no other process is indexing; or a user's, and wait for the others."""
     with db.write_transaction(durable=False):
-        if user_id is not None:
+        if user_id is None:
+            rows = db.execute_sql(TAKE, (INDEX_BATCH_SIZE,)).fetchall()
+        else:
             db.execute_sql("SELECT set_config('lock_timeout', %s, true)", (f"{int(timeout * 1_000) + 1}ms",))
-        sql = TAKE if user_id is None else TAKE_OF_USER
-        rows = db.execute_sql(sql, {"user_id": user_id, "limit": INDEX_BATCH_SIZE}).fetchall()
-        changes = [_Pending(*row) for row in rows]
-        renamed = {change.session_id: change for change in changes if not change.last_seq}  # the last one of each
-        _store(STORE_TITLES, [(each.session_id, each.id, each.user_id, each.title or "") for each in renamed.values()])
-        grown = [change for change in changes if change.last_seq and change.user_id is not None]
+            rows = db.execute_sql(TAKE_OF_USER, (user_id, INDEX_BATCH_SIZE)).fetchall()
+        changes = [_Change(*row) for row in rows]
+        of_titles = {change.session_id: change for change in changes if not change.last_seq}  # the last one of each
+        _store(
+            STORE_TITLES, [((each.session_id, each.id), each.user_id, each.title or "") for each in of_titles.values()]
+        )
+        of_messages = [change for change in changes if change.last_seq and change.user_id is not None]
         others = [change for change in changes if not change.last_seq or change.user_id is None]
-        finished = [*others, *_index_messages(grown)]
-        db.execute_sql(FINISH, {"ids": [change.id for change in finished]})
+        finished = [*others, *_index_messages(of_messages)]
+        db.execute_sql(FINISH, ([change.id for change in finished],))
 
 
-def _index_messages(changes: Sequence[_Pending]) -> Sequence[_Pending]:
+def _index_messages(changes: Sequence[_Change]) -> Sequence[_Change]:
     """Index a batch of the messages of some changes, and return those that have no more of them."""
     before = accumulate((change.last_seq - change.first_seq + 1 for change in changes), initial=0)
     changes = [change for change, rows in zip(changes, before, strict=False) if rows < INDEX_BATCH_SIZE]
-    values = {
-        "session_ids": [change.session_id for change in changes],
-        "first_seqs": [change.first_seq for change in changes],
-        "last_seqs": [change.last_seq for change in changes],
-        "limit": INDEX_BATCH_SIZE,
-        "max_bytes": INDEX_BATCH_CHARACTERS,
-    }
-    rows = db.execute_sql(READ_MESSAGES, values).fetchall() if changes else []
+    if not changes:
+        return changes
+    columns = zip(*((change.session_id, change.first_seq, change.last_seq) for change in changes), strict=True)
+    values = (*map(list, columns), INDEX_BATCH_SIZE, INDEX_BATCH_CHARACTERS, INDEX_BATCH_SIZE)
+    rows = db.execute_sql(READ_MESSAGES, values).fetchall()
     if not rows:
         return changes
     texts = {}
     for position, seq, content in rows:
         change = changes[position - 1]
-        texts[change.session_id, seq] = (change.user_id, content)
-    _store(STORE_MESSAGES, [(*key, *text) for key, text in texts.items()])
+        texts[change.session_id, seq] = ((change.session_id, seq, change.id), change.user_id, content)
+    _store(STORE_MESSAGES, list(texts.values()))
     if seq < change.last_seq:
-        db.execute_sql(CONTINUE, {"seq": seq, "id": change.id})
+        db.execute_sql(CONTINUE, (seq + 1, change.id))
         position -= 1
     return changes[:position]
 
 
-def _store(sql: str, texts: Sequence[tuple[str, int, str | None, str]]) -> None:
-    """Store the terms of texts: ``(session_id, number, user_id, text)``."""
-    _, batch = read_batch((position, user_id, text) for position, (_, _, user_id, text) in enumerate(texts))
+def _store(sql: str, texts: Sequence[tuple[tuple[Any, ...], str | None, str]]) -> None:
+    """Store the terms of texts: ``(key, user_id, text)``."""
+    _, batch = read_batch((position, user_id, text) for position, (_, user_id, text) in enumerate(texts))
     if batch:
-        values = {
-            "session_ids": [texts[position][0] for position, _ in batch],
-            "numbers": [texts[position][1] for position, _ in batch],
-            "terms": [terms for _, terms in batch],
-        }
-        db.execute_sql(sql, values)
+        columns = zip(*((*texts[position][0], terms) for position, terms in batch), strict=True)
+        db.execute_sql(sql, list(map(list, columns)))

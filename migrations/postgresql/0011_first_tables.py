@@ -141,8 +141,9 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX retries_created_at ON retries (created_at)",
-    # The search index, for search/postgresql.py. Of a change of the title, both seqs are 0. As many rows are deleted as
-    # are added, so that this table is vacuumed after a number of them, not after a share.
+    # The search index, for search/postgresql.py. A change of the title has 0 for both seqs. ``change`` is the id of the
+    # last one that is in the index. As many rows are deleted from search_pending as are added, so that it is vacuumed
+    # after a number of them, not after a share.
     """
     CREATE TABLE search_pending (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -155,6 +156,7 @@ STATEMENTS = (
     CREATE TABLE search_messages (
         session_id text COLLATE "C" NOT NULL,
         seq bigint NOT NULL,
+        change bigint NOT NULL,
         terms text COLLATE "C" NOT NULL,
         PRIMARY KEY (session_id, seq),
         FOREIGN KEY (session_id, seq) REFERENCES messages (session_id, seq) ON DELETE CASCADE
@@ -163,7 +165,7 @@ STATEMENTS = (
     """
     CREATE TABLE search_titles (
         session_id text COLLATE "C" PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
-        number bigint NOT NULL,
+        change bigint NOT NULL,
         terms text COLLATE "C" NOT NULL
     )
     """,
@@ -189,6 +191,18 @@ STATEMENTS = (
     """
     CREATE TRIGGER messages_inserted AFTER INSERT ON messages REFERENCING NEW TABLE AS inserted
     FOR EACH STATEMENT EXECUTE FUNCTION add_pending_messages()
+    """,
+    """
+    CREATE FUNCTION add_pending_message() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO search_pending (session_id, first_seq, last_seq) VALUES (new.session_id, new.seq, new.seq);
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER message_changed AFTER UPDATE OF content ON messages FOR EACH ROW
+    WHEN (new.content <> old.content) EXECUTE FUNCTION add_pending_message()
     """,
     """
     CREATE FUNCTION add_pending_title() RETURNS trigger LANGUAGE plpgsql AS $$
