@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from cli.output import progress_bar
 from config import StartupError
 from database import create_engine, db, prepare
-from database.copying import CopyError, check_empty, copy_database, count_rows
+from database.copying import CopyError, check_empty, copy_database
 from database.engine import Engine
 from errors import ApiError
 from models import TABLES
@@ -31,8 +31,7 @@ def copy_to(url: str) -> None:
             raise CopyError(f"{target.location} is the database that is to be copied.")
         check_empty(target, TABLES)
         prepare(target)
-        with progress_bar(2 * sum(count_rows(db, TABLES).values()), "Rows") as bar:
-            copied = copy_database(db, target, TABLES, bar.update)
+        copied = copy_database(db, target, TABLES, progress_bar)
     except CopyError as error:
         raise click.ClickException(f"{error}\nNothing was copied.") from None
     except (ApiError, *db.errors, *target.errors) as error:

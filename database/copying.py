@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -58,13 +59,12 @@ def copy_database(
     source: Engine,
     target: Engine,
     models: Sequence[type[peewee.Model]],
-    advance: Callable[[int], None] = lambda rows: None,
+    progress_bar: Callable[[int, str], AbstractContextManager[Any]],
 ) -> dict[str, Content]:
     """Copy the tables of models, of which each comes after those that it refers to, and compare the two databases.
 
     All is read from one snapshot and written in one transaction, of which nothing remains if it fails. Triggers
-    and indexes of the target see to what follows from the rows. ``advance`` is called with the number of rows that
-    were copied or compared since; each is both.
+    and indexes of the target see to what follows from the rows. ``progress_bar`` is Click's, of a length and a label.
 
     Raises:
         CopyError: the target is not empty, cannot store a row, or has others than the source in the end.
@@ -76,11 +76,14 @@ def copy_database(
     with target.write_transaction(), target.exclude_servers(names):
         check_empty(target, models)
         with source.read_transaction(), source.exclude_servers(names):
-            copied = {table.name: _read(source, table, advance, target) for table in tables}
+            total = sum(count_rows(source, models).values())
+            with progress_bar(total, "Copied rows") as bar:
+                copied = {table.name: _read(source, table, bar.update, target) for table in tables}
         target.finish_bulk_load(names)
-        for table in tables:
-            if _read(target, table, advance) != copied[table.name]:
-                raise CopyError(f"The rows of {table.name} are not the same in both databases.")
+        with progress_bar(total, "Compared rows") as bar:
+            for table in tables:
+                if _read(target, table, bar.update) != copied[table.name]:
+                    raise CopyError(f"The rows of {table.name} are not the same in both databases.")
     return copied
 
 

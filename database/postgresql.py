@@ -300,6 +300,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
         """
         names = ", ".join(f'"{table}"' for table in tables)
+        self.connection().response_timeout = None  # it is not given back to the pool in a process that serves
         self._run(
             "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
             f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"
@@ -328,11 +329,12 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         """Let ``seq`` continue after the highest one, and count what there is, for the planner."""
         sql = """
             SELECT table_name, column_name FROM information_schema.columns
-            WHERE table_schema = current_schema() AND is_identity = 'YES' AND table_name = ANY(%s)
+            WHERE table_schema = current_schema() AND is_identity = 'YES'
         """
-        for table, column in self.execute_sql(sql, (list(tables),)).fetchall():
-            sequence = f"pg_get_serial_sequence('{table}', '{column}')"
-            self.execute_sql(f'SELECT setval({sequence}, max("{column}")) FROM "{table}"')  # noqa: S608  # our own names
+        for table, column in self.execute_sql(sql).fetchall():
+            if table in tables:
+                sequence = f"pg_get_serial_sequence('{table}', '{column}')"
+                self.execute_sql(f'SELECT setval({sequence}, max("{column}")) FROM "{table}"')  # noqa: S608  # our own
         self.execute_sql(f"ANALYZE {', '.join(tables)}")
 
     # Statements -----------------------------------------------------------------------------

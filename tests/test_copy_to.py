@@ -180,7 +180,6 @@ class Filled:
                 "VALUES (?, ?, 'restart', ?, ?, ?, ?)",
                 (new_id(), self.session_id, status, METADATA[0], body, NOW),
             )
-        db.execute_sql("INSERT INTO login_attempts (id, key, attempted_at) VALUES ('1', '192.0.2.1', ?)", (NOW,))
         db.execute_sql(
             "INSERT INTO drafts (session_id, content, model, question_id, saved_at) VALUES (?, 'so far', NULL, 'q', ?)",
             (self.session_id, NOW),

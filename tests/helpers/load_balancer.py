@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import re
 import shutil
 import socket
@@ -23,6 +24,8 @@ from tests.helpers.process import ROOT
 
 COMPOSE = ROOT / "compose.postgresql.yaml"
 HAS_CADDY = shutil.which("caddy") is not None
+OFFERS_BODIES_AGAIN = (2, 11, 2)
+"""The first version of Caddy that offers a request with a body to another replica if the first one refuses it."""
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 CHUNK_SIZE = 65_536
 
@@ -31,6 +34,14 @@ def caddyfile() -> str:
     """Return the documented configuration."""
     content: str = yaml.safe_load(COMPOSE.read_text())["configs"]["caddyfile"]["content"]
     return content
+
+
+def offers_bodies_again() -> bool:
+    """Return whether the load balancer that is used does."""
+    if not HAS_CADDY:
+        return True
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", subprocess.check_output(["caddy", "version"], text=True))
+    return found is not None and tuple(map(int, found.groups())) >= OFFERS_BODIES_AGAIN
 
 
 def free_port() -> int:
@@ -118,7 +129,7 @@ class _StandIn(ThreadingHTTPServer):
         deadline = time.monotonic() + 10
         while True:
             with self._lock:
-                port = min(self.healthy or self.load, key=lambda port: self.load[port])
+                port = min(self.healthy or self.load, key=lambda port: (self.load[port], random.random()))
                 self.load[port] += 1
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
