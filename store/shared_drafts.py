@@ -61,7 +61,8 @@ def is_in_progress(session_id: str) -> bool:
 def follow(draft: SharedDraft) -> str:
     """Have the outcome of a draft stored, and return the key by which ``idempotency.find`` finds it.
 
-    It is stored as that of a request with an Idempotency-Key is: a key like this one cannot be in a header.
+    It is stored as that of a request with an Idempotency-Key is, and for as long: a key like this one cannot be in a
+    header.
 
     Raises:
         NotFound: ``chat_not_found`` if it has been finished already.

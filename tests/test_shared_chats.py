@@ -198,7 +198,7 @@ class TestLateProcess:
     @pytest.mark.parametrize("saved", ["", "half"])
     def test_the_whole_answer_is_there_once(self, owner: ApiClient, interrupt: Callable[[], None], saved: str) -> None:
         session = owner.session()
-        body = {"content": "say half\nwait 0.5\nsay  and half"}
+        body = {"content": "say half\nwait 0.5\nsay  and zucchini"}
         before = owner.get(f"/api/sessions/{session['id']}?messages=false").headers["ETag"]
         with closing(send_with_key(owner, chat_path(session), body)) as stream:
             pieces = stream.iter_encoded()
@@ -206,14 +206,16 @@ class TestLateProcess:
             query_db("UPDATE drafts SET content = ?", saved)
             interrupt()
             assert [each["content"] for each in list_messages(owner, session)[1:]] == ([saved] if saved else [])
+            assert len(owner.get("/api/sessions?q=half").get_json()["items"]) == 1  # it is indexed
             events = parse_events(begun + b"".join(pieces))
         question, answer = list_messages(owner, session)
-        assert (answer["content"], answer["metadata"]["finish_reason"]) == ("half and half", "stop")
+        assert (answer["content"], answer["metadata"]["finish_reason"]) == ("half and zucchini", "stop")
         assert events[0] == ("message", question)
         assert events[-2:] == [("message", answer), ("done", {})]
         replayed = send_with_key(owner, chat_path(session), body, Accept="application/json")
         assert (replayed.status_code, replayed.get_json()) == (201, {"messages": [question, answer]})
         assert owner.get(f"/api/sessions/{session['id']}?messages=false").headers["ETag"] != before
+        assert "zucchini" in str(owner.get("/api/sessions?q=zucchini half").get_json()["items"][0]["match"])
 
     def test_it_keeps_its_place_in_a_conversation_that_went_on(self, owner: ApiClient) -> None:
         session = owner.session()
