@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
+from typing import Any
 
 from database import db
 from tests.helpers import engine
@@ -15,7 +16,7 @@ def slow_steps(sql: str) -> list[str]:
 
 
 def _slow_steps_of_sqlite(sql: str) -> list[str]:
-    values = ["x"] * sql.count("?")
+    values: Any = dict.fromkeys(re.findall(r":(\w+)", sql), "x") or ["x"] * sql.count("?")
     plan = [step for *_, step in db.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
     subqueries = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")} | {"SCAN CONSTANT ROW"}
     return [
