@@ -98,13 +98,15 @@ SETTINGS = (
         "PARLEY_DATABASE_URL",
         "str",
         None,
-        "`sqlite:///relative/path` or `sqlite:////absolute/path`; unset: `parley.db` in the data folder.",
+        "`sqlite:///PATH` (absolute: four slashes) or `postgresql://USER:PASSWORD@HOST/NAME`; "
+        "unset: `parley.db` in the data folder.",
     ),
     Setting(
         "PARLEY_JWT_SECRET_KEY",
         "str",
         None,
-        "Signs the tokens; at least 32 characters. Unset: generated once and stored in the data folder.",
+        "Signs the tokens; 32 characters or more. Unset: made once, stored in the data folder; "
+        "required with PostgreSQL.",
         Length(32),
     ),
     Setting("PARLEY_ACCESS_TOKEN_MINUTES", "int", 15, "Lifetime of an access token.", Range(1, 525_600)),
@@ -115,7 +117,7 @@ SETTINGS = (
         "PARLEY_THREADS",
         "int",
         8,
-        "Threads for slow requests: imports, searches, long exports. Most others need none.",
+        "Threads for slow requests (imports, searches, long exports); with PostgreSQL, for nearly all.",
         Range(1, 256),
     ),
     Setting("PARLEY_SYSTEM_PROMPT", "str", None, "The base identity prompt, which a model is sent first."),
