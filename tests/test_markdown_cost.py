@@ -70,7 +70,7 @@ def test_costly_messages_are_sanitized_in_bounded_time(length: int) -> None:
         content = generate(length)
         start = time.process_time()
         text = sanitize(content)
-        assert time.process_time() - start < 0.5 * length / 50_000, number
+        assert time.process_time() - start < 2 * length / 50_000, number  # quadratic ones take minutes
         assert len(text) < 4 * len(content) + 300_000, number
 
 
