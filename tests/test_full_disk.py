@@ -38,6 +38,8 @@ def test_imports_fail_on_a_full_disk_until_there_is_room(small_disk: Path, count
         assert responses[-1] == full
         assert client("GET", session) == before
         assert client("GET", "/readyz")[0] == 200
+        wrong = {"username": "alice", "password": "wrong"}
+        assert client("POST", "/api/auth/login", wrong) == (401, {"error": "invalid_credentials"})
         _, listed = client("GET", "/api/sessions")
         assert {item["id"] for item in listed["items"]} == {imported["session"]["id"], *stored}
         ballast.unlink()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
 import timestamps
 from auth import passwords
-from database import db
+from database import db, sqlite
 from store import login_attempts
 from store.login_attempts import digest
 from tests.helpers.client import PASSWORD, ApiClient, error_of, log_in
 from tests.helpers.database import query_db, run_in_transaction
+from tests.helpers.database_lock import DatabaseLock
 
 
 def age_attempts(seconds: float) -> None:
@@ -131,3 +134,18 @@ def test_old_attempts_are_deleted(anonymous: ApiClient, owner: ApiClient) -> Non
     log_in(anonymous, password="wrong")
     login_attempts.delete_expired()
     assert len(query_db("SELECT * FROM login_attempts")) == 1
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("quick_hashes")
+def test_on_a_locked_database_no_login_is_tried_or_counted(
+    settings: dict[str, Any], anonymous: ApiClient, owner: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WRITE_LOCK_TIMEOUT", 0.1)
+    with DatabaseLock(Path(settings["PARLEY_DATA_DIR"])) as lock:
+        lock.acquire()
+        for password in (PASSWORD, "wrong"):
+            assert error_of(log_in(anonymous, password=password)) == (503, "database_busy")
+        lock.release()
+    assert query_db("SELECT * FROM login_attempts") == []
+    assert log_in(anonymous).status_code == 200
