@@ -94,23 +94,25 @@ SELECT id FROM texts JOIN sessions USING (id) WHERE id NOT IN (SELECT id FROM ex
 CONTINUE = "UPDATE search_pending SET first_seq = %s WHERE id = %s"
 FINISH = "DELETE FROM search_pending WHERE id = ANY(%s::bigint[])"
 # The entries with all words, newest first. The rest is looked up as they are fetched: few may be needed. A session of
-# another generation than its owner's was deleted.
+# another generation than its owner's was deleted. The planner takes the words of a text for no work at all, and would
+# compute those of everybody's, if it were not for SEARCH_INDEX_ONLY and had another index for the innermost WHERE.
 FIND = """
 SELECT session_id, number, is_found FROM (
-    SELECT session_id, number, {has_phrases} AND (
+    SELECT session_id, number, number < %(before)s {and_has_phrases} AND (
         SELECT s.user_id = %(user_id)s AND s.generation = (SELECT generation FROM users WHERE id = %(user_id)s)
         FROM sessions s WHERE s.id = session_id
     ) AS is_found
     FROM (
         SELECT session_id, {column} AS number FROM {table}
-        WHERE array_to_tsvector(string_to_array(terms, ' ')) @@ %(words)s::tsquery AND {column} < %(before)s
+        WHERE array_to_tsvector(string_to_array(terms, ' ')) @@ %(words)s::tsquery
         ORDER BY {column} DESC LIMIT %(limit)s
     ) AS matching
     OFFSET 0
 ) AS examined
 WHERE is_found OR %(all)s
 """
-HAS_PHRASES = """(
+SEARCH_INDEX_ONLY = "SET LOCAL enable_seqscan = off"
+AND_HAS_PHRASES = """AND (
     SELECT {conditions} FROM {table} t WHERE t.session_id = matching.session_id AND t.{column} = matching.number
 )"""
 ENTRIES = """
@@ -150,8 +152,7 @@ def pending_batches(min_rows: int, user_id: str | None) -> list[Callable[[float]
 
 def find(user_id: str, wanted: Sequence[Phrase]) -> tuple[Iterator[tuple[str, int]], Iterator[tuple[str, int]]]:
     """Return the titles and the messages of a user that have all phrases, each newest first."""
-    # The planner takes the words of a text for free, and might compute them for everybody's texts.
-    db.execute_sql("SET LOCAL enable_seqscan = off")
+    db.execute_sql(SEARCH_INDEX_ONLY)
     titles = _find("search_titles", "change", user_id, wanted)
     return ((session_id, -number) for session_id, number in titles), _find("search_messages", "seq", user_id, wanted)
 
@@ -169,8 +170,8 @@ def _find(table: str, column: str, user_id: str, wanted: Sequence[Phrase]) -> It
             name = f"phrase{len(values)}"
             values[name] = f" {' '.join(phrase.terms)}{'' if phrase.open else ' '}"
             conditions.append(f"strpos(t.terms || ' ', %({name})s) > 0")
-    has_phrases = HAS_PHRASES.format(conditions=" AND ".join(conditions), **names) if conditions else "true"
-    sql = FIND.format(has_phrases=has_phrases, **names)
+    phrases = AND_HAS_PHRASES.format(conditions=" AND ".join(conditions), **names) if conditions else ""
+    sql = FIND.format(and_has_phrases=phrases, **names)
     if prefixes:
         is_short = min(map(len, prefixes)) <= SHORT_PREFIX_LENGTH
         limit = MAX_SCANNED_FOR_SHORT if is_short else MAX_SCANNED
