@@ -8,9 +8,23 @@ and its name in ``PUBLIC_FIELDS`` if the API returns it, in ``UPDATABLE_FIELDS``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
-from peewee import SQL, AutoField, Check, CompositeKey, Context, ForeignKeyField, IntegerField, Model, Node, TextField
+from peewee import (
+    SQL,
+    AutoField,
+    Check,
+    CompositeKey,
+    Context,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    Node,
+    TextField,
+    fn,
+)
 
 from database import db
 from limits import (
@@ -22,6 +36,8 @@ from limits import (
     RUN_STATUSES,
 )
 
+LONG_ENTRY = 16_384
+"""Characters. Entries of a session that have more are in an index, so that a page of them is as long as intended."""
 DELETED = -1
 """The generation of a deleted session; a user's generations are 0 and more."""
 
@@ -160,6 +176,18 @@ class SessionEntry(BaseModel):
     PUBLIC_FIELDS: tuple[str, ...]
     JSON_FIELDS: tuple[str, ...]
     """Those that hold JSON as text."""
+    LONG_FIELDS: tuple[str, ...]
+    """Those that may be long, and are not null."""
+
+
+def length(entry: Any) -> Any:
+    """Return the expression of how many characters an entry has, but for its short fields."""
+    return reduce(add, (fn.length(getattr(entry, name)) for name in entry.LONG_FIELDS))
+
+
+def is_long(entry: Any) -> Any:
+    """Return the condition that an entry is long: the constant is no parameter, or the index would not be used."""
+    return length(entry) > SQL(str(LONG_ENTRY))
 
 
 class Message(SessionEntry):
@@ -184,6 +212,7 @@ class Message(SessionEntry):
 
     PUBLIC_FIELDS = ("id", "session_id", "role", "content", "metadata", "created_at")
     JSON_FIELDS = ("metadata",)
+    LONG_FIELDS = ("content", "metadata")
 
 
 class WebhookRun(SessionEntry):
@@ -215,6 +244,7 @@ class WebhookRun(SessionEntry):
         *("started_at", "finished_at", "duration_ms"),
     )
     JSON_FIELDS = ("request",)
+    LONG_FIELDS = ("request",)
     OUTCOME_FIELDS = ("status", "response_status", "response_body", "error", "finished_at", "duration_ms")
 
 
@@ -261,6 +291,11 @@ Session.add_index(
 )
 # By this one it is found that a session was imported before.
 Session.add_index(Session.user, Session.external_id)
+# A page of a session ends after its long entries if they are too long together.
+for _entry in (Message, WebhookRun):
+    _entry.add_index(
+        _entry.index(_entry.session, _entry.seq, where=is_long(_entry), name=f"{_entry._meta.table_name}_long")
+    )
 # The few that are going on, among all that have ever been.
 WebhookRun.add_index(
     WebhookRun.index(WebhookRun.started_at, where=WebhookRun.status == SQL("'running'"), name="webhook_runs_running")

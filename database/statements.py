@@ -78,7 +78,9 @@ class Statement:
         return map(self.to_dict, self.execute(**values))
 
     def to_dict(self, row: tuple[Any, ...]) -> dict[str, Any]:
-        """Return a row of this query's cursor by field names."""
+        """Return a row by this query's field names; further columns are left out."""
+        if self._sql is None:  # it is the row of another statement, and this one has not been executed yet
+            _ = self.sql
         named = dict(zip(self._names, row, strict=False))
         for name, convert in self._converters.items():
             named[name] = convert(named[name])

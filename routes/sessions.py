@@ -16,7 +16,7 @@ from store import deletion, session_pages, sessions
 from store.session_pages import SessionCursor
 from web import pagination, parameters
 from web.decorators import batched, body, conditional, inline, query, response
-from web.etags import check_if_match, check_if_none_match, with_etag
+from web.etags import check_if_match, check_if_none_match, read_document, with_etag
 from web.idempotency import idempotent, remember, transaction
 
 # Says that there is a chat to attach to: a page that only looks should not get an error if there is none.
@@ -60,12 +60,11 @@ def create_session(data: dict[str, Any]) -> dict[str, Any]:
 @query(parameters.GetSession)
 def get_session(query: dict[str, Any], session_id: str) -> tuple[dict[str, Any] | documents.Document, dict[str, str]]:
     """Get a session with its messages, in the order in which they were written."""
-    with db.read_transaction():
-        session = sessions.get(g.user_id, session_id)
-        headers = check_if_none_match("session", session)
-        if query["messages"]:
-            return documents.session_with_messages(session), headers
-        return session, headers | (IN_PROGRESS if get_services().chats.is_active(session_id) else {})
+    if query["messages"]:
+        return read_document("session", session_id, documents.session_with_messages)
+    in_progress = get_services().chats.is_active(session_id)  # first, or an answer stored in between would be missed
+    session = sessions.get(g.user_id, session_id)
+    return session, check_if_none_match("session", session) | (IN_PROGRESS if in_progress else {})
 
 
 @blueprint.patch("/<session:session_id>")

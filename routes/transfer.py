@@ -13,13 +13,12 @@ from flask import Blueprint, Response, g
 
 import database
 import schemas
-from database import db
 from errors import error_body, log
 from services import documents, importers, markdown, transfer
-from store import imports, sessions
+from store import imports
 from web import parameters
 from web.decorators import body, conditional, inline, other_response, query, raw_body, response, runs_in
-from web.etags import check_if_none_match
+from web.etags import read_document
 from web.idempotency import idempotent, remember
 from web.negotiation import preferred_type
 
@@ -37,13 +36,10 @@ blueprint = Blueprint("transfer", __name__, url_prefix="/api")
 @query(parameters.ExportSession)
 def export_session(query: dict[str, Any], session_id: str) -> tuple[documents.Document, dict[str, str]]:
     """Export a session as a document that the import accepts, or as Markdown."""
-    with db.read_transaction():
-        session = sessions.get(g.user_id, session_id)
-        if query["format"] == "json":
-            headers = check_if_none_match("export", session)
-            return documents.export_document(session), headers
-        headers = check_if_none_match("markdown", session)
-        return markdown.export(session), headers | {"Content-Type": f"{MARKDOWN}; charset=utf-8"}
+    if query["format"] == "json":
+        return read_document("export", session_id, documents.export_document)
+    document, headers = read_document("markdown", session_id, markdown.export)
+    return document, headers | {"Content-Type": f"{MARKDOWN}; charset=utf-8"}
 
 
 @blueprint.post("/sessions/import")

@@ -10,8 +10,10 @@ import orjson
 
 import timestamps
 from database import db
+from errors import NotFound
 from models import Message, SessionEntry, WebhookRun
-from store import entries, session_pages, sessions
+from store import entries, session_pages
+from store.entries import DeletedDuringRead, Page
 
 # A document of up to about this size is sent whole.
 MAX_WHOLE_BYTES = 1_048_576
@@ -44,16 +46,39 @@ def _list_pieces(user_id: str) -> Iterator[bytes]:
     yield b"]}"
 
 
-def session_with_messages(session: dict[str, Any]) -> Document:
-    """Return a session that was read in this transaction, with its messages."""
-    return _whole_or_pieces(_entry_pieces(session, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
+def session_with_messages(user_id: str, session_id: str) -> tuple[dict[str, Any], Document]:
+    """Return a session, and its document with its messages.
+
+    Raises:
+        NotFound: if the user has no such session.
+
+    """
+    session, page = entries.read(Message, user_id, session_id)
+    return session, _whole_or_pieces(_entry_pieces(session, "messages", Message, session_id, page), MAX_WHOLE_BYTES)
 
 
-def export_document(session: dict[str, Any]) -> Document:
-    """Return the export, version 1, of a session that was read in this transaction."""
-    session = {name: value for name, value in session.items() if name != "system_prompt"}  # no part of the conversation
-    fields = {"version": 1, "exported_at": timestamps.now(), "session": session}
-    return _whole_or_pieces(_entry_pieces(fields, "messages", Message, session["id"]), MAX_WHOLE_BYTES)
+def export_document(user_id: str, session_id: str) -> tuple[dict[str, Any], Document]:
+    """Return a session, and its export, version 1.
+
+    Raises:
+        NotFound: if the user has no such session.
+
+    """
+    session, page = entries.read(Message, user_id, session_id)
+    exported = {name: value for name, value in session.items() if name != "system_prompt"}  # not of the conversation
+    fields = {"version": 1, "exported_at": timestamps.now(), "session": exported}
+    return session, _whole_or_pieces(_entry_pieces(fields, "messages", Message, session_id, page), MAX_WHOLE_BYTES)
+
+
+def webhook_run_list(user_id: str, session_id: str) -> Document:
+    """Return the webhook runs of a session.
+
+    Raises:
+        NotFound: if the user has no such session.
+
+    """
+    _, page = entries.read(WebhookRun, user_id, session_id)
+    return _whole_or_pieces(_entry_pieces({}, "items", WebhookRun, session_id, page), MAX_WHOLE_BYTES)
 
 
 def message_page(user_id: str, session_id: str, limit: int, order: str, after: int | None) -> tuple[bytes, int | None]:
@@ -65,38 +90,33 @@ def message_page(user_id: str, session_id: str, limit: int, order: str, after: i
         NotFound: if the user has no such session.
 
     """
-    with db.read_transaction():
-        sessions.get(user_id, session_id)
-        last = entries.last_seq(Message, session_id, order)
-        items, end = entries.json_page(Message, session_id, after, last, limit, order)
-    return items, end if items and end != last else None
-
-
-def webhook_run_list(user_id: str, session_id: str) -> Document:
-    """Return the webhook runs of a session.
-
-    Raises:
-        NotFound: if the user has no such session.
-
-    """
-    with db.read_transaction():
-        sessions.get(user_id, session_id)
-        return _whole_or_pieces(_entry_pieces({}, "items", WebhookRun, session_id), MAX_WHOLE_BYTES)
+    _, page = entries.read(Message, user_id, session_id, after, limit, order)
+    return page.items, None if page.end == page.last else page.end
 
 
 def _whole_or_pieces(pieces: Iterator[bytes], max_bytes: int) -> Document:
-    """Return the pieces joined, or as an iterator if they have more than ``max_bytes``."""
+    """Return the pieces joined, or as an iterator if they have more than ``max_bytes``.
+
+    Raises:
+        NotFound: the session was deleted before so many were read.
+
+    """
     read, size = [], 0
-    for piece in pieces:
-        read.append(piece)
-        size += len(piece)
-        if size > max_bytes:
-            return chain(read, pieces)
+    try:
+        for piece in pieces:
+            read.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                return chain(read, pieces)
+    except DeletedDuringRead:  # nothing of it has been sent
+        raise NotFound("session") from None
     return b"".join(read)
 
 
-def _entry_pieces(fields: dict[str, Any], name: str, model: type[SessionEntry], session_id: str) -> Iterator[bytes]:
-    """Yield an object of ``fields`` and, as its last member, a session's entries up to the last one at the start.
+def _entry_pieces(
+    fields: dict[str, Any], name: str, model: type[SessionEntry], session_id: str, page: Page
+) -> Iterator[bytes]:
+    """Yield an object of ``fields`` and, as its last member, a session's entries, from a page to the last.
 
     No transaction is open between two pages of a stream: it would prevent the checkpoints of the
     write-ahead log for as long as the slowest client reads.
@@ -105,14 +125,15 @@ def _entry_pieces(fields: dict[str, Any], name: str, model: type[SessionEntry], 
         DeletedDuringRead: if the session is deleted before its last entry is read.
 
     """
-    last, end = entries.last_seq(model, session_id), 0
     yield orjson.dumps(fields | {name: []})[:-2]
+    yield page.items
+    last, end = page.last, page.end or page.last
     while end < last:
         db.ensure_connection()
-        start = end
-        items, end = entries.json_page(model, session_id, start, last)
-        if end == start:
+        page = entries.read_more(model, session_id, end, last)
+        if page.end is None:
             last = entries.newer_seq(model, session_id, last)
-            continue
-        yield b"," + items if start else items
+        else:
+            end = page.end
+            yield b"," + page.items
     yield b"]}"

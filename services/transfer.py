@@ -22,7 +22,7 @@ from fields import MessageRow
 from limits import MAX_PAGE_SIZE, MAX_TITLE_LENGTH
 from schemas import ImportDocument, SetSystemPrompt
 from services import documents, importers
-from store import imports, session_pages, sessions
+from store import imports, session_pages
 from store.entries import DeletedDuringRead
 from store.imports import AlreadyImported
 from store.session_pages import SessionCursor
@@ -45,8 +45,7 @@ def export_all(user_id: str) -> Iterator[bytes]:
         for item in items:
             db.ensure_connection()
             try:
-                with db.read_transaction():
-                    document = documents.export_document(sessions.get(user_id, item["id"]))
+                _, document = documents.export_document(user_id, item["id"])
             except NotFound:  # deleted since the page was read
                 continue
             yield from [document + b"\n"] if isinstance(document, bytes) else _document_line(document)

@@ -7,25 +7,28 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from peewee import Asc, BooleanField, Case, Desc, fn
+from peewee import SQL, Asc, BooleanField, Case, Desc, Select, fn
 
 from database import Statement, db, param
 from errors import NotFound
 from json_values import stored_json
-from models import SessionEntry
+from models import Session, SessionEntry, is_long, length
 from store import sessions
 from store.fields import public
 
-# A session is read in pages of this many messages, so that a long one takes no more memory than a short one.
+# A session is read in pages of this many entries, so that a long one takes no more memory than a short one.
 READ_PAGE_SIZE = 128
-# … or fewer, if they have more characters than this together: 60 with 1 MB of metadata each took 0.3 s.
-MAX_PAGE_CHARACTERS = 1_048_576
+# … or fewer, if its long ones have more characters than this together: 60 with 1 MB of metadata each took 0.3 s.
+# The others have 2 MB together at most, since each has LONG_ENTRY at most: 7 ms.
+MAX_LONG_CHARACTERS = 1_048_576
+_MAX_LONG = SQL(str(MAX_LONG_CHARACTERS))
 
 
 class Direction(NamedTuple):
-    """How entries are read in an order: from which ``seq``, how they are sorted, and which is the last one."""
+    """How entries are read in an order: the ``seq`` before all and after all, how they are sorted, which is last."""
 
     start: int
+    end: int
     sorted_by: Callable[[Any], Any]
     is_after: Callable[[Any, Any], Any]
     is_up_to: Callable[[Any, Any], Any]
@@ -33,9 +36,20 @@ class Direction(NamedTuple):
 
 
 DIRECTIONS = {
-    "asc": Direction(0, Asc, operator.gt, operator.le, fn.MAX),
-    "desc": Direction(2**63 - 1, Desc, operator.lt, operator.ge, fn.MIN),
+    "asc": Direction(0, 2**63 - 1, Asc, operator.gt, operator.le, fn.MAX),
+    "desc": Direction(2**63 - 1, 0, Desc, operator.lt, operator.ge, fn.MIN),
 }
+
+
+class Page(NamedTuple):
+    """Some of a session's entries, as JSON objects separated by commas.
+
+    ``end`` is the ``seq`` of the last of them, None if there is none, and ``last`` that of the last one to be read.
+    """
+
+    items: bytes
+    end: int | None
+    last: int
 
 
 class DeletedDuringRead(Exception):
@@ -43,11 +57,12 @@ class DeletedDuringRead(Exception):
 
 
 class EntryStatements(NamedTuple):
-    """The queries of an entry by its id, and in each order: of the last ``seq``, and of a page."""
+    """The queries of an entry by its id, of the newest ``seq``, and of a page: without its session, and with it."""
 
     get: Statement
-    last_seq: dict[str, Statement]
-    page: dict[str, Statement]
+    last_seq: Statement
+    page: Statement
+    session_and_page: dict[str, Statement]
 
 
 @cache
@@ -55,32 +70,65 @@ def _statements(model: Any) -> EntryStatements:
     of_session = model.session == param("session_id")
     return EntryStatements(
         Statement(model.select(*public(model)).where(model.id == param("id"), of_session)),
-        {
-            order: Statement(model.select(direction.last_of(model.seq)).where(of_session))
-            for order, direction in DIRECTIONS.items()
-        },
-        {order: Statement(partial(_page, model, direction)) for order, direction in DIRECTIONS.items()},
+        Statement(model.select(fn.MAX(model.seq)).where(of_session)),
+        Statement(partial(_page, model, DIRECTIONS["asc"], param("session_id"))),
+        {order: Statement(partial(_session_and_page, model, direction)) for order, direction in DIRECTIONS.items()},
     )
 
 
-def _page(model: Any, direction: Direction) -> Any:
-    """Return the query of a page: the ``seq`` of its last entry, and its entries as JSON objects, as bytes.
+def _session_and_page(model: Any, direction: Direction) -> Any:
+    """Return the query of a session of the user's, the ``seq`` of its last entry in this order, and a page.
 
-    It steps from entry to entry and adds up their sizes, so that it reads none beyond the page. All of it is one row:
-    a thread that reads row by row hands over the interpreter lock at each of them, and beside a busy thread a page
-    of 50 took 20 ms instead of 2.
+    It is one statement, which needs no transaction to see one snapshot: a round trip, where there would be five.
     """
+    own = Session.select(Session.id).where(sessions.IS_OWN).cte("own")
+    session_id = Select([own], [own.c.id])
+    last = model.select(direction.last_of(model.seq)).where(model.session == session_id)
+    page = _page(model, direction, session_id).alias("page")
+    columns = (*sessions.PUBLIC, last, page.c.items, page.c.last)
+    return Session.select(*columns).from_(Session, page).where(Session.id == session_id).with_cte(own)
+
+
+def _page(model: Any, direction: Direction, session_id: Any) -> Any:
+    """Return the query of a page: its entries as JSON objects, joined, and the ``seq`` of the last of them.
+
+    It goes from one long entry to the next, which an index has, until they are too long together: that is the end of
+    the page at the latest, so that nothing beyond is read. Most sessions have no long entry.
+
+    All of it is one row: a thread that reads row by row hands over the interpreter lock at each of them, and beside
+    a busy thread a page of 50 took 20 ms instead of 2.
+    """
+    start = Select(columns=[param("after").cast("bigint"), SQL("0")])
+    long = start.cte("long", recursive=True, columns=("seq", "characters"))
+    entry, next_entry = model.alias("entry"), model.alias("next_entry")
+
+    def is_between(entry: Any, after: Any, last: Any) -> Any:
+        return (
+            (entry.session == session_id) & direction.is_after(entry.seq, after) & direction.is_up_to(entry.seq, last)
+        )
+
+    next_seq = (
+        next_entry.select(next_entry.seq)
+        .where(is_between(next_entry, long.c.seq, param("last")), is_long(next_entry))
+        .order_by(direction.sorted_by(next_entry.seq))
+        .limit(1)
+    )
+    step = (
+        Select([long], [entry.seq, long.c.characters + length(entry)])
+        .join(entry, on=(entry.session == session_id) & (entry.seq == next_seq))
+        .where(long.c.characters < _MAX_LONG)
+    )
+    long = (start + step).cte("long", recursive=True, columns=("seq", "characters"))
+    is_full = fn.MAX(long.c.characters) >= _MAX_LONG
+    last = Select([long], [Case(None, [(is_full, direction.last_of(long.c.seq))], param("last"))])
     rows = (
         model.select(model.seq, _item(model).alias("item"))
-        .where(
-            model.session == param("session_id"),
-            direction.is_after(model.seq, param("after")),
-            direction.is_up_to(model.seq, param("last")),
-        )
+        .where(is_between(model, param("after"), last))
         .order_by(direction.sorted_by(model.seq))
         .limit(param("limit"))
     )
-    return rows.select_from(fn.coalesce(direction.last_of(rows.c.seq), param("after")), db.join_json(rows.c.item))
+    columns = db.join_json(rows.c.item).alias("items"), direction.last_of(rows.c.seq).alias("last")
+    return rows.select_from(*columns).with_cte(long)
 
 
 def _item(model: Any) -> Any:
@@ -103,17 +151,16 @@ def get(model: type[SessionEntry], user_id: str, session_id: str, entry_id: str)
         NotFound: there is no such session of the user's, or it has no such entry.
 
     """
-    with db.read_transaction():
-        sessions.get(user_id, session_id)
-        entry = _statements(model).get.get(id=entry_id, session_id=session_id)
+    sessions.get(user_id, session_id)
+    entry = _statements(model).get.get(id=entry_id, session_id=session_id)
     if entry is None:
         raise NotFound("session")
     return entry | {name: stored_json(entry[name]) for name in model.JSON_FIELDS}
 
 
-def last_seq(model: type[SessionEntry], session_id: str, order: str = "asc") -> int:
-    """Return the ``seq`` of the last of a session's entries in this order, 0 if there is none."""
-    return _statements(model).last_seq[order].execute(session_id=session_id).fetchone()[0] or 0
+def last_seq(model: type[SessionEntry], session_id: str) -> int:
+    """Return the ``seq`` of the newest of a session's entries, 0 if there is none."""
+    return _statements(model).last_seq.execute(session_id=session_id).fetchone()[0] or 0
 
 
 def newer_seq(model: type[SessionEntry], session_id: str, last: int) -> int:
@@ -131,21 +178,41 @@ def newer_seq(model: type[SessionEntry], session_id: str, last: int) -> int:
     return newest
 
 
-def json_page(
+def read(
     model: type[SessionEntry],
+    user_id: str,
     session_id: str,
-    after: int | None,
-    last: int,
+    after: int | None = None,
     limit: int = READ_PAGE_SIZE,
     order: str = "asc",
-) -> tuple[bytes, int]:
-    """Return some of the entries behind the ``seq`` of ``after`` up to ``last``, as JSON, and the ``seq`` of the last.
+) -> tuple[dict[str, Any], Page]:
+    """Return a session of the user's, and a page of its entries.
 
-    The JSON is the objects, separated by commas. A page that ends before ``last`` is followed by
-    another; one that ends at ``after`` is empty, because its rows have been deleted. It has ``limit``
-    entries at most, and fewer if they are long.
+    The page has those behind the ``seq`` of ``after``, ``limit`` at most, and fewer if they are long.
+
+    Raises:
+        NotFound: there is no such session of the user's.
+
     """
-    after = DIRECTIONS[order].start if after is None else after
-    page = _statements(model).page[order].execute(session_id=session_id, after=after, last=last, limit=limit)
-    end, items = page.fetchone()
-    return (items.encode() if isinstance(items, str) else items or b""), end
+    direction, statement = DIRECTIONS[order], _statements(model).session_and_page[order]
+    after = direction.start if after is None else after
+    values = {"id": session_id, "user_id": user_id, "after": after, "last": direction.end, "limit": limit}
+    row = statement.execute(**values).fetchone()
+    if row is None:
+        raise NotFound("session")
+    *_, last, items, end = row
+    return statement.to_dict(row), Page(_to_bytes(items), end, last or 0)
+
+
+def read_more(model: type[SessionEntry], session_id: str, after: int, last: int) -> Page:
+    """Return a page of a session's entries behind the ``seq`` of ``after`` up to ``last``, oldest first.
+
+    A page that ends before ``last`` is followed by another one. If it is empty, its rows have been deleted.
+    """
+    values = {"session_id": session_id, "after": after, "last": last, "limit": READ_PAGE_SIZE}
+    items, end = _statements(model).page.execute(**values).fetchone()
+    return Page(_to_bytes(items), end, last)
+
+
+def _to_bytes(items: bytes | str | None) -> bytes:
+    return items.encode() if isinstance(items, str) else items or b""

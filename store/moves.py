@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from peewee import fn
+from peewee import Select, fn
 
 import timestamps
-from database import Statement, param
+from database import Statement, db, param
 from models import Move
 from store.expiry import BATCH_ROWS, delete_batches
 
@@ -15,21 +15,17 @@ TTL_HOURS = 24
 
 _OF_USER = Move.user_id == param("user_id")
 
-FIRST_SEQ = Statement(Move.select(fn.MIN(Move.seq)).where(_OF_USER))
-LAST_SEQ = Statement(Move.select(fn.MAX(Move.seq)).where(_OF_USER))
+LAST_OF_USER = Move.select(fn.MAX(Move.seq)).where(_OF_USER)
+SEQ_RANGE = Statement(Select(columns=[Move.select(fn.MIN(Move.seq)).where(_OF_USER), LAST_OF_USER]).bind(db))
 NEXT_USER = Statement(Move.select(fn.MIN(Move.user_id)).where(Move.user_id > param("user_id")))
 OLDEST = Statement(Move.select(Move.seq, Move.new_updated_at).where(_OF_USER).order_by(Move.seq).limit(BATCH_ROWS + 1))
 DELETE = Statement(Move.delete().where(_OF_USER, Move.seq <= param("end")))
 
 
-def first_seq(user_id: str) -> int:
-    """Return the ``seq`` of a user's oldest move, 0 if there is none."""
-    return FIRST_SEQ.execute(user_id=user_id).fetchone()[0] or 0
-
-
-def last_seq(user_id: str) -> int:
-    """Return the ``seq`` of a user's newest move, 0 if there is none."""
-    return LAST_SEQ.execute(user_id=user_id).fetchone()[0] or 0
+def seq_range(user_id: str) -> tuple[int, int]:
+    """Return the ``seq`` of a user's oldest move, and of the newest, 0 if there is none."""
+    first, last = SEQ_RANGE.execute(user_id=user_id).fetchone()
+    return first or 0, last or 0
 
 
 def delete_old(hours: float = TTL_HOURS) -> None:

@@ -43,8 +43,9 @@ def _position(updated_at: Any = Session.updated_at) -> Any:
 
 _CURSOR_POSITION = Tuple(param("updated_at"), param("created_at"), param("id"))
 
+# With the user's last move, so that a first page and its cursor come from one statement.
 LIST_AFTER = Statement(
-    Session.select(*PUBLIC)
+    Session.select(*PUBLIC, moves.LAST_OF_USER)
     .where(owned(_position() < _CURSOR_POSITION))
     .order_by(Session.updated_at.desc(), Session.created_at.desc(), Session.id.desc())
     .limit(param("limit"))
@@ -81,29 +82,25 @@ def list_page(
 
     """
     after = cursor.after if cursor else FIRST
-    position = dict(zip(("updated_at", "created_at", "id"), after, strict=True))
-    if cursor is None:
-        rows, _, more = _read(LIST_AFTER, limit, max_characters, user_id=user_id, **position)
-        if not more:  # the whole list: one statement, without a transaction, saves a tenth of the time
-            return [LIST_AFTER.to_dict(row) for row in rows], None
-    with db.read_transaction():
-        moved: list[dict[str, Any]] = []
-        if cursor:
-            if cursor.last_move < moves.first_seq(user_id) - 1:
-                raise CursorExpired
-            last_seq = min(moves.last_seq(user_id), cursor.last_move + MAX_MOVES_PER_PAGE)
-            window = {"user_id": user_id, "seq": cursor.last_move, "last_seq": last_seq}
-            rows, max_characters, more = _read(MOVED_PAST, limit, max_characters, **window, **position)
-            moved = sorted((LIST_AFTER.to_dict(row) for row in rows), key=_sort_key, reverse=True)
-            if more:
-                return moved, SessionCursor(after, rows[-1][-1])
-            if last_seq < moves.last_seq(user_id):
-                return moved, SessionCursor(after, last_seq)
-        rows, _, more = _read(LIST_AFTER, limit - len(moved), max_characters, user_id=user_id, **position)
+    position = {"user_id": user_id} | dict(zip(("updated_at", "created_at", "id"), after, strict=True))
+    if cursor is None:  # one statement, which needs no transaction
+        rows, _, more = _read(LIST_AFTER, limit, max_characters, **position)
         items = [LIST_AFTER.to_dict(row) for row in rows]
-        if not more:
-            return moved + items, None
-        return moved + items, SessionCursor(_sort_key(items[-1]) if items else after, moves.last_seq(user_id))
+        return items, SessionCursor(_sort_key(items[-1]), rows[-1][-1] or 0) if more else None
+    with db.read_transaction():
+        first_move, last_move = moves.seq_range(user_id)
+        if cursor.last_move < first_move - 1:
+            raise CursorExpired
+        seq_range = {"seq": cursor.last_move, "last_seq": min(last_move, cursor.last_move + MAX_MOVES_PER_PAGE)}
+        rows, max_characters, more = _read(MOVED_PAST, limit, max_characters, **seq_range, **position)
+        moved = sorted(map(LIST_AFTER.to_dict, rows), key=_sort_key, reverse=True)
+        if more:
+            return moved, SessionCursor(after, rows[-1][-1])
+        if seq_range["last_seq"] < last_move:
+            return moved, SessionCursor(after, seq_range["last_seq"])
+        rows, _, more = _read(LIST_AFTER, limit - len(moved), max_characters, **position)
+    items = [LIST_AFTER.to_dict(row) for row in rows]
+    return moved + items, SessionCursor(_sort_key(items[-1]) if items else after, last_move) if more else None
 
 
 def _sort_key(session: dict[str, Any]) -> tuple[str, str, str]:

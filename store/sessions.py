@@ -29,6 +29,10 @@ def owned(*conditions: Any) -> Any:
     return reduce(and_, conditions, (Session.user == param("user_id")) & (Session.generation == current_generation()))
 
 
+IS_OWN = owned(Session.id == param("id"))
+_OWNED = Session.select(*PUBLIC).where(IS_OWN)
+
+
 def insert_query(generation: Any) -> Any:
     """Return the query that inserts a session of this generation."""
     fields = params(Session, *Session.PUBLIC_FIELDS, "user_id", "external_id")
@@ -44,7 +48,6 @@ def touch_query() -> Any:
 
 COUNT = Statement(Session.select(fn.COUNT(SQL("1"))).where(owned()))
 COUNT_UP_TO = Statement(Session.select(SQL("1")).where(owned()).limit(param("limit")).select_from(fn.COUNT(SQL("1"))))
-_OWNED = Session.select(*PUBLIC).where(owned(Session.id == param("id")))
 GET = Statement(_OWNED)
 GET_FOR_UPDATE = Statement(lambda: db.locking(_OWNED))
 INSERT = Statement(insert_query(current_generation()))

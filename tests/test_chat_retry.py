@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from database import db
 from services import documents
 from services.markdown import document as markdown
-from store import drafts, entries, sessions
+from store import drafts, entries
 from tests.helpers import openapi_checker
 from tests.helpers.chats import JSON, STALE, list_messages, parse_events, plant_draft, start_chat
 from tests.helpers.client import ApiClient, error_of, message
@@ -172,9 +171,9 @@ def test_a_client_that_pages_gets_the_new_answer_for_the_old_one(owner: ApiClien
 def test_a_long_read_goes_on_when_its_last_message_is_replaced(owner: ApiClient, read: Any) -> None:
     texts = [message(f"{number} {'x' * 9_000}") for number in range(2 * entries.READ_PAGE_SIZE - 1)]
     session = owner.imported(*texts, message("ask"), unfinished("error"))
-    with db.read_transaction():
-        pieces = iter(read(sessions.get(str(owner.user_id), session["id"])))
-        begun = next(pieces)
+    _, document = read(str(owner.user_id), session["id"])
+    pieces = iter(document)
+    begun = next(pieces)
     retry(owner, session).get_data()
     whole = begun + b"".join(pieces)
     assert b"half" not in whole

@@ -204,7 +204,7 @@ def test_reader_of_a_deleted_session_gets_an_error(owner: ApiClient, monkeypatch
     monkeypatch.setattr(deletion, "STEP_SECONDS", 0)
     for pages in range(6):
         session = owner.imported(*(message(str(number)) for number in range(5 * entries.READ_PAGE_SIZE)))
-        pieces = documents.session_with_messages(sessions.get(str(owner.user_id), session["id"]))
+        _, pieces = documents.session_with_messages(str(owner.user_id), session["id"])
         assert not isinstance(pieces, bytes)
         for _ in range(pages):
             next(pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services import documents
-from store import entries, sessions
+from store import entries
 from tests.helpers.client import ApiClient, message
 from tests.helpers.round_trip import export_session
 
@@ -43,7 +43,7 @@ def test_long_conversation_is_the_same_when_streamed(owner: ApiClient, monkeypat
 def test_deletion_during_a_stream_breaks_it_off(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     session = owner.imported(*(message(f"message {n}") for n in range(entries.READ_PAGE_SIZE + 1)))
     monkeypatch.setattr(documents, "MAX_WHOLE_BYTES", 1_000)
-    pieces = documents.export_document(sessions.get(str(owner.user_id), session["id"]))
+    _, pieces = documents.export_document(str(owner.user_id), session["id"])
     assert not isinstance(pieces, bytes)
     owner.delete(f"/api/sessions/{session['id']}")
     with pytest.raises(entries.DeletedDuringRead):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def two_users(tmp_path: Path) -> Iterator[TwoUsers]:
-    with ServerProcess(tmp_path / "data", MAX_IMPORT_BYTES=80 * MIB) as server:
+    with ServerProcess(tmp_path / "data", LOG_FORMAT="json", MAX_IMPORT_BYTES=80 * MIB) as server:
         yield TwoUsers(server)
 
 
@@ -106,4 +106,4 @@ def test_floods_of_tiny_chunks_take_turns_with_others(two_users: TwoUsers, token
         for thread in threads:
             thread.join()
     assert all(response.startswith(b"HTTP/1.1 200" if token else b"HTTP/1.1 401") for response in responses)
-    assert_hardly_noticed(waits)
+    assert_hardly_noticed(waits, at_least=3)  # without a token it is soon over

@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 import openapi
 from errors import STATUS_BY_CODE, ApiError
-from store import sessions
+from store import entries
 from tests.helpers import openapi_checker
 from tests.helpers.client import ApiClient, message
 from tests.helpers.openapi_checker import OPERATIONS
@@ -111,7 +111,7 @@ def test_checker_finds_an_undescribed_code(owner: ApiClient, monkeypatch: pytest
     def fail(*arguments: Any) -> None:
         raise ApiError("upstream_error")
 
-    monkeypatch.setattr(sessions, "get", fail)
+    monkeypatch.setattr(entries, "read", fail)
     with pytest.raises(AssertionError, match="fails with upstream_error"):
         owner.get("/api/sessions/x")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from database import db
 from services import documents, markdown, transfer
-from store import entries, sessions
+from store import entries
 from tests.helpers.client import ApiClient, message
 from tests.helpers.documents import export_lines, import_items, portable_part
 
@@ -137,6 +137,6 @@ def test_stream_continues_in_another_thread(owner: ApiClient) -> None:
     user_id = owner.get("/api/auth/me").get_json()["id"]
     assert len(b"".join(read_in_new_threads(transfer.export_all(user_id))).splitlines()) == 3
     for each in (documents.export_document, documents.session_with_messages, markdown.export):
-        document = each(sessions.get(user_id, large[0]["id"]))
+        _, document = each(user_id, large[0]["id"])
         assert not isinstance(document, bytes)
         assert b"".join(read_in_new_threads(document)).count(b"x" * 50_000) == 60

@@ -7,14 +7,18 @@ representation, and a digest of what the representation looks like, so that a ne
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from flask import Response, abort, request
+from flask import Response, abort, g, request
 from marshmallow import Schema, fields
 
 import schemas
 from errors import ApiError
+from store import sessions
 from version import VERSION
+
+Document = TypeVar("Document")
 
 WEAK = {"export", "markdown"}  # they contain the time of the request: no two are the same bytes
 
@@ -66,6 +70,23 @@ def check_if_none_match(representation: str, session: dict[str, Any]) -> dict[st
     if request.if_none_match.contains_weak(_opaque_tag(representation, session)):
         abort(Response(status=304, headers=headers))
     return headers
+
+
+def read_document(
+    representation: str, session_id: str, read: Callable[[str, str], tuple[dict[str, Any], Document]]
+) -> tuple[Document, dict[str, str]]:
+    """Return a document of a session and its ``ETag`` header; respond 304 if the client has it already.
+
+    ``read`` returns a session of a user, and its document. It is not called for a 304.
+
+    Raises:
+        NotFound: the caller has no such session.
+
+    """
+    if request.if_none_match:
+        check_if_none_match(representation, sessions.get(g.user_id, session_id))
+    session, document = read(g.user_id, session_id)
+    return document, check_if_none_match(representation, session)
 
 
 def check_if_match(session: dict[str, Any]) -> None:

@@ -7,15 +7,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import timestamps
+from database import db
 from models import Message
 from services.markdown.escaping import escape_and_link
 from services.markdown.sanitizer import sanitize
-from store import entries, messages
+from store import entries, messages, sessions
 
 
-def export(session: dict[str, Any]) -> Iterator[bytes]:
-    """Return the pieces of the document of a session that was read in this transaction."""
-    return render(session, messages.iter_texts(session["id"], entries.last_seq(Message, session["id"])))
+def export(user_id: str, session_id: str) -> tuple[dict[str, Any], Iterator[bytes]]:
+    """Return a session of the user's, and the pieces of its document.
+
+    Raises:
+        NotFound: if the user has no such session.
+
+    """
+    with db.read_transaction():
+        session = sessions.get(user_id, session_id)
+        last = entries.last_seq(Message, session_id)
+    return session, render(session, messages.iter_texts(session_id, last))
 
 
 def render(session: dict[str, Any], messages: Iterable[tuple[str, str, str]]) -> Iterator[bytes]:

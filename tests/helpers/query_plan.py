@@ -18,11 +18,12 @@ def slow_steps(sql: str) -> list[str]:
 def _slow_steps_of_sqlite(sql: str) -> list[str]:
     values: Any = dict.fromkeys(re.findall(r":(\w+)", sql), "x") or ["x"] * sql.count("?")
     plan = [step for *_, step in db.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
-    subqueries = {f"SCAN {step.split()[-1]}" for step in plan if step.startswith("CO-ROUTINE")} | {"SCAN CONSTANT ROW"}
+    subqueries = [step.split()[-1] for step in plan if step.startswith(("CO-ROUTINE", "MATERIALIZE"))]
+    small = {f"SCAN {name}" for name in (*subqueries, "CONSTANT ROW")}
     return [
         step
         for step in plan
-        if (step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step and step not in subqueries)
+        if (step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step and step not in small)
         or "TEMP B-TREE" in step
     ]
 

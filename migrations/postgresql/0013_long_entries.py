@@ -1,0 +1,21 @@
+"""An index has the long entries of a session, so that a page of it is ended in time without looking at the others.
+
+The length of JSON is that of its text, as in SQLite: a function of its own, since a cast to text may be in no index.
+(``#>> '{}'`` may, but fails on the escapes that no text can hold.)
+"""
+
+STATEMENTS = (
+    """
+    CREATE FUNCTION length(value json) RETURNS integer LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN length(value::text)
+    """,
+    """
+    CREATE INDEX messages_long ON messages (session_id, seq) WHERE length(content) + length(metadata) > 16384
+    """,
+    "CREATE INDEX webhook_runs_long ON webhook_runs (session_id, seq) WHERE length(request) > 16384",
+)
+
+
+def up(migrator, db):
+    for statement in STATEMENTS:
+        db.execute_sql(statement)
