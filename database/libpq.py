@@ -13,6 +13,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from types import NoneType
@@ -79,8 +80,8 @@ class Connection(psycopg.Connection[Any]):
     def cut(self) -> None:
         """Have the thread that waits for a response fail now; from another thread."""
         self.has_timed_out = True
-        with socket.socket(fileno=os.dup(self.fileno())) as cut_off:
-            cut_off.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError, psycopg.OperationalError), socket.socket(fileno=os.dup(self.fileno())) as cut_off:
+            cut_off.shutdown(socket.SHUT_RDWR)  # unless it was closed just now
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Consume one of psycopg's generators, which has its own conversations with the server: COPY, streams."""

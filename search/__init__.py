@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from database import db
-from search.index import SearchIndex, current_index
+from search.index import Entry, SearchIndex, current_index
 from search.indexer import run_indexer, update_index
 from search.snippets import snippet
 from search.terms import Phrase, count, opened, phrases
@@ -29,12 +29,21 @@ SATURATION, LENGTH_WEIGHT = 1.2, 0.75  # BM25's usual k1 and b
 
 
 class Hit(NamedTuple):
-    """An entry that matches: a message, or a title if its number in the index is negative."""
+    """An entry that matches, how often it has each phrase, and its length."""
 
-    session_id: str
-    number: int
+    entry: Entry
     counts: tuple[int, ...]
     length: int
+
+    @property
+    def session_id(self) -> str:
+        """The id of its session."""
+        return self.entry[0]
+
+    @property
+    def is_title(self) -> bool:
+        """Whether it is a title, not a message."""
+        return self.entry[1] < 0
 
 
 def search(user_id: str, query: str, limit: int) -> list[dict[str, Any]]:
@@ -46,7 +55,7 @@ def search(user_id: str, query: str, limit: int) -> list[dict[str, Any]]:
     wanted = phrases(query)
     if not wanted:
         return []
-    update_index(INDEX_TIMEOUT)
+    update_index(INDEX_TIMEOUT, user_id)
     with db.read_transaction():
         index = current_index()
         limit = min(limit, stored_sessions.count(user_id, limit))
@@ -58,31 +67,33 @@ def search(user_id: str, query: str, limit: int) -> list[dict[str, Any]]:
         best: dict[str, Hit] = {}
         for hit in sorted(hits, key=_scorer(hits), reverse=True):
             best.setdefault(hit.session_id, hit)
+        entries = [hit.entry for hit in list(best.values())[:limit]]
         return [
-            stored_sessions.get(user_id, hit.session_id) | {"match": snippet(index.entry_text(hit.number), wanted)}
-            for hit in list(best.values())[:limit]
+            stored_sessions.get(user_id, session_id) | {"match": snippet(text, wanted)}
+            for (session_id, _), text in zip(entries, index.entry_texts(entries), strict=True)
         ]
 
 
 def _hits(index: SearchIndex, user_id: str, wanted: list[Phrase], limit: int) -> list[Hit]:
     """Return the entries to be ranked, of ``limit`` sessions if as many match."""
-    hits: list[Hit] = []
+    entries: list[Entry] = []
     sessions: set[str] = set()
-    for entries in index.find(user_id, wanted):
+    for matching in index.find(user_id, wanted):
         ranked, ranked_per_session = 0, Counter[str]()
-        for candidates, (session_id, number) in enumerate(entries):
+        for candidates, (session_id, number) in enumerate(matching):
             if (ranked >= MAX_RANKED or candidates >= MAX_CANDIDATES) and len(sessions) >= limit:
                 break
             if session_id not in sessions or (
                 ranked < MAX_RANKED and ranked_per_session[session_id] < MAX_RANKED_PER_SESSION
             ):
-                stored = index.entry_terms(number)
-                counts = tuple(count(stored, phrase) for phrase in wanted)
-                hits.append(Hit(session_id, number, counts, stored.count(" ")))
+                entries.append((session_id, number))
                 sessions.add(session_id)
                 ranked_per_session[session_id] += 1
                 ranked += 1
-    return hits
+    return [
+        Hit(entry, tuple(count(stored, phrase) for phrase in wanted), stored.count(" "))
+        for entry, stored in zip(entries, index.entry_terms(entries), strict=True)
+    ]
 
 
 def _scorer(hits: list[Hit]) -> Callable[[Hit], float]:
@@ -96,6 +107,6 @@ def _scorer(hits: list[Hit]) -> Callable[[Hit], float]:
     def score(hit: Hit) -> float:
         saturation = SATURATION * (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * hit.length / average)
         total = sum(frequency * (SATURATION + 1) / (frequency + saturation) for frequency in hit.counts)
-        return total * (TITLE_WEIGHT if hit.number < 0 else 1)
+        return total * (TITLE_WEIGHT if hit.is_title else 1)
 
     return score

@@ -23,6 +23,11 @@ def index_terms(user_id: str, text: str) -> str:
     return " ".join((owner_term(user_id), *terms(text)))
 
 
+def padded_terms(stored: str) -> str:
+    """Return the terms that the index has of a text, without the owner, with a space before and after each."""
+    return f" {stored.partition(' ')[2]} "
+
+
 def read_batch(rows: Iterable[tuple[int, str | None, str]]) -> tuple[int, list[tuple[int, str]]]:
     """Return the number of the last row of a batch, 0 if there is none, and the rows for the index.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from database import db
-from search import sqlite
+from search import postgresql, sqlite
 from search.terms import Phrase
 
 Entry = tuple[str, int]
@@ -20,24 +20,26 @@ Entry = tuple[str, int]
 class SearchIndex(Protocol):
     """The index of messages and titles, by their terms and their owner."""
 
-    def pending_batches(self, min_rows: int) -> list[Callable[[], None]]:
+    def pending_batches(self, min_rows: int, user_id: str | None) -> list[Callable[[float], None]]:
         """Return functions that each index a batch of one kind of change, in a transaction of its own.
 
         A kind of change (deletions, new messages, titles…) with fewer than ``min_rows`` rows pending
         is left out, unless another one depends on it. An empty list means that there is nothing to do.
+        The argument of the functions is how many seconds they may wait for others that index the same rows. With
+        ``user_id`` only this user's texts matter; others may be indexed, too.
         """
 
     def find(self, user_id: str, wanted: Sequence[Phrase]) -> tuple[Iterator[Entry], Iterator[Entry]]:
         """Return the titles and the messages of a user that have all phrases, each newest first."""
 
-    def entry_terms(self, number: int) -> str:
-        """Return the terms of an entry, with a space before and after each."""
+    def entry_terms(self, entries: Sequence[Entry]) -> Iterator[str]:
+        """Return the terms of each entry, with a space before and after each."""
 
-    def entry_text(self, number: int) -> str:
-        """Return the message or the title of an entry."""
+    def entry_texts(self, entries: Sequence[Entry]) -> Iterator[str]:
+        """Return the message or the title of each entry."""
 
 
-INDEXES: dict[str, SearchIndex] = {"sqlite": sqlite}
+INDEXES: dict[str, SearchIndex] = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 def current_index() -> SearchIndex:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from contextlib import suppress
 
@@ -17,11 +16,10 @@ ROUND_INTERVAL, PAUSE_FRACTION = 0.5, 0.25
 MAX_ROUND_SECONDS = 60.0
 
 log = logging.getLogger("parley")
-_batch_lock = threading.Lock()  # two threads that index the same rows would do the work twice
 
 
-def update_index(timeout: float, background: bool = False) -> None:
-    """Index what has changed, each batch in a transaction, for at most ``timeout`` seconds.
+def update_index(timeout: float, user_id: str | None = None, background: bool = False) -> None:
+    """Index what has changed, at least of this user, each batch in a transaction, for at most ``timeout`` seconds.
 
     In the ``background`` this is one round: a batch of each kind of change, and then more of them
     while they are full. What arrives during the round waits for the next one, because indexing
@@ -32,14 +30,10 @@ def update_index(timeout: float, background: bool = False) -> None:
     deadline = time.monotonic() + timeout
     min_rows = 1
     try:
-        while time.monotonic() < deadline and (batches := current_index().pending_batches(min_rows)):
+        while time.monotonic() < deadline and (batches := current_index().pending_batches(min_rows, user_id)):
             for index_batch in batches:
                 started_at = time.monotonic()
-                if _batch_lock.acquire(timeout=max(deadline - started_at, 0)):
-                    try:
-                        index_batch()
-                    finally:
-                        _batch_lock.release()
+                index_batch(max(deadline - started_at, 0))
                 if background:
                     time.sleep(PAUSE_FRACTION * (time.monotonic() - started_at))
             if background:
@@ -55,3 +49,4 @@ def run_indexer() -> None:
         with suppress(ApiError, *db.errors):  # the database is unavailable, which requests report
             db.ensure_connection()
             update_index(MAX_ROUND_SECONDS, background=True)
+            db.release_connection()

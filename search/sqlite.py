@@ -7,12 +7,14 @@ the tables.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from database import db
-from search.batch import INDEX_BATCH_SIZE, index_terms, owner_term, read_batch
+from search.batch import INDEX_BATCH_SIZE, index_terms, owner_term, padded_terms, read_batch
 from search.terms import Phrase
 
 # Deleted rows per transaction, and the time after which it ends all the same.
@@ -56,18 +58,31 @@ FIND = """
 SELECT s.id, number FROM ({matching}) CROSS JOIN {joined}
 WHERE s.user_id = :user_id AND s.generation = (SELECT generation FROM users WHERE id = :user_id)
 """  # those of other generations were deleted
+MESSAGE = "SELECT content FROM messages WHERE seq = ?"
+TITLE = "SELECT title FROM sessions WHERE id = ?"
 MAX_NUMBER = 2**63 - 1
 
+_batch_lock = threading.Lock()  # two threads that index the same rows would do the work twice
 
-def pending_batches(min_rows: int) -> list[Callable[[], None]]:
-    """Return functions that each index a batch of one kind of change; see ``index.SearchIndex``.
+
+def pending_batches(min_rows: int, user_id: str | None) -> list[Callable[[float], None]]:
+    """Return functions that each index a batch of one kind of change, everybody's; see ``index.SearchIndex``.
 
     Deletions come first, and with all others, because the numbers of deleted rows are used again.
     """
     has_deleted, deleted, *others = db.execute_sql(PENDING, {"min_rows": min_rows}).fetchone()
     due = (deleted or (has_deleted and any(others)), *others)
     batches = (_remove_deleted, _index_new_messages, _index_messages_of_session, _index_titles)
-    return [batch for batch, is_due in zip(batches, due, strict=True) if is_due]
+    return [partial(_index_batch, batch) for batch, is_due in zip(batches, due, strict=True) if is_due]
+
+
+def _index_batch(index_batch: Callable[[], None], timeout: float) -> None:
+    """Index a batch, unless another thread's takes longer than ``timeout`` seconds."""
+    if _batch_lock.acquire(timeout=timeout):
+        try:
+            index_batch()
+        finally:
+            _batch_lock.release()
 
 
 def find(user_id: str, wanted: Sequence[Phrase]) -> tuple[Iterator[tuple[str, int]], Iterator[tuple[str, int]]]:
@@ -114,21 +129,19 @@ def _rows(sql: str, values: dict[str, Any]) -> Iterator[Any]:
         cursor.close()
 
 
-def entry_terms(number: int) -> str:
-    """Return the terms of an entry, with a space before and after each."""
-    ((stored,),) = db.execute_sql("SELECT terms FROM search WHERE rowid = ?", (number,))
-    return f" {stored.partition(' ')[2]} "
+def entry_terms(entries: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Return the terms of each entry, with a space before and after each."""
+    for _, number in entries:
+        ((stored,),) = db.execute_sql("SELECT terms FROM search WHERE rowid = ?", (number,))
+        yield padded_terms(stored)
 
 
-def entry_text(number: int) -> str:
-    """Return the message or the title of an entry."""
-    sql = (
-        "SELECT content FROM messages WHERE seq = ?"
-        if number > 0
-        else "SELECT s.title FROM titles t JOIN sessions s ON s.id = t.session_id WHERE t.seq = ?"
-    )
-    row = db.execute_sql(sql, (abs(number),)).fetchone()
-    return str(row[0] or "") if row else ""
+def entry_texts(entries: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Return the message or the title of each entry."""
+    for session_id, number in entries:
+        sql, value = (MESSAGE, number) if number > 0 else (TITLE, session_id)
+        row = db.execute_sql(sql, (value,)).fetchone()
+        yield str(row[0] or "") if row else ""
 
 
 def _remove_deleted() -> None:

@@ -30,7 +30,7 @@ os.environ["FLASK_SKIP_DOTENV"] = "1"
 
 
 # A table is emptied through the rows that it belongs to, if it belongs to any.
-EMPTIED = ("sessions", "users", "moves", "login_attempts")
+EMPTIED = ("sessions", "users", "moves", "login_attempts", "search_pending")
 
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"

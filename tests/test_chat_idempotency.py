@@ -63,11 +63,11 @@ def test_replay_skips_messages_appended_during_the_chat(owner: ApiClient) -> Non
         (["status 500"], "upstream_error", 502),
         (["say half", "break"], "upstream_error", 502),
         (["say half", "error"], "upstream_error", 502),
-        (["wait 30"], "upstream_timeout", 504),
-        (["say half", "wait 30"], "upstream_timeout", 504),
+        pytest.param(["wait 30"], "upstream_timeout", 504, marks=pytest.mark.slow),
+        pytest.param(["say half", "wait 30"], "upstream_timeout", 504, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("llm_timeout", [1])
+@pytest.mark.parametrize("llm_timeout", [3])
 def test_replay_of_a_failed_chat_ends_with_its_error(
     owner: ApiClient, script: list[str], code: str, status: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -52,12 +53,10 @@ def test_a_chat_goes_on_without_its_client(
     wait_until(lambda: server.request("GET", path, None, token)[:2] == (404, {"error": "chat_not_found"}))
 
 
-def test_attached_reader_sees_all_of_it_once(server: ChatServer) -> None:
+def test_attached_reader_sees_all_of_it_once(server: ChatServer, fake_llm: FakeLlm) -> None:
     token = server.tokens[1]
     session = server.create_session(token)
-    with closing(
-        ChatStream(server, token, session, "say a", "say b", "wait 1", "say c", "wait 0.2", "say d")
-    ) as stream:
+    with closing(ChatStream(server, token, session, "say a", "say b", "hold", "say c", "hold", "say d")) as stream:
         stream.begin()
         first = [stream.next_event() for _ in range(3)]
         with closing(ChatStream.attach(server, token, session)) as attached:
@@ -66,21 +65,25 @@ def test_attached_reader_sees_all_of_it_once(server: ChatServer) -> None:
             question = attached.next_event()
             assert question == first[0]
             assert attached.next_event() == ("delta", {"content": "ab"})
-            rest = attached.events()
+            fake_llm.release()
+            rest = [attached.next_event()]
+            fake_llm.release()
+            rest += attached.events()
         assert rest == stream.events()
     assert [name for name, _ in rest] == ["delta", "delta", "message", "done"]
     assert [data for name, data in (question, rest[-2])] == server.list_messages(token, session)
 
 
-def test_attached_reader_of_a_silent_chat_gets_the_question_first(server: ChatServer) -> None:
+def test_attached_reader_of_a_silent_chat_gets_the_question_first(server: ChatServer, fake_llm: FakeLlm) -> None:
     token = server.tokens[1]
     session = server.create_session(token)
-    with closing(ChatStream(server, token, session, "wait 1", "say x")) as stream:
+    with closing(ChatStream(server, token, session, "hold", "say x")) as stream:
         stream.begin()
         question = stream.next_event()
         with closing(ChatStream.attach(server, token, session)) as attached:
             attached.begin()
             assert attached.next_event() == question
+            fake_llm.release()
             assert attached.events() == stream.events()
 
 
@@ -116,32 +119,37 @@ def test_readers_that_attach_at_any_time_see_the_same_text(server: ChatServer) -
     assert attached[0].result()[0] == 200
 
 
-def test_attached_json_client_gets_both_messages(server: ChatServer) -> None:
+@pytest.mark.parametrize(("end", "status", "code"), [((), 200, None), (("error",), 502, "upstream_error")])
+def test_attached_json_client_gets_both_messages(
+    server: ChatServer, fake_llm: FakeLlm, end: tuple[str, ...], status: int, code: str | None
+) -> None:
     token = server.tokens[3]
-    for script, status, code in (("say x\nwait 1", 200, None), ("say x\nwait 1\nerror", 502, "upstream_error")):
-        session = server.create_session(token)
-        with closing(ChatStream(server, token, session, script)) as stream:
-            stream.begin().readline()
-            attached = server.request("GET", f"/api/sessions/{session}/chat", None, token, {"Accept": JSON})
-        messages = server.list_messages(token, session)
-        assert len(messages) == 2
-        expected = {"error": code, "details": {"messages": messages}} if code else {"messages": messages}
-        assert attached[:2] == (status, expected)
+    session = server.create_session(token)
+    with closing(ChatStream(server, token, session, "say x", "hold", *end)) as stream:
+        stream.begin().readline()
+        with closing(ChatStream.attach(server, token, session, accept=JSON)) as attached:
+            time.sleep(0.5)  # it gets nothing before the end by which one could tell that it is attached
+            fake_llm.release()
+            response = attached.begin()
+            body = json.loads(response.read())
+    messages = server.list_messages(token, session)
+    assert len(messages) == 2
+    expected = {"error": code, "details": {"messages": messages}} if code else {"messages": messages}
+    assert (response.status, body) == (status, expected)
 
 
 @pytest.mark.slow
-def test_a_reader_that_does_not_read_holds_nobody_up(server: ChatServer) -> None:
+def test_a_reader_that_does_not_read_holds_nobody_up(server: ChatServer, fake_llm: FakeLlm) -> None:
     token = server.tokens[4]
     session = server.create_session(token)
     text = "x" * 24  # a megabyte of events
     with ExitStack() as stack:
-        stream = stack.enter_context(
-            closing(ChatStream(server, token, session, f"repeat 2000 0.0005 {text}", "wait 1"))
-        )
+        stream = stack.enter_context(closing(ChatStream(server, token, session, f"repeat 2000 0.0005 {text}", "hold")))
         stalled = [stack.enter_context(closing(ChatStream.attach(server, token, session))) for _ in range(3)]
         time.sleep(0.5)
         with closing(ChatStream.attach(server, token, session)) as attached:
             attached.begin()
+            fake_llm.release()
             assert text_of(attached.events()) == text * 2_000
         stream.begin()
         assert text_of(stream.events()) == text * 2_000
@@ -151,13 +159,14 @@ def test_a_reader_that_does_not_read_holds_nobody_up(server: ChatServer) -> None
         assert server.await_answer(token, session)["content"] == text * 2_000
 
 
-def test_attached_clients_that_leave_end_nothing(server: ChatServer) -> None:
+def test_attached_clients_that_leave_end_nothing(server: ChatServer, fake_llm: FakeLlm) -> None:
     token = server.tokens[5]
     session = server.create_session(token)
-    with closing(ChatStream(server, token, session, "say x", "wait 1", "say y")) as stream:
+    with closing(ChatStream(server, token, session, "say x", "hold", "say y")) as stream:
         stream.begin().readline()
         for accept in (SSE, JSON):
             ChatStream.attach(server, token, session, accept=accept).close()
+        fake_llm.release()
         assert text_of(stream.events()) == "xy"
 
 
@@ -179,7 +188,7 @@ def test_nobody_else_can_attach_or_stop(server: ChatServer) -> None:
 def test_comments_keep_an_attached_stream_alive(server: ChatServer) -> None:
     token = server.tokens[8]
     session = server.create_session(token)
-    with closing(ChatStream(server, token, session, "wait 12", "say x")) as stream:
+    with closing(ChatStream(server, token, session, "wait 15", "say x")) as stream:
         stream.begin().readline()
         with closing(ChatStream.attach(server, token, session)) as attached:
             body = attached.begin().read()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import Any
 
@@ -52,10 +52,11 @@ def test_locked_database_is_busy_for_writes_and_serves_reads(data_folder: DataFo
     ):
         other.execute("BEGIN EXCLUSIVE")
         pending = [pool.submit(server.request, "POST", path, body, data_folder.token) for path, body in writes]
-        for _ in range(20):
+        for _ in range(5):
             assert server.request("GET", "/api/sessions", token=data_folder.token)[:2] == (200, {"items": []})
         assert not any(write.done() for write in pending)
-        _, waiting = wait(pending, timeout=9)  # as long as one alone waits, and not one after the other
+        wait(pending, 60, FIRST_COMPLETED)
+        _, waiting = wait(pending, 4)  # all wait at once: five seconds later, it would be one after the other
         assert not waiting
         for write in pending:
             status, response, headers = write.result()

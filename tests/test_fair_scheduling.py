@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.process import ServerProcess
-from tests.helpers.two_users import MIB, TwoUsers, measured_latency, request_header
+from tests.helpers.two_users import MIB, TwoUsers, request_header
+from tests.helpers.waits import assert_below, assert_hardly_noticed, cpu_seconds, measured_waits
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +30,17 @@ def test_computing_leaves_the_interpreter_to_others(two_users: TwoUsers) -> None
     document = {"session": {}, "messages": [{"role": "user", "content": text}] * 60}
     imported = two_users.server.request("POST", "/api/sessions/import", document, two_users.greedy)[1]
     path = f"/api/sessions/{imported['session']['id']}/export?format=markdown"
-    with ExitStack() as stack:
-        for _ in range(8):
-            stack.enter_context(two_users.send_and_read_nothing(path, two_users.greedy, room=MIB))
-        with measured_latency(two_users, two_users.other) as latencies:
-            time.sleep(3)
-    assert sum(each > 0.05 for each in latencies) < len(latencies) / 20
+
+    def cpu_seconds_per_answer() -> float:
+        with measured_waits(two_users.server, two_users.other) as waits, ExitStack() as stack:
+            before = cpu_seconds(two_users.server)
+            for _ in range(8):
+                stack.enter_context(two_users.send_and_read_nothing(path, two_users.greedy, room=MIB))
+            while (taken := cpu_seconds(two_users.server) - before) < 3:
+                time.sleep(0.01)
+            return taken / len(waits)
+
+    assert_below(0.09, cpu_seconds_per_answer)  # 0.04; with Python's own switch interval 0.19
 
 
 def test_slow_requests_of_one_user_leave_threads_to_another(two_users: TwoUsers) -> None:
@@ -45,17 +51,18 @@ def test_slow_requests_of_one_user_leave_threads_to_another(two_users: TwoUsers)
         imports = [stack.enter_context(two_users.server.connect()) for _ in range(24)]
         for connection in imports:
             connection.sendall(request_header("POST", "/api/sessions/import", two_users.greedy, **fields) + body[:-1])
+        other = stack.enter_context(two_users.server.connect())
+        two_users.server.process.send_signal(signal.SIGSTOP)  # so that it finds all of them at once
         for connection in imports:
             connection.sendall(body[-1:])
-        time.sleep(0.1)
-        assert (
-            two_users.server.request("GET", f"{two_users.own}/prompt", token=two_users.other)[0] == 200
-        )  # in the same pool
-        answered, _, _ = select.select(imports, [], [], 0)
-        assert len(answered) < 12  # it has not waited until most of them were done
+        other.sendall(request_header("GET", f"{two_users.own}/prompt", two_users.other))
+        two_users.server.process.send_signal(signal.SIGCONT)
         for connection in imports:
-            connection.settimeout(60)
             assert connection.recv(65_536).startswith(b"HTTP/1.1 201")
+        assert other.recv(65_536).startswith(b"HTTP/1.1 200")
+    paths = [line["path"] for line in map(json.loads, two_users.server.log.read_text().splitlines()) if "path" in line]
+    answered = paths[len(paths) - 25 :]
+    assert answered.index(f"{two_users.own}/prompt") < 12  # it has not waited until most of them were done
 
 
 @pytest.mark.parametrize("connections", [1, 10])
@@ -69,13 +76,12 @@ def test_pipelines_take_turns_with_others(two_users: TwoUsers, connections: int)
                 pass
 
     threads = [threading.Thread(target=pipeline) for _ in range(connections)]
-    with measured_latency(two_users, two_users.other) as latencies:
+    with measured_waits(two_users.server, two_users.other) as waits:
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(latencies) > 20 * connections
-    assert sorted(latencies)[-3] < 0.5
+    assert_hardly_noticed(waits)
 
 
 @pytest.mark.parametrize("token", [True, False])
@@ -94,10 +100,10 @@ def test_floods_of_tiny_chunks_take_turns_with_others(two_users: TwoUsers, token
             responses.append(connection.recv(MIB))
 
     threads = [threading.Thread(target=flood) for _ in range(10)]
-    with measured_latency(two_users, two_users.other) as latencies:
+    with measured_waits(two_users.server, two_users.other) as waits:
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert all(response.startswith(b"HTTP/1.1 200" if token else b"HTTP/1.1 401") for response in responses)
-    assert sorted(latencies)[-3] < 0.5
+    assert_hardly_noticed(waits)

@@ -118,10 +118,20 @@ def test_keys_expire_after_a_day(owner: ApiClient) -> None:
     send_with_key(owner, "/api/sessions", {}, "recent")
     query_db("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z' WHERE key = 'a key'")
     assert send_with_key(owner, "/api/sessions", {}).get_json()["id"] != first["id"]
+    again = send_with_key(owner, "/api/sessions", {})  # from now on the response to the second
+    assert again.get_json()["id"] == query_db("SELECT id FROM sessions ORDER BY created_at DESC LIMIT 1")[0][0]
     assert len(query_db("SELECT * FROM retries")) == 2
+
+
+def test_expired_key_may_be_used_for_another_request(owner: ApiClient) -> None:
+    session = owner.session()
+    send_with_key(owner, "/api/sessions", {"title": "one"})
     query_db("UPDATE retries SET created_at = '2026-01-01T00:00:00.000Z'")
-    send_with_key(owner, "/api/sessions", {}, "new")
-    assert query_db("SELECT key FROM retries") == [("new",)]
+    path = f"/api/sessions/{session['id']}/messages"
+    first = send_with_key(owner, path, message())
+    assert first.status_code == 201
+    assert send_with_key(owner, path, message()).get_json() == first.get_json()
+    assert send_with_key(owner, "/api/sessions", {"title": "one"}).status_code == 409
 
 
 @pytest.mark.parametrize(("path", "body"), [*NOT_CHATS, (f"/api/sessions/{{id}}/actions/{SLOW_ACTION}", {})])

@@ -88,12 +88,12 @@ class TestEventStreams:
     """The tests of the decoder itself are in test_sse.py."""
 
     @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=["LF", "CR", "CRLF"])
-    def test_event_is_decoded_with_its_last_byte(self, owner: ApiClient, end: str) -> None:
+    def test_event_is_decoded_with_its_last_byte(self, owner: ApiClient, fake_llm: FakeLlm, end: str) -> None:
         text = f'data: {{"choices": [{{"delta": {{"content": "well"}}}}]}}{end}{end}data: [DONE]{end}{end}'
-        began = time.monotonic()
-        events = parse_events(start_chat(owner, owner.session(), f"bytes {text.encode().hex()}", "wait 15").data)
+        calls = len(fake_llm.calls())
+        events = parse_events(start_chat(owner, owner.session(), f"bytes {text.encode().hex()}", "wait 30").data)
         assert [name for name, _ in events] == ["message", "delta", "message", "done"]
-        assert time.monotonic() - began < 10
+        wait_until(lambda: fake_llm.calls()[calls]["disconnected_at"])  # so it has not waited for more
 
     @pytest.mark.parametrize(
         "kind", ["Text/Event-Stream", "text/event-stream;CHARSET=latin-1", "text/event-stream; charset=utf-16"]
@@ -155,10 +155,8 @@ class TestConnections:
 
     def test_chat_does_not_wait_for_the_end_of_the_stream(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
         calls = len(fake_llm.calls())
-        began = time.monotonic()
-        assert parse_events(start_chat(owner, owner.session(), "say x", "linger 15").data)[-1] == ("done", {})
-        assert time.monotonic() - began < 10
-        wait_until(lambda: fake_llm.calls()[calls]["disconnected_at"])  # the stream is not read for ever
+        assert parse_events(start_chat(owner, owner.session(), "say x", "linger 30").data)[-1] == ("done", {})
+        wait_until(lambda: fake_llm.calls()[calls]["disconnected_at"])  # so the stream was not read to its end
 
     def test_request_is_sent_again_if_a_reused_connection_is_closed(self, owner: ApiClient, fake_llm: FakeLlm) -> None:
         calls = len(fake_llm.calls())

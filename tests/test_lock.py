@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import signal
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -84,10 +83,8 @@ def test_second_server_does_not_interrupt_the_first_ones_chats(tmp_path: Path, f
 def test_kill_releases_the_lock(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server:
         server.stop(signal.SIGKILL)
-        started_at = time.monotonic()
         with ServerProcess(tmp_path / "data") as other:
             assert other.request("GET", "/healthz")[0] == 200
-        assert time.monotonic() - started_at < 15
 
 
 def test_commands_work_beside_a_server(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from tests.helpers.streams import ChatStream
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 BUSY = (503, {"error": "database_busy"})
+DOCUMENT = numbered_document(2_000, text="message {} " + "x" * 2_000)
 POOL_SIZE_OF_ONE_THREAD = 14
 
 
@@ -167,24 +169,52 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def fill(path: Path) -> None:
+    """Write a file until its disk is full."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
+
+
 def test_full_disk(disk: Path, tmp_path: Path) -> None:
-    """Whether PostgreSQL rejects what it has no room for, or ends because its log has none."""
-    errors = DATABASE_ERRORS | {(507, "disk_full")}
     with PostgresqlServer(disk / "data", max_wal_size="32MB", min_wal_size="32MB") as postgresql:
         deployment = Deployment(postgresql, tmp_path / "deployment", users=3)
         *writers, other = deployment.tokens
+        full = (507, {"error": "disk_full"})
+        with deployment.serve() as server, Load([server], writers, allowed=frozenset([(507, "disk_full")])) as load:
+            assert server.request("POST", "/api/sessions/import", DOCUMENT, other)[0] == 201
+            fill(disk / "ballast")
+            wait_until(lambda: server.request("POST", "/api/sessions/import", DOCUMENT, other)[:2] == full)
+            assert server.request("DELETE", "/api/sessions", token=other)[0] == 200
+            (disk / "ballast").unlink()
+            load.await_recovery()
+            assert server.request("POST", "/api/sessions/import", DOCUMENT, other)[0] == 201
+            load.finish()
+
+
+def test_full_disk_of_the_write_ahead_log(disk: Path, tmp_path: Path) -> None:
+    """PostgreSQL rejects writes, or ends; then it starts once there is room, by itself or by its operator's hand."""
+    with PostgresqlServer(tmp_path / "data", max_wal_size="32MB", min_wal_size="32MB") as postgresql:
+        deployment = Deployment(postgresql, tmp_path / "deployment", users=3)
+        *writers, other = deployment.tokens
+        postgresql.stop()
+        log = tmp_path / "data" / "pg_wal"
+        shutil.move(log, disk)
+        log.symlink_to(disk / "pg_wal")
+        postgresql.start()
+        full = (507, {"error": "disk_full"})
+        unavailable = (503, {"error": "database_unavailable"})
+        errors = DATABASE_ERRORS | {(507, "disk_full")}
         with deployment.serve() as server, Load([server], writers, allowed=errors) as load:
-            ballast = disk / "ballast"
-            with ballast.open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(bytes(2**16))
-            document = numbered_document(2_000, text="message {} " + "x" * 2_000)
-            answers = [server.request("POST", "/api/sessions/import", document, other)[:2] for _ in range(5)]
-            assert answers[-1] in [(507, {"error": "disk_full"}), (503, {"error": "database_unavailable"})]
-            if postgresql.process.poll() is None:
-                assert server.request("DELETE", "/api/sessions", token=other)[0] in (200, 503)
-            ballast.unlink()
-            if postgresql.process.poll() is not None:  # as its operator would
+            fill(disk / "ballast")
+
+            def import_fails() -> bool:
+                return server.request("POST", "/api/sessions/import", DOCUMENT, other)[:2] in (full, unavailable)
+
+            wait_until(import_fails)
+            load.await_error(20)
+            (disk / "ballast").unlink()
+            if postgresql.process.poll() is not None:
                 postgresql.start()
             load.await_recovery()
             load.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from flask import Flask
@@ -50,11 +51,17 @@ def test_repeats_writes_in_order_until_they_succeed(queue: RetryQueue, monkeypat
 
 def test_waits_between_attempts_also_after_a_success(queue: RetryQueue) -> None:
     attempts: list[str] = []
-    first, second = queue.run(failing(1, attempts, "first")), queue.run(failing(4, attempts, "second"))
-    first.result(20)
-    started_at = time.monotonic()
-    second.result(20)
-    assert time.monotonic() - started_at > 2 * retry_queue.MIN_RETRY_INTERVAL
+    times: list[float] = []
+    write = failing(4, attempts, "second")
+
+    def timed() -> str:
+        times.append(time.monotonic())
+        return write()
+
+    first, second = queue.run(failing(1, attempts, "first")), queue.run(timed)
+    assert (first.result(20), second.result(20)) == ("first", "second")
+    assert attempts[-4:] == ["second"] * 4
+    assert all(after - before >= retry_queue.MIN_RETRY_INTERVAL for before, after in pairwise(times[-4:]))
 
 
 def test_raises_other_errors(queue: RetryQueue) -> None:

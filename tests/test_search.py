@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import search
-from search import sqlite
+from search import postgresql, sqlite
 from search.terms import phrases, terms
 from tests.helpers.client import ApiClient, message
 from tests.helpers.search_index import assert_index_complete, find_sessions, find_titles
@@ -190,13 +190,15 @@ def test_session_with_many_hits_leaves_room_for_others(owner: ApiClient, monkeyp
     assert set(find_titles(owner, "zebra")) == {"old", "much"}
 
 
-def test_short_prefix_is_found_in_old_messages(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefix_is_found_in_old_messages(owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of the newest texts are searched first, and then all."""
+    constants = [(sqlite, "MAX_SCANNED"), (postgresql, "MAX_SCANNED"), (postgresql, "MAX_SCANNED_FOR_SHORT")]
     owner.imported(message("xylophone 北京 old"), title="xy")
     owner.imported(*[message(f"nothing {number}") for number in range(20)], title="new")
     for scanned in (1, 2, 20, 21, 22, 1_000):
-        monkeypatch.setattr(sqlite, "MAX_SCANNED", scanned)
-        for query in ("x", "xy", "old x", "北", "北 old", "京 xy"):
+        for module, name in constants:
+            monkeypatch.setattr(module, name, scanned)
+        for query in ("x", "xy", "xyloph", "old x", "old xylo", "北", "北 old", "京 xy"):
             (item,) = find_sessions(owner, query)
             assert item["title"] == "xy"
         assert set(find_titles(owner, "n")) == {"new"}

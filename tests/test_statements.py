@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any
 
@@ -109,3 +110,68 @@ def test_statement_uses_an_index(owner: ApiClient, query: Statement) -> None:
         f"This statement reads a whole table, or sorts: {steps}. Add an index in a migration and in the model, or name "
         f"the statement in SCANS_ALLOWED if it does not run in requests.\n{query.sql}"
     )
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that the app executes from now on, without those that begin and end transactions."""
+    statements: list[str] = []
+    real = db.obj.execute_sql
+
+    def execute_sql(sql: str, params: Any = None) -> Any:
+        statements.append(sql)
+        return real(sql, params)
+
+    monkeypatch.setattr(db.obj, "execute_sql", execute_sql)
+    return statements
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An item for each transaction that is begun from now on."""
+    transactions: list[None] = []
+    real = db.obj.begin
+
+    def begin(*arguments: Any) -> None:
+        transactions.append(None)
+        real(*arguments)
+
+    monkeypatch.setattr(db.obj, "begin", begin)
+    return transactions
+
+
+def test_a_message_is_appended_in_one_statement_where_statements_are_dear(
+    owner: ApiClient, executed: list[str], begun: list[None]
+) -> None:
+    """Each is a round trip to PostgreSQL, and so are the beginning and the end of a transaction."""
+    path = f"/api/sessions/{owner.session()['id']}/messages"
+    for headers, statements, transactions in (({}, 1, 0), ({"Idempotency-Key": "a key"}, 3, 1)):
+        executed.clear()
+        begun.clear()
+        assert owner.post(path, message(), headers=headers).status_code == 201
+        check_login, *others = executed
+        assert check_login.startswith("SELECT")
+        is_one = db.dialect == "postgresql"
+        assert len(others) == (statements if is_one else statements + 1)
+        assert len(begun) == (transactions if is_one else 1)
+
+
+def test_append_returns_what_is_stored(owner: ApiClient) -> None:
+    session = owner.session()
+    for metadata in ({}, {"a": [1.0, 10**30, "\u2028"], "b": None}):
+        appended = owner.post(f"/api/sessions/{session['id']}/messages", message(metadata=metadata))
+        assert appended.status_code == 201
+        stored = owner.get(f"/api/sessions/{session['id']}").get_json()
+        assert stored["messages"][-1] == appended.get_json()
+        assert stored["updated_at"] == appended.get_json()["created_at"]
+
+
+def test_a_single_write_is_of_one_statement(app: Flask) -> None:
+    """On SQLite it is a transaction like any other."""
+    delete = Statement(User.delete().where(User.id == param("id")))
+    with db.single_write():
+        delete.execute(id="x")
+        with nullcontext() if db.dialect == "sqlite" else pytest.raises(RuntimeError, match="outside a transaction"):
+            delete.execute(id="x")
+    with pytest.raises(RuntimeError, match="outside a transaction"):
+        delete.execute(id="x")

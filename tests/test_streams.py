@@ -22,15 +22,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, fake_llm: FakeLlm) -> Itera
         assert "Traceback" not in server.log.read_text()
 
 
-def test_events_are_sent_as_they_happen(server: ChatServer) -> None:
+def test_events_are_sent_as_they_happen(server: ChatServer, fake_llm: FakeLlm) -> None:
     token = server.tokens[0]
     session = server.create_session(token)
-    with closing(ChatStream(server, token, session, "say one", "wait 2", "say two", "wait 0.3")) as stream:
+    with closing(ChatStream(server, token, session, "say one", "hold", "say two")) as stream:
         assert stream.begin().headers["Content-Type"].startswith("text/event-stream")
         assert stream.next_event()[0] == "message"
         assert server.list_messages(token, session)[0]["role"] == "user"
         assert stream.next_event() == ("delta", {"content": "one"})
         assert len(server.list_messages(token, session)) == 1
+        fake_llm.release()
         assert [name for name, _ in stream.events()] == ["delta", "message", "done"]
     assert [message["content"] for message in server.list_messages(token, session)][1:] == ["onetwo"]
 

@@ -141,6 +141,83 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX retries_created_at ON retries (created_at)",
+    # The search index, for search/postgresql.py. Of a change of the title, both seqs are 0. As many rows are deleted as
+    # are added, so that this table is vacuumed after a number of them, not after a share.
+    """
+    CREATE TABLE search_pending (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        session_id text COLLATE "C" NOT NULL,
+        first_seq bigint NOT NULL DEFAULT 0,
+        last_seq bigint NOT NULL DEFAULT 0
+    ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
+    """,
+    """
+    CREATE TABLE search_messages (
+        session_id text COLLATE "C" NOT NULL,
+        seq bigint NOT NULL,
+        terms text COLLATE "C" NOT NULL,
+        PRIMARY KEY (session_id, seq),
+        FOREIGN KEY (session_id, seq) REFERENCES messages (session_id, seq) ON DELETE CASCADE
+    )
+    """,
+    """
+    CREATE TABLE search_titles (
+        session_id text COLLATE "C" PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+        number bigint NOT NULL,
+        terms text COLLATE "C" NOT NULL
+    )
+    """,
+    # Of 128 new entries, 4 ms instead of 50; a search reads through what is still to be merged, 1 ms at most.
+    """
+    CREATE INDEX search_messages_words ON search_messages
+    USING gin (array_to_tsvector(string_to_array(terms, ' '))) WITH (gin_pending_list_limit = 1024)
+    """,
+    """
+    CREATE INDEX search_titles_words ON search_titles
+    USING gin (array_to_tsvector(string_to_array(terms, ' '))) WITH (gin_pending_list_limit = 1024)
+    """,
+    # One row for all of an import: 10,000 of them would take as long as a tenth of it.
+    """
+    CREATE FUNCTION add_pending_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO search_pending (session_id, first_seq, last_seq)
+        SELECT session_id, min(seq), max(seq) FROM inserted GROUP BY session_id;
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER messages_inserted AFTER INSERT ON messages REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION add_pending_messages()
+    """,
+    """
+    CREATE FUNCTION add_pending_title() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO search_pending (session_id) VALUES (new.id);
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER session_created AFTER INSERT ON sessions FOR EACH ROW
+    WHEN (new.title > '') EXECUTE FUNCTION add_pending_title()
+    """,
+    """
+    CREATE TRIGGER session_renamed AFTER UPDATE OF title ON sessions FOR EACH ROW
+    WHEN (new.title IS DISTINCT FROM old.title) EXECUTE FUNCTION add_pending_title()
+    """,
+    """
+    CREATE FUNCTION add_pending_session() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO search_pending (session_id, first_seq, last_seq) VALUES (new.id, 0, 0), (new.id, 1, 2 ^ 62);
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER session_assigned AFTER UPDATE OF user_id ON sessions FOR EACH ROW
+    WHEN (new.user_id IS DISTINCT FROM old.user_id AND new.user_id IS NOT NULL) EXECUTE FUNCTION add_pending_session()
+    """,
 )
 
 

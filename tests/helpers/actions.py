@@ -41,7 +41,10 @@ def action_table(name: str, url: str, more: str = "") -> str:
 
 def write_actions(path: Path, url: str) -> Path:
     """Write an action for each path of a receiver, one with parameters, and one whose port is closed."""
-    tables = [action_table(re.sub("[/=]", "-", kind), f"{url}/{kind}", "timeout = 0.5\n") for kind in PATHS]
+    tables = [
+        action_table(re.sub("[/=]", "-", kind), f"{url}/{kind}", "timeout = 2\n" if "slow" in kind else "")
+        for kind in PATHS
+    ]
     tables.append(action_table("held", f"{url}/held"))
     strict = action_table("strict", f"{url}/ok", STRICT_PARAMETERS)
     path.write_text("\n".join([*tables, strict, action_table("gone", "http://127.0.0.1:9")]))

@@ -28,7 +28,7 @@ def later(seconds: float) -> AbstractContextManager[None]:
     return frozen_time(timestamps.timestamp(datetime.now(UTC) + timedelta(seconds=seconds)))
 
 
-def wait_until(condition: Callable[[], T], what: str = "", timeout: float = 30) -> T:
+def wait_until(condition: Callable[[], T], what: str = "", timeout: float = 60) -> T:
     """Return what ``condition`` returns as soon as that is true.
 
     Raises:

@@ -5,6 +5,7 @@ and whole; test_fake_llm.py has the official client speak to it. A script has a 
 
     say TEXT            send a delta
     wait SECONDS        pause, at most until the client disconnects
+    hold                pause until the test calls ``release``, at most until the client disconnects
     repeat N SECONDS X  send N deltas X, with a pause before each
     drip SECONDS        send comments with a pause after each, for ever
     status CODE         respond with an error of that status
@@ -24,8 +25,8 @@ and whole; test_fake_llm.py has the official client speak to it. A script has a 
     drop-next           close the connection when the next request comes on it, as an idle one that has expired
     slam                close the connection instead of responding
 
-Any other message is echoed, a word a delta. GET /calls returns the requests so far. The stand-in is
-also a forward proxy, which responds in place of any host.
+Any other message is echoed, a word a delta. GET /calls returns the requests so far, GET /release ends
+one ``hold``. The stand-in is also a forward proxy, which responds in place of any host.
 """
 
 from __future__ import annotations
@@ -53,8 +54,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     calls: list[dict[str, Any]] = []
     dropping = False
+    releases = threading.Semaphore(0)
 
     def do_GET(self) -> None:
+        if self.path == "/release":
+            self.releases.release()
         self.respond(200, json.dumps(self.calls).encode())
 
     def do_POST(self) -> None:
@@ -119,6 +123,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.delta({"content": argument})
             elif name == "wait":
                 self.wait(float(argument))
+            elif name == "hold":
+                while not self.releases.acquire(timeout=0.02):
+                    self.wait(0)
             elif name == "repeat":
                 count, pause, text = argument.split(" ", 2)
                 for _ in range(int(count)):

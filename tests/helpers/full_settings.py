@@ -19,7 +19,7 @@ def full_settings(folder: Path, llm_url: str, webhook_url: str, monkeypatch: pyt
     path.write_text(
         "\n".join(
             f'[[actions]]\nname = "{name}"\ndescription = "x"\nurl = "{webhook_url}/{kind}"\n'
-            f'secret_env = "SECRET"\ntimeout = 0.5\n'
+            f'secret_env = "SECRET"\ntimeout = 2\n'
             for name, kind in ((ACTION, "ok"), (SLOW_ACTION, "slow/30"))
         )
     )

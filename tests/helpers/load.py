@@ -62,12 +62,15 @@ class Client:
         self._connections: dict[str, http.client.HTTPConnection] = {}
         self.errors: Counter[tuple[int, str]] = Counter()
 
-    def send(self, method: str, path: str, body: Any = None, token: str = "", key: str = "") -> Any:
-        """Send a request once and return what it is answered, None if that is an error that is allowed."""
+    def send(self, method: str, path: str, body: Any = None, token: str = "", key: str = "") -> tuple[int, Any]:
+        """Send a request once and return the status and the body of its response, of an error its code.
+
+        The status is 0 if there is no response since the server was killed.
+        """
         server = random.choice(self.servers)
         connection = self._connections.setdefault(server.url, http.client.HTTPConnection(*server.address))
         connection.timeout = BOUND_SECONDS
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept": "application/json"}
         headers |= {"Idempotency-Key": key} if key else {}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -80,21 +83,24 @@ class Client:
             if not self._are_killed:
                 raise AssertionError(f"{method} {path}\n{server.log.read_text()[-5_000:]}") from error
             self.errors[0, type(error).__name__] += 1
-            return None
+            return 0, ""
         answer = json.loads(content) if content else {}
         if response.status < 400:
-            return answer
-        code = (response.status, answer["error"])
-        assert code in self._allowed, f"{code}: {method} {path} {content!r}\n{server.log.read_text()[-5_000:]}"
-        assert response.status != 503 or response.headers["Retry-After"]
-        self.errors[code] += 1
-        return None
+            return response.status, answer
+        status, code = response.status, answer["error"]
+        log = server.log.read_text()[-5_000:]
+        assert (status, code) in self._allowed, f"{method} {path}: {status} {content.decode()}\n{log}"
+        assert status != 503 or response.headers["Retry-After"]
+        self.errors[status, code] += 1
+        return status, code
 
     def send_until_done(self, method: str, path: str, body: Any = None, token: str = "", key: str = "") -> Any:
-        """Send a request, with its key, until it is answered without an error, and return the answer."""
-        while (answer := self.send(method, path, body, token, key)) is None:
+        """Send a request, with its key, until its response is no error, and return its body."""
+        while True:
+            status, answer = self.send(method, path, body, token, key)
+            if 200 <= status < 400:
+                return answer
             time.sleep(PAUSE_SECONDS)
-        return answer
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -78,7 +78,7 @@ class ServerProcess:
         self.address = (host, int(port))
 
     def _await_address(self) -> str:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60  # on a machine that is busy
         while time.monotonic() < deadline:
             if found := re.search(r"Parley listens on ([^,]+),", self.log.read_text()):  # as text, or as JSON
                 return found[1]
@@ -96,20 +96,20 @@ class ServerProcess:
             fields["Authorization"] = f"Bearer {token}"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
-            with urlopen(Request(self.url + path, data, fields, method=method), timeout=30) as response:
+            with urlopen(Request(self.url + path, data, fields, method=method), timeout=60) as response:
                 return response.status, _parse(response.read()), dict(response.headers)
         except HTTPError as error:
             with error:
                 return error.code, _parse(error.read()), dict(error.headers)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=30)
+        return socket.create_connection(self.address, timeout=60)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout=25)
+        return self.process.wait(timeout=60)
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -134,15 +134,20 @@ class FakeLlm:
 
     def calls(self) -> list[dict[str, Any]]:
         """Return the requests so far, and when each client disconnected, if it did."""
-        with urlopen(f"{self._address}/calls", timeout=10) as response:
+        with urlopen(f"{self._address}/calls", timeout=60) as response:
             calls: list[dict[str, Any]] = json.load(response)
         return calls
+
+    def release(self) -> None:
+        """End the pause of one ``hold``."""
+        with urlopen(f"{self._address}/release", timeout=60):
+            pass
 
     def __enter__(self) -> FakeLlm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=10)  # closes its input, on which it exits
+        self._process.communicate(timeout=60)  # closes its input, on which it exits
 
 
 def _parse(content: bytes) -> Any:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -36,7 +31,7 @@ class TwoUsers:
         """Send a request as a client with little room for its response, and read nothing."""
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        connection.settimeout(30)
+        connection.settimeout(60)
         connection.bind((source, 0))
         connection.connect(self.server.address)
         connection.sendall(request_header("GET", path, token))
@@ -52,28 +47,3 @@ def request_header(method: str, path: str, token: str | None, **fields: Any) -> 
     lines += [f"Authorization: Bearer {token}"] if token else []
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-@contextmanager
-def measured_latency(two_users: TwoUsers, token: str, path: str = "/api/sessions?limit=1") -> Iterator[list[float]]:
-    """Ask for something small again and again beside the block; yields how long each response took, in seconds."""
-    latencies: list[float] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        with closing(http.client.HTTPConnection(*two_users.server.address, timeout=60)) as connection:
-            while not stop.is_set():
-                started_at = time.perf_counter()
-                connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-                with connection.getresponse() as response:
-                    assert response.status == 200
-                    response.read()
-                latencies.append(time.perf_counter() - started_at)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield latencies
-    finally:
-        stop.set()
-        thread.join()

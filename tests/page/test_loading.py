@@ -10,6 +10,7 @@ from typing import Any
 from playwright.sync_api import CDPSession, Page, expect
 
 from scripts.preload import INDEX, STATIC, imported_modules, with_list
+from tests.helpers.waits import assert_below
 
 Login = Callable[[Page], None]
 
@@ -53,13 +54,16 @@ def test_second_load_transfers_nothing_that_has_not_changed(page: Page, login: L
 
 
 def test_first_paint_is_soon(page: Page) -> None:
-    page.goto("./")
-    expect(page.get_by_role("button", name="Log in")).to_be_visible()
-    paints = page.evaluate(
-        "() => performance.getEntriesByType('paint').map(({ name, startTime }) => [name, startTime])"
-    )
-    assert {name for name, _ in paints} >= {"first-contentful-paint"}
-    assert max(time for _, time in paints) < MAX_FIRST_PAINT_MS
+    def last_paint() -> float:
+        page.goto("./")
+        expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        paints = page.evaluate(
+            "() => performance.getEntriesByType('paint').map(({ name, startTime }) => [name, startTime])"
+        )
+        assert {name for name, _ in paints} >= {"first-contentful-paint"}
+        return max(float(time) for _, time in paints)
+
+    assert_below(MAX_FIRST_PAINT_MS, last_paint)
 
 
 def test_every_module_is_preloaded() -> None:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.helpers.client import message
+from tests.helpers.clock import wait_until
 from tests.helpers.process import PASSWORD, ServerProcess, create_user, run_flask
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
@@ -104,9 +105,8 @@ def test_no_script_can_read_a_token_from_storage(page: Page, login: Login, api: 
     login(page)
     open_session(page, api.session("one"))
     page.get_by_role("textbox", name="Ask a question").fill("a draft")
-    page.wait_for_timeout(500)
+    wait_until(lambda: "a draft" in page.evaluate(STORED), "it is stored")  # so it is what the page has stored
     stored = page.evaluate(STORED)
-    assert "a draft" in stored  # so it is what the page has stored
     tokens = {value.removeprefix("Bearer ") for value in sent if value}
     assert tokens
     assert not any(token in stored for token in tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
+from tests.helpers.waits import ROUNDS
 from tests.page.markdown import run
 
 N = 50_000  # as long as a message may be
@@ -80,9 +81,11 @@ def test_hostile_text_neither_hangs_nor_overflows(blank: Page) -> None:
     }
     return times;
     """
-    times: dict[str, float] = run(blank, measure, HOSTILE)
-    slow = {name: time for name, time in times.items() if time > 5_000}
-    assert not slow, f"milliseconds: {slow}"
+    slow = HOSTILE
+    for _ in range(ROUNDS):  # what was slow because the machine was busy is not so each time
+        times: dict[str, float] = run(blank, measure, slow)
+        slow = {name: HOSTILE[name] for name, time in times.items() if time > 5_000}
+    assert not slow, f"milliseconds: {times}"
 
 
 def test_nesting_is_bounded(blank: Page) -> None:

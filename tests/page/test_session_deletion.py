@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.helpers.clock import wait_until
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
 from tests.page.problems import Problems
@@ -136,8 +137,4 @@ def test_page_that_is_left_deletes_what_could_have_been_undone(page: Page, api: 
     page.keyboard.press("Delete")
     expect(listed(page)).to_have_count(1)
     page.goto("about:blank")
-    for _ in range(50):
-        if titles(api) == ["three"]:
-            break
-        page.wait_for_timeout(100)
-    assert titles(api) == ["three"]
+    wait_until(lambda: titles(api) == ["three"], "the others are deleted")
