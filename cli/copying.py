@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from cli.output import progress_bar
 from config import StartupError
 from database import create_engine, db, prepare
-from database.copying import CopyError, check_empty, copy_database
+from database.copying import CopyError, Table, check_empty, copy_database
 from database.engine import Engine
 from errors import ApiError
 from models import TABLES
@@ -29,7 +29,8 @@ def copy_to(url: str) -> None:
         target.connect()
         if target.identity() == db.identity():
             raise CopyError(f"{target.location} is the database that is to be copied.")
-        check_empty(target, TABLES)
+        existing = set(target.get_tables())
+        check_empty(target, [table.name for table in map(Table.of, TABLES) if table.name in existing])
         prepare(target)
         copied = copy_database(db, target, TABLES, progress_bar)
     except CopyError as error:

@@ -48,13 +48,6 @@ class Table(NamedTuple):
         return f"SELECT {_quote(self.columns)} FROM {_quote([self.name])} ORDER BY {_quote(self.key)}"  # noqa: S608  # our own names
 
 
-def count_rows(engine: Engine, models: Iterable[type[peewee.Model]]) -> dict[str, int]:
-    """Return the number of rows of each table that there is."""
-    existing = set(engine.get_tables())
-    names = [table.name for table in map(Table.of, models) if table.name in existing]
-    return {name: engine.execute_sql(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608
-
-
 def copy_database(
     source: Engine,
     target: Engine,
@@ -74,9 +67,9 @@ def copy_database(
     tables = [Table.of(model) for model in models]
     names = [table.name for table in tables]
     with target.write_transaction(), target.exclude_servers(names):
-        check_empty(target, models)
+        check_empty(target, names)
         with source.read_transaction(), source.exclude_servers(names):
-            total = sum(count_rows(source, models).values())
+            total = sum(_count_rows(source, name) for name in names)
             with progress_bar(total, "Copied rows") as bar:
                 copied = {table.name: _read(source, table, bar.update, target) for table in tables}
         target.finish_bulk_load(names)
@@ -87,16 +80,22 @@ def copy_database(
     return copied
 
 
-def check_empty(engine: Engine, models: Iterable[type[peewee.Model]]) -> None:
-    """Check that no table of models has any row.
+def check_empty(engine: Engine, tables: Iterable[str]) -> None:
+    """Check that tables have no rows.
 
     Raises:
-        CopyError: one has; the message names all of them.
+        CopyError: one has; the message names all that have.
 
     """
-    found = ", ".join(f"{name} ({count:,})" for name, count in count_rows(engine, models).items() if count)
+    counts = {table: _count_rows(engine, table) for table in tables}
+    found = ", ".join(f"{table} ({count:,})" for table, count in counts.items() if count)
     if found:
         raise CopyError(f"The database {engine.location} is not empty. It has rows in: {found}.")
+
+
+def _count_rows(engine: Engine, table: str) -> int:
+    (count,) = engine.execute_sql(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608  # our own names
+    return int(count)
 
 
 def _read(engine: Engine, table: Table, advance: Callable[[int], None], target: Engine | None = None) -> Content:

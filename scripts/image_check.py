@@ -144,6 +144,7 @@ def check_image(image: Path, config: dict[str, Any], folder: Path) -> None:
         url = message.split()[3].rstrip(",")
         with urlopen(f"{url}/readyz", timeout=10) as response:
             assert response.status == 200
+        run(*inside(image, data, config, "python", "-c", "import psycopg; assert psycopg.pq.__impl__ == 'binary'"))
         health = inside(image, data, config, *config["Healthcheck"]["Test"][1:])
         port = url.rpartition(":")[2]
         subprocess.run(["PARLEY_PORT=" + port if part == "PARLEY_PORT=0" else part for part in health], check=True)
