@@ -111,9 +111,7 @@ def test_kills_under_chats(postgresql: PostgresqlServer, tmp_path: Path, fake_ll
                 key = f"chat {len(questions)}"
                 deadline = time.monotonic() + LEASE_SECONDS + PATIENCE_SECONDS
                 while True:
-                    status, answer = client.send(
-                        "POST", f"{path}/chat", {"content": question}, token, f"{len(questions)}"
-                    )
+                    status, answer = client.send("POST", f"{path}/chat", {"content": question}, token, key)
                     if status in (201, 502):
                         break
                     assert time.monotonic() < deadline, f"the chat is stuck: {answer}"
