@@ -34,7 +34,7 @@ SET TimeZone = 'UTC'; SET client_min_messages = 'warning'
 # Of libpq, which waits for a peer that has vanished for ever otherwise. What the URL has takes precedence.
 CONNECTION_PARAMETERS: dict[str, str | int] = {
     "application_name": "parley",
-    "connect_timeout": 2,
+    "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,

@@ -98,6 +98,26 @@ class PostgresqlServer:
         self.stop(mode)
         self.start()
 
+    def start_standby(self, folder: Path) -> PostgresqlServer:
+        """Start a standby on a copy of this server, which acknowledges no commit from now on that the standby lacks."""
+        command = [*_privileges(), str(self._bin / "pg_basebackup"), "-D", str(folder), "--write-recovery-conf"]
+        command += ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "--checkpoint=fast", "--no-sync"]
+        _create_folder(folder)
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        standby = PostgresqlServer(folder)
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 30
+        while self.execute("SELECT sync_state FROM pg_stat_replication") != [("sync",)]:
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.02)
+        return standby
+
+    def promote(self) -> None:
+        """Make a standby a server that writes."""
+        self.execute("SELECT pg_promote()")
+
     def url(self, database: str = "postgres", port: int | None = None) -> str:
         """Return the URL of a database, or the one at another port, where a proxy is."""
         password = f":{quote(self._password, safe='')}" if self._password else ""
@@ -139,9 +159,7 @@ class PostgresqlServer:
         raise AssertionError(f"PostgreSQL did not start:\n{self.log.read_text()}")
 
     def _create_cluster(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(self.folder, NOBODY, NOBODY)
+        _create_folder(self.folder)
         command = [*_privileges(), str(self._bin / "initdb"), "-D", str(self.folder), "-U", USER]
         command += ["--locale=C.UTF-8", "--encoding=UTF8", "--no-sync", "--no-instructions"]
         if self._password is None:
@@ -150,6 +168,12 @@ class PostgresqlServer:
             command += ["--auth=scram-sha-256", "--pwfile=/dev/stdin"]
         done = subprocess.run(command, input=self._password or "", capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def _create_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
 
 
 def _binaries(version: int) -> Path:

@@ -16,13 +16,13 @@ class TcpProxy:
     """A proxy on a port of its own: it listens once constructed, and cuts all connections at the end of the block.
 
     What a client sends after a response is the beginning of a round trip: it is counted in ``round_trips``, and kept
-    for ``latency`` seconds, which can be changed at any time.
+    for ``latency`` seconds, which can be changed at any time, as can the ``target_port`` of new connections.
     """
 
     def __init__(self, target_port: int, latency: float = 0):
         self.latency = latency
         self.round_trips = 0
-        self._target_port = target_port
+        self.target_port = target_port
         self._links: set[_Link] = set()
         self._trap: _Trap | None = None
         self._flows = threading.Event()
@@ -75,7 +75,7 @@ class TcpProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._target_port)) as server:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.target_port)) as server:
             link = _Link(client, server)
             self._links.add(link)
             responses = threading.Thread(target=self._forward_responses, args=(link,), daemon=True)
