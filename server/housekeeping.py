@@ -38,13 +38,13 @@ JOBS = (
 
 
 def recover() -> None:
-    """Finish what ended processes have left, if this is the only one that serves: without waiting until it is old."""
+    """Finish what ended processes have left: if this is the only one that serves, without waiting until it is old."""
     if not db.is_shared:
         with db.write_transaction(frees_space=True):
             imports.delete_orphans()
             webhook_runs.mark_interrupted()
             drafts.expire()
-        drafts.finish_stale()
+    drafts.finish_stale()
 
 
 def run() -> None:

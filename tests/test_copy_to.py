@@ -34,7 +34,7 @@ from tests.helpers.tcp_proxy import TcpProxy
 PASSWORD = "a-secret-of-the-database"
 NAMES = [model._meta.table_name for model in TABLES]
 REPEATED = json.dumps(message("kept once")).encode()
-NOW = "2026-11-30T12:00:00.000Z"
+NOW = "2026-01-30T12:00:00.000Z"
 METADATA = (
     '{"a":1.0,"b":-0.0,"c":1e400,"d":"\\u0000 \\ud83d\\ude00 \\ud800","e":123456789012345678901234567890}',
     '{"a":1,"a":2,"z":1E+2,"b":0.10,"🙂":"é"}',
