@@ -34,17 +34,15 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlS
 class Shell:
     """A shell of an operator: on the machine of the database, with the password in the environment."""
 
-    def __init__(self, server: PostgresqlServer, folder: Path):
+    def __init__(self, server: PostgresqlServer, folder: Path, secret: str):
         self.server, self.folder = server, folder
         own = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "parley", "PGPASSWORD": PASSWORD}
         own |= {"PATH": f"{server._bin}:{os.environ['PATH']}", "PARLEY_DATA_DIR": str(folder / "data")}
-        self.environ = os.environ | own | {"PARLEY_JWT_SECRET_KEY": SECRET}
+        self.environ = os.environ | own | {"PARLEY_JWT_SECRET_KEY": secret}
 
     def paste(self, beginning: str) -> str:
         """Run the command of the guide with this beginning; only addresses and paths are the test's."""
-        (line,) = [
-            line for script in GUIDE.scripts("console") for line in script.splitlines() if line.startswith(beginning)
-        ]
+        (line,) = [line for line in map(str.strip, GUIDE.text.splitlines()) if line.startswith(beginning)]
         line = line.replace("host=db.example.org", f"host=127.0.0.1 port={self.server.port}")
         line = line.replace("@db.example.org/", f"@127.0.0.1:{self.server.port}/")
         line = line.replace(".venv/bin/flask", f"{sys.executable} -m flask --app {ROOT / 'app.py'}")
@@ -54,13 +52,14 @@ class Shell:
 
 
 def test_change_over_backup_and_restore_as_written(postgresql: PostgresqlServer, data_folder: DataFolder) -> None:
-    with data_folder.serve(JWT_SECRET_KEY=SECRET) as server:
+    secret = secret_of(data_folder)
+    with data_folder.serve(JWT_SECRET_KEY=secret) as server:
         _, session, _ = server.request("POST", "/api/sessions", {}, data_folder.token)
         path = f"/api/sessions/{session['id']}"
         assert server.request("POST", f"{path}/messages", message("kept"), data_folder.token)[0] == 201
         _, before, _ = server.request("GET", path, token=data_folder.token)
         assert server.stop() == 0
-    shell = Shell(postgresql, data_folder.path.parent)
+    shell = Shell(postgresql, data_folder.path.parent, secret)
     shell.paste("createdb ")
     assert "the same in both databases" in shell.paste(".venv/bin/flask copy-to ")
     check_served(postgresql, data_folder, path, before)
@@ -71,8 +70,14 @@ def test_change_over_backup_and_restore_as_written(postgresql: PostgresqlServer,
     check_served(postgresql, data_folder, path, before)
 
 
+def secret_of(folder: DataFolder) -> str:
+    """Return what the folder's tokens are signed with."""
+    generated = folder.path / "jwt_secret"
+    return generated.read_text() if generated.exists() else SECRET
+
+
 def check_served(postgresql: PostgresqlServer, folder: DataFolder, path: str, expected: object) -> None:
-    settings = {"DATABASE_URL": postgresql.url("parley"), "JWT_SECRET_KEY": SECRET}
+    settings = {"DATABASE_URL": postgresql.url("parley"), "JWT_SECRET_KEY": secret_of(folder)}
     with ServerProcess(folder.path, **settings) as server:
         assert server.request("GET", path, token=folder.token)[:2] == (200, expected)
         assert server.stop() == 0
