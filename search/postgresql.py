@@ -39,7 +39,8 @@ SELECT EXISTS (SELECT 1 FROM search_pending p JOIN sessions s ON s.id = p.sessio
 """
 TAKE = """
 SELECT p.id, p.session_id, p.first_seq, p.last_seq, s.user_id, s.title
-FROM search_pending p LEFT JOIN sessions s ON s.id = p.session_id
+FROM search_pending p
+LEFT JOIN LATERAL (SELECT user_id, title FROM sessions WHERE id = p.session_id OFFSET 0) AS s ON true
 ORDER BY p.id LIMIT %s FOR UPDATE OF p SKIP LOCKED
 """
 TAKE_OF_USER = """

@@ -24,7 +24,8 @@ MAY_SPEAK_SQLITE = {
     "services/docs_index.py",  # a private index in memory, whatever the database is
 }
 ENGINE_MODULES = re.compile(
-    r"^\s*(?:from|import) (database|search)(?:\.sqlite\b| import [^\n]*\bsqlite\b)", re.MULTILINE
+    r"^\s*(?:from|import) (database|search)(?:\.(?:sqlite|postgresql)\b| import [^\n]*\b(?:sqlite|postgresql)\b)",
+    re.MULTILINE,
 )
 MAY_IMPORT_ENGINES = {"database": "database/__init__.py", "search": "search/index.py"}
 # From the top; each may import those after it. All other modules at the top of the repository are below.

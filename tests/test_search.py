@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from itertools import chain
 from urllib.parse import quote
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import search
+from database import db
 from search import postgresql, sqlite
-from search.terms import phrases, terms
+from search.index import current_index
+from search.terms import Phrase, phrases, terms
 from tests.helpers.client import ApiClient, message
 from tests.helpers.search_index import assert_index_complete, find_sessions, find_titles
 from tests.helpers.texts import CORPUS
@@ -170,6 +173,9 @@ def test_prefix_is_found_in_old_messages(owner: ApiClient, monkeypatch: pytest.M
             (item,) = find_sessions(owner, query)
             assert item["title"] == "xy"
         assert set(find_titles(owner, "n")) == {"new"}
+        with db.read_transaction():
+            entries = [*chain.from_iterable(current_index().find(str(owner.user_id), [Phrase(("n",), True)]))]
+        assert len(entries) == len(set(entries)) == 21  # and the title
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -43,17 +43,21 @@ def test_index_follows_changes(app: Flask, owner: ApiClient, other: ApiClient) -
     assert (find_titles(owner, "lion"), find_titles(owner, "tiger")) == ([], ["tiger"])
     owner.post(f"{path}/messages", message("a zebra"))
     assert find_titles(owner, "zebra") == ["tiger"]
+    query_db("UPDATE messages SET content = 'a gnu'")
+    assert (find_titles(owner, "zebra"), find_titles(owner, "gnu")) == ([], ["tiger"])
     owner.patch(f"{path}/system-prompt", {"system_prompt": "giraffe"})
     assert find_titles(owner, "giraffe") == []
     assert_index_complete()
     owner.imported(message("unseen"), title="never indexed")
     owner.delete(path)
-    assert (find_titles(owner, "zebra"), find_titles(owner, "tiger")) == ([], [])
+    assert (find_titles(owner, "gnu"), find_titles(owner, "tiger")) == ([], [])
     assert_index_complete()
     other.imported(message("a zebra"), title="theirs")
     owner.imported(message("a zebra"), title="mine")
     search.update_index(10)
-    owner.delete("/api/sessions")
+    assert find_titles(owner, "mine") == find_titles(owner, "zebra") == ["mine"]
+    assert owner.delete("/api/sessions").get_json() == {"deleted": 1}
+    assert find_titles(owner, "mine") == find_titles(owner, "zebra") == []
     assert_index_complete()
     assert find_titles(other, "zebra") == ["theirs"]
     assert app.test_cli_runner().invoke(args=["users", "remove", "other", "--yes"]).exit_code == 0
@@ -148,7 +152,7 @@ def test_session_without_owner_is_not_found(owner: ApiClient, other: ApiClient) 
     remaining = owner.imported(message("zebra"), title="other")
     search.update_index(10)
     query_db("UPDATE sessions SET user_id = NULL WHERE id = ?", session["id"])
-    assert find_titles(owner, "zebra") == ["other"]
+    assert (find_titles(owner, "zebra"), find_titles(owner, "lion")) == (["other"], [])
     query_db("DELETE FROM messages WHERE session_id = ? AND seq % 3 = 0", session["id"])
     assert find_titles(owner, "zebra") == ["other"]
     query_db("DELETE FROM sessions WHERE user_id IS NULL")
