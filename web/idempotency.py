@@ -118,11 +118,11 @@ class KeyLocks:
             if self._held.get(lock) == fingerprint:
                 db.release_connection()
                 self._condition.wait_for(lambda: self._held.get(lock) != fingerprint, wait_timeout)
-                db.ensure_connection()
             if lock in self._held:
                 raise ApiError("conflict")
             self._held[lock] = fingerprint
         try:
+            db.ensure_connection()  # again, after that; others must not wait for it
             yield
         finally:
             with self._condition:
