@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import peewee
@@ -35,7 +34,8 @@ class Statement:
     def __init__(self, query: peewee.BaseQuery | Callable[[], peewee.BaseQuery]):
         """Accept a query, or a function that builds one from parts of the engine, which is not known at import."""
         self._query = query
-        self._sql: str | None = None
+        self._engine: Any = None  # the one that the SQL is for
+        self._sql = ""
         self._params: list[Any] = []
         self._names: tuple[str, ...] = ()
         self._converters: dict[str, Callable[[Any], Any]] = {}
@@ -44,7 +44,7 @@ class Statement:
     @property
     def sql(self) -> str:
         """The text of the query, with the driver's placeholders."""
-        if self._sql is None:
+        if self._engine is not db.obj:
             query = self._query if isinstance(self._query, peewee.BaseQuery) else self._query()
             self._writes = isinstance(query, peewee._WriteQuery)
             fields = [field for field in getattr(query, "_returning", None) or () if isinstance(field, peewee.Field)]
@@ -52,8 +52,8 @@ class Statement:
             self._converters = {
                 _name(field): field.python_value for field in fields if not isinstance(field, _UNCONVERTED)
             }
-            sql, self._params = query.sql()
-            self._sql = sql
+            self._sql, self._params = query.sql()
+            self._engine = db.obj
         return self._sql
 
     def execute(self, **values: Any) -> Any:
@@ -79,7 +79,7 @@ class Statement:
 
     def to_dict(self, row: tuple[Any, ...]) -> dict[str, Any]:
         """Return a row by this query's field names; further columns are left out."""
-        if self._sql is None:  # it is the row of another statement, and this one has not been executed yet
+        if self._engine is None:  # it is the row of another statement, and this one has not been executed yet
             _ = self.sql
         named = dict(zip(self._names, row, strict=False))
         for name, convert in self._converters.items():
@@ -112,11 +112,15 @@ class UpdateThenInsert:
         """Accept a function that builds the update from parts of the engine, and the insertion of parameters."""
         self._build_update, self._insert_query = update, insert
         self._update, self._insert = Statement(update), Statement(insert)
+        self._engine: Any = None  # the one that they are combined for, if it can
+        self._combined: Statement | None = None
 
-    @cached_property
-    def _combined(self) -> Statement | None:
-        query = db.combine_writes(self._build_update(), self._insert_query)
-        return None if query is None else Statement(query)
+    def _combine(self) -> Statement | None:
+        if self._engine is not db.obj:
+            query = db.combine_writes(self._build_update(), self._insert_query)
+            self._combined = None if query is None else Statement(query)
+            self._engine = db.obj
+        return self._combined
 
     def execute(self, **values: Any) -> tuple[Any, ...] | None:
         """Update and insert with the values of both queries' parameters; return what the update returns, if anything.
@@ -125,7 +129,7 @@ class UpdateThenInsert:
             RuntimeError: no transaction is open.
 
         """
-        statement = self._combined or self._update
+        statement = self._combine() or self._update
         row: tuple[Any, ...] | None = statement.execute(**values).fetchone()
         if row is not None and statement is self._update:
             self._insert.execute(**values, **self._update.to_dict(row))

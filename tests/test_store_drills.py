@@ -177,7 +177,7 @@ def test_a_user_is_removed_beside_the_server(large: Large) -> None:
         again = create_user(large.data, "alice")
         with HttpClient(server, again) as client:
             assert client("GET", "/api/sessions") == (200, {"items": []})
-        removal.join(timeout=60)
+        removal.join()
         wait_until(lambda: query_file(large.data, "SELECT count(*) FROM users") == [(2,)], "the rows are gone")
     assert_hardly_noticed(took)
     assert query_file(large.data, "SELECT count(*) FROM messages WHERE content = 'hello'") == [(0,)]

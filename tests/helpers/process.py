@@ -41,7 +41,7 @@ def run_flask(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -53,7 +53,7 @@ def failed_start(data: Path, **settings: Any) -> str:
         env=environment(data, **settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert process.returncode == 1
     assert process.stdout == ""
@@ -96,20 +96,20 @@ class ServerProcess:
             fields["Authorization"] = f"Bearer {token}"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
-            with urlopen(Request(self.url + path, data, fields, method=method), timeout=60) as response:
+            with urlopen(Request(self.url + path, data, fields, method=method), timeout=300) as response:
                 return response.status, _parse(response.read()), dict(response.headers)
         except HTTPError as error:
             with error:
                 return error.code, _parse(error.read()), dict(error.headers)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=60)
+        return socket.create_connection(self.address, timeout=300)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=300)
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -134,20 +134,20 @@ class FakeLlm:
 
     def calls(self) -> list[dict[str, Any]]:
         """Return the requests so far, and when each client disconnected, if it did."""
-        with urlopen(f"{self._address}/calls", timeout=60) as response:
+        with urlopen(f"{self._address}/calls", timeout=300) as response:
             calls: list[dict[str, Any]] = json.load(response)
         return calls
 
     def release(self) -> None:
         """End the pause of one ``hold``."""
-        with urlopen(f"{self._address}/release", timeout=60):
+        with urlopen(f"{self._address}/release", timeout=300):
             pass
 
     def __enter__(self) -> FakeLlm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=60)  # closes its input, on which it exits
+        self._process.communicate(timeout=300)  # closes its input, on which it exits
 
 
 def _parse(content: bytes) -> Any:
