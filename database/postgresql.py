@@ -31,6 +31,12 @@ SESSION_SETTINGS = """
 SET lock_timeout = '5s'; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s';
 SET TimeZone = 'UTC'; SET client_min_messages = 'warning'
 """
+# One plan for each statement, by its index, whatever the statistics were when it was made. Plans for the values of the
+# parameters are made anew each time, and take a session that was imported just now for an empty one.
+PLANNER_SETTINGS = """
+SET plan_cache_mode = force_generic_plan; SET jit = off;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
+"""
 # Of libpq, which waits for a peer that has vanished for ever otherwise. What the URL has takes precedence.
 CONNECTION_PARAMETERS: dict[str, str | int] = {
     "application_name": "parley",
@@ -108,7 +114,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         """Return a new connection with the settings that all have."""
         connection = Connection.connect(self.database, autocommit=True)
         try:
-            connection.run(SESSION_SETTINGS)
+            connection.run(f"{SESSION_SETTINGS};{PLANNER_SETTINGS}")
         except BaseException:
             connection.close()
             raise
