@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -95,13 +94,19 @@ class Connection(psycopg.Connection[Any]):
 
     @property
     def is_lost(self) -> bool:
-        """Whether it cannot be used: it is closed, or the server has said something though it was asked nothing."""
+        """Whether it cannot be used: it is closed, here or by the server.
+
+        Not by a poll, in which the thread would leave the interpreter lock to others.
+        """
         if self.closed or self.pgconn.transaction_status == TransactionStatus.UNKNOWN:
             return True
-        if self.pgconn.transaction_status != TransactionStatus.IDLE:
-            return False
-        readable, _, _ = select.select([self.fileno()], (), (), 0)
-        return bool(readable)
+        if self.pgconn.transaction_status == TransactionStatus.IDLE:
+            try:
+                self.pgconn.consume_input()
+                self.pgconn.consume_input()  # the end, behind what the server said last
+            except psycopg.OperationalError:
+                return True
+        return False
 
     def load_rows(self, result: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a result."""

@@ -61,10 +61,10 @@ class ConnectionPool:
         self._in_use.discard(connection)
         if connection.has_timed_out:
             self.close_idle()  # the server would not respond to them either, each for RESPONSE_TIMEOUT
-        if connection.is_lost or connection.pgconn.transaction_status != TransactionStatus.IDLE:
-            connection.close()
-        else:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
             self._idle.append(connection)
+        else:
+            connection.close()
         self._free.release()
 
     def cut_silent(self) -> None:

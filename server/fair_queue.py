@@ -75,7 +75,8 @@ class FairQueue(Generic[Item]):
             self._active[key] -= 1
             if not self._active[key]:
                 del self._active[key]
-            self._condition.notify()
+            if self._waiting and self._length:  # what this key had too many of
+                self._condition.notify()
 
     def close(self) -> None:
         """Wake the waiting threads when nothing is left."""

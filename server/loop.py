@@ -50,10 +50,12 @@ class Listener(TcpWSGIServer):
     accepting: bool
     loop_thread = threading.get_ident()
     is_stopping = False
+    is_woken = False
 
     def pull_trigger(self) -> None:
-        """Wake the loop, which need not wake itself."""
-        if threading.get_ident() != self.loop_thread:
+        """Wake the loop, which need not wake itself, nor be woken twice."""
+        if threading.get_ident() != self.loop_thread and not Listener.is_woken:
+            Listener.is_woken = True
             super().pull_trigger()
 
     def close_stalled(self) -> None:
@@ -159,6 +161,7 @@ class Server:
         signal.signal(number, signal.SIG_DFL)
 
     def _run_once(self, timeout: float) -> None:
+        Listener.is_woken = False  # before it looks for what there is to do and to wait for
         timeout = 0 if self._dispatcher.has_pending else timeout
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
         self._dispatcher.run_pending()
