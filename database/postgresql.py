@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from config import StartupError
+from database import sqlstates
 from database.libpq import Connection, Cursor
 from database.pool import POOL_TIMEOUT, ConnectionPool
 
@@ -63,31 +64,6 @@ GROUP BY 1, 2 ORDER BY 1, 2
 POLL_INTERVAL = 0.1
 # Seconds between two looks for connections on which no response comes.
 CUT_INTERVAL = 1.0
-
-# By the beginnings of SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html), longer ones first.
-CODE_BY_SQLSTATE = {
-    "53100": "disk_full",
-    "25006": "database_unavailable",  # read only: a standby
-    "55P03": "database_busy",  # lock_timeout
-    "57014": "database_busy",  # statement_timeout
-    "25P03": "database_busy",  # idle_in_transaction_session_timeout
-    "40001": "database_busy",
-    "40P01": "database_busy",  # a deadlock
-    "23503": "token_revoked",  # only an owner can be missing: removed since
-    "23502": "token_revoked",  # a user who is being removed has no generation
-    "53": "database_busy",  # too many connections, out of memory
-    "08": "database_unavailable",
-    "28": "database_unavailable",
-    "3D": "database_unavailable",
-    "57P": "database_unavailable",
-    "58": "database_unavailable",
-    "XX001": "database_unavailable",
-    "XX002": "database_unavailable",
-}
-# Of errors after which a connection is of no use, though it may be open for a moment.
-UNFIT_SQLSTATES = ("08", "25006", "57P")
-# Of unique constraints, those whose values are the client's own choice.
-CONFLICTS = ("retries_pkey", "drafts_pkey")
 
 
 class PostgresqlEngine(peewee.PostgresqlDatabase):
@@ -192,7 +168,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         if self.is_closed():
             return False
         connection = self.connection()
-        if any((link.sqlstate or "").startswith(UNFIT_SQLSTATES) for link in _driver_errors(error)):
+        if sqlstates.is_unfit(error):
             connection.close()
         return bool(connection.is_lost) and not connection.has_timed_out
 
@@ -404,17 +380,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def error_code(self, error: BaseException) -> str:
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
-        for link in _driver_errors(error):
-            if link.sqlstate is None:
-                if isinstance(link, psycopg.OperationalError):
-                    return "database_unavailable"
-            elif link.sqlstate == "23505" and link.diag.constraint_name in CONFLICTS:
-                return "conflict"
-            else:
-                for state, code in CODE_BY_SQLSTATE.items():
-                    if link.sqlstate.startswith(state):
-                        return code
-        return "internal_error"
+        return sqlstates.error_code(error)
 
     # Operation ------------------------------------------------------------------------------
 
@@ -469,16 +435,3 @@ def open_engine(url: str, settings: Mapping[str, Any]) -> PostgresqlEngine:
         return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
     except psycopg.Error:
         raise StartupError("PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME.") from None
-
-
-def _driver_errors(error: BaseException | None) -> Iterator[psycopg.Error]:
-    """Yield the driver's errors in the chain of causes of an error."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        link = waiting.pop(0)
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            if isinstance(link, psycopg.Error):
-                yield link
-            waiting += [link.__cause__, link.__context__, getattr(link, "orig", None)]
