@@ -445,7 +445,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         connection = self.connection()
         if connection.info.server_version < MIN_VERSION * 10_000:
             raise StartupError(f"PostgreSQL {MIN_VERSION} or newer is needed.")
-        (encoding,) = self.execute_sql("SHOW server_encoding").fetchone()
+        encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise StartupError(f"The database {self.location} has the encoding {encoding}: create it with UTF8.")
         sql = """

@@ -22,6 +22,7 @@ from tests.helpers.database import query_db
 from tests.helpers.schema import describe
 
 
+@pytest.mark.sqlite
 def test_migrations_create_what_models_declare(app: Flask, tmp_path: Path) -> None:
     fresh = peewee.SqliteDatabase(str(tmp_path / "fresh.db"))
     with fresh.bind_ctx(models.TABLES), fresh.connection_context():
@@ -35,8 +36,8 @@ def test_migrations_create_what_models_declare(app: Flask, tmp_path: Path) -> No
 
 
 def test_rejects_a_database_with_unknown_migrations(app: Flask) -> None:
-    query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01T00:00:00.000Z')")
-    with pytest.raises(StartupError, match=r"newer.*9999_future"):
+    with pytest.raises(StartupError, match=r"newer.*9999_future"), db.write_transaction():
+        query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01T00:00:00.000Z')")
         database.migrate(db.obj)
 
 

@@ -137,8 +137,8 @@ def test_secret_is_required(settings: dict[str, Any]) -> None:
 
 def test_collations_are_checked(own: Any) -> None:
     prepare(own)
-    own.execute_sql('ALTER TABLE sessions ALTER COLUMN updated_at TYPE text COLLATE "default"')
-    with pytest.raises(StartupError, match=r'COLLATE "C".*: sessions\.updated_at\.$'):
+    own.execute_sql('ALTER TABLE sessions ALTER COLUMN created_at TYPE text COLLATE "default"')
+    with pytest.raises(StartupError, match=r'COLLATE "C".*: sessions\.created_at\.$'):
         prepare(own)
 
 
