@@ -16,7 +16,7 @@ from tests.helpers.process import ServerProcess
 class DataFolder:
     """A data folder with the user ``alice`` in it, and maybe more, and a token of each.
 
-    Its secret is in it, as after a first start.
+    Its secret is in it, as after a first start, if the engine does not require another one.
     """
 
     def __init__(self, path: Path, users: int = 1):
@@ -33,6 +33,12 @@ class DataFolder:
     def token(self) -> str:
         """The token of the first user."""
         return self.tokens[0]
+
+    @property
+    def secret(self) -> str:
+        """What the tokens are signed with."""
+        generated = self.path / "jwt_secret"
+        return generated.read_text() if generated.exists() else engine.SECRET
 
     def copy(self, path: Path) -> DataFolder:
         """Copy the folder to ``path``: in a millisecond, where a new one takes 150."""
