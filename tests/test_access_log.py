@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +19,8 @@ IMPORT_LIMIT = 100_000
 
 @pytest.fixture(scope="module")
 def server(data_folder_template: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = shutil.copytree(data_folder_template.path, tmp_path_factory.mktemp("shared") / "data")
-    with ServerProcess(data, LOG_FORMAT="json", MAX_IMPORT_BYTES=IMPORT_LIMIT) as server:
+    folder = data_folder_template.copy(tmp_path_factory.mktemp("shared") / "data")
+    with folder.serve(LOG_FORMAT="json", MAX_IMPORT_BYTES=IMPORT_LIMIT) as server:
         yield server
 
 

@@ -87,6 +87,7 @@ def failing(name: str) -> Callable[..., None]:
     return fail
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("trouble", "group_error"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,8 +15,8 @@ BODY_LIMIT, IMPORT_LIMIT = 20_000, 100_000
 
 @pytest.fixture(scope="module")
 def server(data_folder_template: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = shutil.copytree(data_folder_template.path, tmp_path_factory.mktemp("limits") / "data")
-    with ServerProcess(data, MAX_BODY_BYTES=BODY_LIMIT, MAX_IMPORT_BYTES=IMPORT_LIMIT) as server:
+    folder = data_folder_template.copy(tmp_path_factory.mktemp("limits") / "data")
+    with folder.serve(MAX_BODY_BYTES=BODY_LIMIT, MAX_IMPORT_BYTES=IMPORT_LIMIT) as server:
         yield server
 
 

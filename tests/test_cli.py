@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from tests.helpers import engine
 from tests.helpers.process import ROOT, environment, run_flask
 from version import VERSION
 
@@ -36,10 +37,10 @@ def test_app_py_runs_commands_from_another_folder(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
 
     empty = run("users", "list")
-    assert f"No user yet in {tmp_path / 'data/parley.db'}" in empty.stderr
+    assert f"No user yet in {engine.location(tmp_path / 'data')}" in empty.stderr
     assert f"--app {ROOT / 'app.py'} users add NAME" in empty.stderr
     missing = run("users", "token", "bob")
-    assert f"There is no user 'bob' in {tmp_path / 'data/parley.db'}." in missing.stderr
+    assert f"There is no user 'bob' in {engine.location(tmp_path / 'data')}." in missing.stderr
     assert run("--version").stdout == f"Parley {VERSION}\n"
     assert run("nonsense").returncode == 2  # and is not served
 

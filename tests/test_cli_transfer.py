@@ -11,6 +11,7 @@ from flask import Flask
 from tests.helpers.client import ApiClient, invoke, message
 
 
+@pytest.mark.sqlite
 def test_backup_is_complete_and_sound(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
     owner.imported(*(message() for _ in range(100)))
     target = tmp_path / "backup.db"
@@ -25,6 +26,14 @@ def test_backup_is_complete_and_sound(app: Flask, owner: ApiClient, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".backup")]
 
 
+@pytest.mark.postgresql
+def test_backup_names_the_program_to_use_instead(app: Flask, tmp_path: Path) -> None:
+    result = invoke(app, "backup", str(tmp_path / "backup.db"))
+    assert (result.exit_code, "pg_dump -Fc -d" in result.output) == (1, True)
+    assert not (tmp_path / "backup.db").exists()
+
+
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", [("backup",), ("export", "owner")])
 @pytest.mark.parametrize("name", ["parley.db", "parley.db-wal", "parley.db-shm", "link"])
 def test_output_rejects_the_database_itself(
@@ -38,13 +47,13 @@ def test_output_rejects_the_database_itself(
     assert len(owner.get("/api/sessions").get_json()["items"]) == 1
 
 
-def test_output_rejects_a_symlink_loop(app: Flask, tmp_path: Path) -> None:
+def test_output_rejects_a_symlink_loop(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    result = invoke(app, "backup", str(tmp_path / "loop"))
+    result = invoke(app, "export", "owner", str(tmp_path / "loop"))
     assert (result.exit_code, "symbolic links" in result.output) == (1, True)
     assert (tmp_path / "loop").is_symlink()
 
 
-def test_output_reports_a_missing_folder(app: Flask, tmp_path: Path) -> None:
-    result = invoke(app, "backup", str(tmp_path / "missing" / "backup.db"))
+def test_output_reports_a_missing_folder(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
+    result = invoke(app, "export", "owner", str(tmp_path / "missing" / "export.ndjson"))
     assert (result.exit_code, "No such file" in result.output) == (1, True)

@@ -11,10 +11,14 @@ import pytest
 
 import errors
 from server import loop_guard
+from tests.helpers import engine
 from tests.helpers.clock import wait_until
 from tests.helpers.probe_app import HOLD_SECONDS
 from tests.helpers.process import ServerProcess, create_user
 from web.spec import POOLS
+
+# Of views that use the database: if that is not near, a pool runs them.
+LOOP, WRITER = ("MainThread", "write-batcher") if engine.server is None else ("database-", "database-")
 
 
 class ProbeServer(ServerProcess):
@@ -39,8 +43,8 @@ def warnings(server: ServerProcess, path: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("path", "thread"),
     [
-        ("/probe/inline", "MainThread"),
-        ("/probe/batched", "write-batcher"),
+        ("/probe/inline", LOOP),
+        ("/probe/batched", WRITER),
         ("/probe/unmarked", "background-"),
         ("/probe/deep/a/b", "background-"),
         *((f"/probe/{pool}", f"{pool}-") for pool in POOLS),
@@ -53,6 +57,7 @@ def test_a_view_runs_in_the_thread_it_is_marked_for(server: ServerProcess, path:
         assert name.decode().startswith(thread)
 
 
+@pytest.mark.sqlite
 def test_a_large_body_for_the_write_batcher_runs_in_the_background(server: ServerProcess) -> None:
     small, large = (server.request("POST", "/probe/batched", b"x" * size)[1] for size in (65_536, 65_537))
     assert small == b"write-batcher"

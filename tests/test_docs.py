@@ -374,6 +374,7 @@ def test_users_guide_works_as_pasted(guide: Guide) -> None:
     assert json.loads(sessions)["items"]
 
 
+@pytest.mark.sqlite
 def test_deployment_guide_works_as_pasted(guide: Guide) -> None:
     guide.paste(page("docs/deployment.md").scripts())
     assert (guide.folder / "parley-backup.db").read_bytes().startswith(b"SQLite format 3\0")

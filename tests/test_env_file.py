@@ -29,7 +29,8 @@ SERVE = (
 
 def run_both(folder: Path, **variables: str) -> tuple[str, str]:
     """Return data folder and secret as ``python app.py`` and ``flask`` read them; or the output of one that fails."""
-    environ = {k: v for k, v in environment(folder).items() if k not in ("PARLEY_DATA_DIR", "FLASK_SKIP_DOTENV")}
+    others = ("PARLEY_DATA_DIR", "PARLEY_JWT_SECRET_KEY", "FLASK_SKIP_DOTENV")
+    environ = {name: value for name, value in environment(folder).items() if name not in others}
     processes = [
         subprocess.Popen(
             [sys.executable, *arguments],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.helpers.data_folder import copy_data
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import PASSWORD, ServerProcess, create_user
@@ -48,7 +48,7 @@ def long_template(tmp_path_factory: pytest.TempPathFactory) -> LongSession:
 
 @pytest.fixture
 def long_session(long_template: LongSession, tmp_path: Path) -> LongSession:
-    return long_template._replace(data=shutil.copytree(long_template.data, tmp_path / "data"))
+    return long_template._replace(data=copy_data(long_template.data, tmp_path / "data"))
 
 
 def start_export(server: ServerProcess, session: LongSession) -> tuple[socket.socket, http.client.HTTPResponse]:

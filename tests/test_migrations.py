@@ -18,10 +18,11 @@ import models
 from config import StartupError
 from database import db
 from database.sqlite import SqliteEngine, sqlite_url
-from tests.helpers.database import query_db
+from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.schema import describe
 
 
+@pytest.mark.sqlite
 def test_migrations_create_what_models_declare(app: Flask, tmp_path: Path) -> None:
     fresh = peewee.SqliteDatabase(str(tmp_path / "fresh.db"))
     with fresh.bind_ctx(models.TABLES), fresh.connection_context():
@@ -35,9 +36,12 @@ def test_migrations_create_what_models_declare(app: Flask, tmp_path: Path) -> No
 
 
 def test_rejects_a_database_with_unknown_migrations(app: Flask) -> None:
-    query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01T00:00:00.000Z')")
-    with pytest.raises(StartupError, match=r"newer.*9999_future"):
+    def migrate_once_more() -> None:
+        query_db("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01T00:00:00.000Z')")
         database.migrate(db.obj)
+
+    with pytest.raises(StartupError, match=r"newer.*9999_future"):
+        run_in_transaction(migrate_once_more)  # which undoes it
 
 
 def racing_up(directory: Path, other: peewee.SqliteDatabase, raced: int) -> Callable[[Runner], list[str]]:

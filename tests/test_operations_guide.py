@@ -52,7 +52,7 @@ class Shell:
 
 
 def test_change_over_backup_and_restore_as_written(postgresql: PostgresqlServer, data_folder: DataFolder) -> None:
-    secret = secret_of(data_folder)
+    secret = data_folder.secret
     with data_folder.serve(JWT_SECRET_KEY=secret) as server:
         _, session, _ = server.request("POST", "/api/sessions", {}, data_folder.token)
         path = f"/api/sessions/{session['id']}"
@@ -70,14 +70,8 @@ def test_change_over_backup_and_restore_as_written(postgresql: PostgresqlServer,
     check_served(postgresql, data_folder, path, before)
 
 
-def secret_of(folder: DataFolder) -> str:
-    """Return what the folder's tokens are signed with."""
-    generated = folder.path / "jwt_secret"
-    return generated.read_text() if generated.exists() else SECRET
-
-
 def check_served(postgresql: PostgresqlServer, folder: DataFolder, path: str, expected: object) -> None:
-    settings = {"DATABASE_URL": postgresql.url("parley"), "JWT_SECRET_KEY": secret_of(folder)}
+    settings = {"DATABASE_URL": postgresql.url("parley"), "JWT_SECRET_KEY": folder.secret}
     with ServerProcess(folder.path, **settings) as server:
         assert server.request("GET", path, token=folder.token)[:2] == (200, expected)
         assert server.stop() == 0

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.actions import write_actions
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
+from tests.helpers.database_files import expire_leases
 from tests.helpers.process import FakeLlm
 from tests.helpers.streams import ChatServer, ChatStream
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver
@@ -37,6 +39,7 @@ def test_killed_server_leaves_interrupted_messages(folder: DataFolder, fake_llm:
             for _ in range(45):  # at least four seconds and a half: the draft is saved every two
                 stream.next_event()
             server.stop(signal.SIGKILL)
+    expire_leases(folder.path)
     with ChatServer(folder, LLM_BASE_URL=fake_llm.url) as server:
         question, reply = server.list_messages(token, started)
         assert question["content"].startswith("say a")
@@ -102,9 +105,10 @@ def test_killed_server_leaves_interrupted_webhook_runs(
             (running,) = server.list_runs(token, session)
             assert (running["status"], running["finished_at"]) == ("running", None)
             server.stop(signal.SIGKILL)
+    expire_leases(folder.path)
     with ChatServer(folder, ACTIONS_FILE=path) as server:
+        wait_until(lambda: server.list_runs(token, session)[0]["status"] == "interrupted", "the run is interrupted")
         (run,) = server.list_runs(token, session)
-        assert run["status"] == "interrupted"
         assert run["id"] == running["id"] == receiver.received[0][1]["data"]["run_id"]
         assert server.request("POST", f"/api/sessions/{session}/actions/ok", {}, token)[1]["status"] == "succeeded"
         assert SECRET not in server.log.read_text()

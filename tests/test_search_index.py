@@ -22,9 +22,9 @@ from database.sqlite import SqliteEngine, sqlite_url
 from search import batch, indexer, sqlite
 from search.index import current_index
 from store import imports
-from tests.helpers import engine
 from tests.helpers.client import ApiClient, message
 from tests.helpers.clock import wait_until
+from tests.helpers.data_folder import open_data
 from tests.helpers.database import query_db
 from tests.helpers.process import ServerProcess, create_user
 from tests.helpers.query_plan import slow_steps
@@ -372,6 +372,5 @@ def test_indexing_long_texts_leaves_others_served_and_survives_a_kill(tmp_path: 
         wait_until(lambda: server.request("GET", "/api/sessions?q=lion", token=mine)[1]["items"], "it is indexed")
         assert server.request("GET", "/api/sessions?q=zebra", token=mine)[1]["items"] == []
         assert server.stop() == 0
-    database.open_database(engine.settings(data).get("PARLEY_DATABASE_URL") or sqlite_url(data / "parley.db"))
-    assert_index_complete()
-    db.close_cleanly()
+    with open_data(data):
+        assert_index_complete()

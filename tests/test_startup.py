@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.helpers import engine
 from tests.helpers.data_folder import DataFolder
+from tests.helpers.database_files import query_file
 from tests.helpers.process import ServerProcess, failed_start
 
 
@@ -18,7 +20,7 @@ def test_prints_one_line_with_address_and_database_and_how_to_add_a_user(tmp_pat
         assert server.stop() == 0
     (line,) = server.log.read_text().splitlines()
     assert server.url in line
-    assert str(tmp_path / "data" / "parley.db") in line
+    assert engine.location(tmp_path / "data") in line
     assert "flask users add NAME" in line
 
 
@@ -26,7 +28,7 @@ def test_does_not_print_how_to_add_a_user_if_there_is_one(data_folder: DataFolde
     with ServerProcess(data_folder.path) as server:
         assert server.stop() == 0
     (line,) = server.log.read_text().splitlines()
-    database = data_folder.path / "parley.db"
+    database = engine.location(data_folder.path)
     assert line == f"Parley listens on {server.url}, open it in a browser; database {database}"
 
 
@@ -63,6 +65,7 @@ def test_port_in_use_is_an_error(tmp_path: Path) -> None:
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.sqlite
 def test_data_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "data"
     file.write_text("mine")
@@ -79,26 +82,29 @@ def test_missing_secret_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_secret_is_read_from_its_file(data_folder: DataFolder, tmp_path: Path) -> None:
-    own = data_folder.path / "jwt_secret"
-    secret = own.replace(tmp_path / "secret")
+    secret, own = tmp_path / "secret", data_folder.path / "jwt_secret"
+    secret.write_text(data_folder.secret)
+    own.unlink(missing_ok=True)
     with ServerProcess(data_folder.path, JWT_SECRET_KEY_FILE=secret) as server:
         assert server.request("GET", "/api/auth/me", token=data_folder.token)[0] == 200
     assert not own.exists()
 
 
 def test_database_of_a_newer_version_is_rejected_and_unchanged(data_folder: DataFolder) -> None:
-    database = data_folder.path / "parley.db"
-    with closing(sqlite3.connect(database)) as connection, connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(schema_migration)")]
-        row = connection.execute("SELECT * FROM schema_migration").fetchone()
-        values = dict(zip(columns, row, strict=True)) | {"name": "9999_future"}
-        values.pop("id", None)
-        marks = ", ".join("?" * len(values))
-        connection.execute(
-            f"INSERT INTO schema_migration ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
-        )
-    before = database.read_bytes()
+    with closing(engine.connect(data_folder.path)) as connection:
+        connection.execute("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2026-01-01')")
+        connection.commit()
+    before = contents(data_folder)
     message = failed_start(data_folder.path)
     assert "newer" in message
     assert "9999_future" in message
-    assert database.read_bytes() == before
+    assert contents(data_folder) == before
+
+
+def contents(folder: DataFolder) -> Any:
+    """Return the bytes of the database's file; of one on a server, the columns of its tables."""
+    if engine.server is None:
+        return (folder.path / "parley.db").read_bytes()
+    return query_file(
+        folder.path, "SELECT * FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 3, 4"
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import database
 from app import create_app
 from database import db
 from tests.helpers import engine
@@ -16,7 +19,7 @@ from tests.helpers.process import ServerProcess
 class DataFolder:
     """A data folder with the user ``alice`` in it, and maybe more, and a token of each.
 
-    Its secret is in it, as after a first start.
+    Its secret is in it, as after a first start, if the engine does not require another one.
     """
 
     def __init__(self, path: Path, users: int = 1):
@@ -34,17 +37,36 @@ class DataFolder:
         """The token of the first user."""
         return self.tokens[0]
 
+    @property
+    def secret(self) -> str:
+        """What the tokens are signed with."""
+        generated = self.path / "jwt_secret"
+        return generated.read_text() if generated.exists() else engine.SECRET
+
     def copy(self, path: Path) -> DataFolder:
         """Copy the folder to ``path``: in a millisecond, where a new one takes 150."""
         copy = object.__new__(DataFolder)
-        if self.path.exists():
-            shutil.copytree(self.path, path)
-        else:  # all of it is in the database
-            path.mkdir(parents=True)
-        engine.copy(self.path, path)
-        copy.path, copy.tokens = path, self.tokens
+        copy.path, copy.tokens = copy_data(self.path, path), self.tokens
         return copy
 
     def serve(self, **settings: Any) -> ServerProcess:
         """Start a server on this folder."""
         return ServerProcess(self.path, **settings)
+
+
+def copy_data(source: Path, target: Path) -> Path:
+    """Copy a data folder, and its database if that is on a server, and return the copy."""
+    if source.exists():
+        shutil.copytree(source, target)
+    else:  # all of it is in the database
+        target.mkdir(parents=True)
+    engine.copy(source, target)
+    return target
+
+
+@contextmanager
+def open_data(data: Path) -> Iterator[None]:
+    """Open the database of a data folder in this process for the block; no app does."""
+    database.open_database(engine.settings(data).get("PARLEY_DATABASE_URL") or database.default_url(data))
+    yield
+    db.close_cleanly()

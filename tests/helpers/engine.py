@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-SECRET = "a secret for tests only, long enough for each of the algorithms "
+SECRET = "a secret for tests only, long enough for each of the algorithms."
 EMPTY = "empty"
 
 
@@ -80,6 +80,13 @@ def copy(source: Path, target: Path) -> None:
     """Copy the database of a data folder, which nobody uses, if it is not in the folder."""
     if server:
         server.create(str(target), template=str(source))
+
+
+def location(data: Path) -> str:
+    """Return the database of a data folder as its operator is told it."""
+    from database import create_engine, default_url
+
+    return create_engine(server.create(str(data)) if server else default_url(data)).location
 
 
 def connect(data: Path) -> Any:

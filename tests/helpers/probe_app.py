@@ -43,8 +43,8 @@ def add_views(app: Flask) -> None:
     for name, view in views.items():
         app.add_url_rule(f"/probe/{name}", name, view, methods=["GET", "POST"])
     app.add_url_rule("/probe/deep/<path:rest>", "deep", lambda rest: thread_name())
-    app.add_url_rule("/probe/stream", "stream", inline(stream))
-    app.add_url_rule("/probe/hold/<name>", "hold", inline(hold), methods=["GET", "POST"])
+    app.add_url_rule("/probe/stream", "stream", inline(uses_database=False)(stream))
+    app.add_url_rule("/probe/hold/<name>", "hold", inline(uses_database=False)(hold), methods=["GET", "POST"])
 
 
 def named(name: str) -> Any:

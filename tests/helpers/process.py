@@ -27,7 +27,10 @@ def environment(data: Path, **settings: Any) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     own = {f"PARLEY_{name}": str(value) for name, value in settings.items()}
     usual = {"PARLEY_DATA_DIR": str(data), "PARLEY_PORT": "0", "PYTHONUNBUFFERED": "1"}
-    return inherited | usual | (engine.settings(data) if "DATABASE_URL" not in settings else {}) | own
+    usual |= engine.settings(data) if "DATABASE_URL" not in settings else {}
+    if "JWT_SECRET_KEY_FILE" in settings:
+        usual.pop("PARLEY_JWT_SECRET_KEY", None)
+    return inherited | usual | own
 
 
 def run_flask(

@@ -52,6 +52,20 @@ def stored_entries() -> list[tuple[Any, ...]]:
     return query_db(ENTRIES[db.dialect])
 
 
+def entry_tables() -> tuple[str, ...]:
+    """Return the tables with a row for each entry."""
+    return ("titles", "search") if db.dialect == "sqlite" else ("search_titles", "search_messages")
+
+
+def indexed_terms() -> set[str]:
+    """Return the terms in the index of all users."""
+    if db.dialect == "sqlite":
+        query_db("CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab(main, search, row)")
+        return {term for (term,) in query_db("SELECT term FROM temp.words")}
+    rows = query_db("SELECT terms FROM search_titles UNION ALL SELECT terms FROM search_messages")
+    return {term for (terms,) in rows for term in terms.split()}
+
+
 def assert_index_complete() -> None:
     """Bring the index up to date, and check that it has every text once, and nothing else."""
     search.update_index(60)
