@@ -21,6 +21,7 @@ from tests.helpers.client import ApiClient, error_of, message
 from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.database import query_db
+from tests.helpers.database_files import expire_leases
 from tests.helpers.process import FakeLlm
 from tests.helpers.streams import ChatServer, ChatStream
 
@@ -237,6 +238,7 @@ def test_killed_server_leaves_the_old_answer_or_the_new_one(tmp_path: Path, fake
             assert server.list_messages(token, session) == [question, old]
             time.sleep(seconds)
             server.stop(signal.SIGKILL)
+    expire_leases(folder.path)
     with ChatServer(folder, LLM_BASE_URL=fake_llm.url) as server:
         first, answer = server.list_messages(token, session)
         assert first == question

@@ -36,6 +36,8 @@ def fuzzer(
 
     with WebhookReceiver() as receiver:
         full = full_settings(tmp_path, fake_llm.url, receiver.url, monkeypatch)
+        if url := app.config["PARLEY_DATABASE_URL"]:
+            full["PARLEY_DATABASE_URL"] = url
         settings = {name.removeprefix("PARLEY_"): value for name, value in full.items()}
         with ServerProcess(tmp_path, JWT_SECRET_KEY=SECRET, SQLITE_SYNCHRONOUS="NORMAL", **settings) as server:
             yield Fuzzer(server, log_in, str(other.token))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
-from tests.helpers.database_files import assert_integrity, query_file, query_returns
+from tests.helpers.database_files import assert_integrity, expire_leases, query_file, query_returns
 from tests.helpers.http_client import HttpClient
 from tests.helpers.long_documents import numbered_document
 from tests.helpers.process import ServerProcess
@@ -90,6 +90,7 @@ def test_kill_during_imports_leaves_none_by_halves(data_folder: DataFolder) -> N
             wait_until(partial(query_returns, data, count, [(1,)]), "the imports are under way")
             server.stop(signal.SIGKILL)
             acknowledged = {running.result(timeout=60) for running in imports} - {None}
+        expire_leases(data)
         cut_off += len(query_file(data, f"SELECT 1 FROM sessions WHERE id IN {active}"))
         whole = {session_id for (session_id,) in query_file(data, "SELECT id FROM sessions WHERE user_id IS NOT NULL")}
         assert acknowledged <= whole

@@ -22,11 +22,17 @@ def query_returns(data: Path, sql: str, expected: list[Any]) -> bool:
 
 
 def expire_leases(data: Path) -> None:
-    """Let what a killed process has left be so old that others finish it; one that is alone does so at any age."""
+    """Let what a killed process has left be so old that others finish it; one that is alone does so at any age.
+
+    A statement that it had sent before it was killed has ended afterwards.
+    """
     if engine.server is None:
         return
     with closing(engine.connect(data)) as connection:
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(f"SELECT pg_terminate_backend(pid, 10_000) FROM ({others}) AS others")
         connection.execute("UPDATE drafts SET saved_at = ''")
+        connection.execute("UPDATE sessions SET updated_at = created_at WHERE user_id IS NULL AND generation = 0")
         connection.execute("UPDATE webhook_runs SET started_at = '2026-01-01T00:00:00.000Z'")
 
 
