@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
-from tests.helpers import engine
-=======
 from app import create_app
 from config import StartupError
->>>>>>> speed
+from tests.helpers import engine
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.database_files import query_file
 from tests.helpers.process import ServerProcess, failed_start
