@@ -375,12 +375,12 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         rows = peewee.Select([updated], values)
         return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
-    def locking(self, query: Any, shared: bool = False) -> Any:
+    def locking(self, query: Any, shared: bool = False, skip_locked: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
 
         Not FOR UPDATE: that would make others wait who only insert rows that refer to them.
         """
-        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE")
+        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE", skip_locked=skip_locked)
 
     def timestamp(self, seconds: float = 0) -> Any:
         """Return the expression of the time by the database's clock, plus some seconds."""
