@@ -5,11 +5,12 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from database.libpq import Connection, Cursor
 from database.pool import POOL_TIMEOUT, ConnectionPool
 
 MIN_VERSION = 15
+# libpq takes what is behind an @ or a / in a password for the name of the host or of the database, which are logged.
+URL = re.compile("[a-z]+://([^@/?]*@)?[^@?]*([?].*)?")
 # Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
 # locked gets 503 database_busy, sooner than a proxy loses its patience; no statement takes as long as RESPONSE_TIMEOUT;
 # and a transaction that is left idle, by a process that hangs, must not keep its locks.
@@ -348,12 +351,12 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         rows = peewee.Select([updated], values)
         return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
-    def locking(self, query: Any, shared: bool = False) -> Any:
+    def locking(self, query: Any, shared: bool = False, skip_locked: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
 
         Not FOR UPDATE: that would make others wait who only insert rows that refer to them.
         """
-        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE")
+        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE", skip_locked=skip_locked)
 
     def timestamp(self, seconds: float = 0) -> Any:
         """Return the expression of the time by the database's clock, plus some seconds."""
@@ -431,7 +434,10 @@ def open_engine(url: str, settings: Mapping[str, Any]) -> PostgresqlEngine:
         StartupError: the URL is not one.
 
     """
-    try:
-        return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
-    except psycopg.Error:
-        raise StartupError("PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME.") from None
+    with suppress(psycopg.Error):
+        if URL.fullmatch(url):
+            return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
+    raise StartupError(
+        "PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME. "
+        "In a password, @ is written %40, / %2F and % %25."
+    )
