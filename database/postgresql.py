@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 import time
@@ -25,6 +26,8 @@ from database.libpq import Connection, Cursor
 from database.pool import POOL_TIMEOUT, ConnectionPool
 
 MIN_VERSION = 15
+# One @ at most, and no / before it: else libpq takes a part of the password for the host, which messages name.
+URL = re.compile(r"\w+://([^/@]*@)?[^?@]*(\?.*)?", re.DOTALL)
 # Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
 # locked gets 503 database_busy, sooner than a proxy loses its patience; no statement takes as long as RESPONSE_TIMEOUT;
 # and a transaction that is left idle, by a process that hangs, must not keep its locks.
@@ -431,7 +434,13 @@ def open_engine(url: str, settings: Mapping[str, Any]) -> PostgresqlEngine:
         StartupError: the URL is not one.
 
     """
+    wrong = StartupError(
+        "PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME. "
+        "In a user or password, special characters have to be percent-encoded: %40 for @, %2F for /, %25 for %."
+    )
+    if not URL.fullmatch(url):
+        raise wrong
     try:
         return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
     except psycopg.Error:
-        raise StartupError("PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME.") from None
+        raise wrong from None
