@@ -37,7 +37,7 @@ def test_second_server_fails_with_the_process_that_holds_the_lock(
         folder = tmp_path / "other"
         folder.symlink_to(data)
     (line,) = failed_start(folder, **settings).splitlines()
-    assert line.startswith("Error: Another server is running on the database ")
+    assert line.startswith("Error: A server is running on the database ")
     assert "parley.db" in line
     assert f"process {server.process.pid} on " in line
     assert server.request("GET", "/api/sessions", token=token)[0] == 200
@@ -68,7 +68,7 @@ def test_second_server_does_not_interrupt_the_first_ones_chats(tmp_path: Path, f
         received = b""
         while b'"one"' not in received:
             received += connection.recv(65_536)
-        assert "Another server" in failed_start(data, LLM_BASE_URL=fake_llm.url)
+        assert "A server is running" in failed_start(data, LLM_BASE_URL=fake_llm.url)
         while b"event: done" not in received:
             piece = connection.recv(65_536)
             assert piece, received
