@@ -66,10 +66,8 @@ class TestLogin:
             return real(password_hash, password)
 
         monkeypatch.setattr(passwords, "check_password_hash", check)
-        log_in(anonymous, "owner", "wrong")
         log_in(anonymous, "unknown", "wrong")
-        assert len(checked) == 2
-        assert checked[0] == checked[1]
+        assert checked == [passwords.hash_password("any").split("$")[0]]
 
     def test_rejects_a_password_that_is_changed_after_its_check(
         self, anonymous: ApiClient, owner: ApiClient, changing: list[str]

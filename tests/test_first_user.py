@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import engine
+from tests.helpers.clock import wait_until
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.process import PASSWORD, ROOT, environment
 
@@ -56,6 +57,10 @@ class Terminal:
                 assert text in self.shown, f"ended without {text!r}; shown: {self.shown!r}"
         shown, _, self.shown = self.shown.partition(text)
         return shown + text
+
+    def is_read(self) -> bool:
+        """Return whether the command waits for what is typed."""
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
@@ -150,6 +155,7 @@ def test_ctrl_c_ends_it(terminal: Terminal, data: Path, at_password: bool) -> No
     if at_password:
         terminal.type("alice\n")
         terminal.expect(PASSWORD_PROMPT)
+        wait_until(terminal.is_read, "the password is read")  # a signal right before that is noticed with the next one
     terminal.type("\x03")
     assert terminal.exit_code() == 130
     assert READY not in terminal.shown
