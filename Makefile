@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test test-postgresql test-slow test-page check format openapi vendor preload screenshots bench image-check clean
+.PHONY: run test test-postgresql test-slow test-postgresql-slow test-page check format openapi vendor preload screenshots bench image-check clean
 
 run: $(RUN_READY) ## serve on http://127.0.0.1:8080, with the database in data/
 	$(BIN)/python app.py
@@ -18,6 +18,9 @@ test-postgresql: $(DEV_READY) ## run the same tests on a PostgreSQL server, whic
 
 test-slow: $(DEV_READY) ## run the slow tests: kill -9, full disks, stalled clients, a fuzzer
 	$(BIN)/python -m pytest -m slow
+
+test-postgresql-slow: $(DEV_READY) ## stop, kill, cut off and fill PostgreSQL servers, and processes that share one
+	$(BIN)/python -m pytest -m 'slow and postgresql' --postgresql
 
 test-page: $(DEV_READY) ## use the page in Chromium
 	$(BIN)/python -m pytest -n logical -m page tests/page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 
 import click
 
@@ -13,6 +14,8 @@ from store import users
 
 # A terminal may have nobody before it (a container with a terminal alone): then the service starts without a user.
 ANSWER_TIMEOUT = 60.0
+# A signal that comes right before select() blocks does not wake it, and is handled when it returns.
+SIGNAL_DELAY = 0.25
 
 
 def offer_first_user() -> None:
@@ -46,7 +49,9 @@ def _is_interactive() -> bool:
 def _ask_name() -> str:
     """Return the name that is typed, empty if there is none within ANSWER_TIMEOUT."""
     click.echo("Username: ", nl=False)
-    if not select.select([sys.stdin], (), (), ANSWER_TIMEOUT)[0]:
-        click.echo()
-        return ""
-    return sys.stdin.buffer.readline().decode(errors="surrogateescape").strip()
+    deadline = time.monotonic() + ANSWER_TIMEOUT
+    while time.monotonic() < deadline:
+        if select.select([sys.stdin], (), (), SIGNAL_DELAY)[0]:
+            return sys.stdin.buffer.readline().decode(errors="surrogateescape").strip()
+    click.echo()
+    return ""

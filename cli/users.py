@@ -99,7 +99,10 @@ def remove_user(name: str, yes: bool) -> None:
 )
 def create_token(name: str, days: int) -> None:
     """Print an access token for a script."""
-    click.echo(create_api_token(get_user(name)["id"], days))
+    with db.write_transaction():
+        users.lock(get_user(name)["id"])
+        token = create_api_token(get_user(name)["id"], days)  # looked up again: removed before it was locked, perhaps
+    click.echo(token)
 
 
 def get_user(name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ which is an ``engine.Engine``.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def _open_postgresql(url: str, settings: Mapping[str, Any]) -> Engine:
         from database import postgresql
     except ImportError as error:
         raise StartupError(
-            f"PARLEY_DATABASE_URL: PostgreSQL needs its driver: pip install -r requirements-postgresql.txt ({error})"
+            f"PARLEY_DATABASE_URL: PostgreSQL needs its driver ({error}). To install it: "
+            f"{sys.executable} -m pip install -r requirements-postgresql.txt"
         ) from None
     return postgresql.open_engine(url, settings)
 

@@ -134,11 +134,12 @@ class Engine(Protocol):
         It returns what the update does. See ``UpdateThenInsert``.
         """
 
-    def locking(self, query: Any, shared: bool = False) -> Any:
+    def locking(self, query: Any, shared: bool = False, skip_locked: bool = False) -> Any:
         """Return a query whose rows nobody else changes before this write transaction ends.
 
         What is read to decide on a write must be read with it. Locks are taken in one order: a session, then its
-        owner. If ``shared``, others may hold the same lock.
+        owner. If ``shared``, others may hold the same lock. With ``skip_locked``, rows that others have locked are left
+        out instead of waited for.
         """
 
     def timestamp(self, seconds: float = 0) -> Any:

@@ -43,7 +43,7 @@ def lock_database(database: Path) -> int | None:
         os.close(descriptor)
         by = f" ({holder})" if holder.isprintable() and holder else ""
         raise StartupError(
-            f"Another server is running on the database {database}{by}. Stop it first, or use another database."
+            f"A server is running on the database {database}{by}. Stop it first, or use another database."
         ) from None
     except OSError as error:  # e.g. a network file system
         log.warning("nothing prevents a second server on the database: %s: %s", path, error.strerror)

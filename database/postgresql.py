@@ -5,11 +5,12 @@ https://www.postgresql.org/docs/current/ and https://www.psycopg.org/psycopg3/do
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from config import StartupError
+from database import sqlstates
 from database.libpq import Connection, Cursor
 from database.pool import POOL_TIMEOUT, ConnectionPool
 
 MIN_VERSION = 15
+# libpq takes what is behind an @ or a / in a password for the name of the host or of the database, which are logged.
+URL = re.compile("[a-z]+://([^@/?]*@)?[^@?]*([?].*)?")
 # Set on every connection, and not as its options, which a pooler may refuse. Who waits for a row that others have
 # locked gets 503 database_busy, sooner than a proxy loses its patience; no statement takes as long as RESPONSE_TIMEOUT;
 # and a transaction that is left idle, by a process that hangs, must not keep its locks.
@@ -63,31 +67,6 @@ GROUP BY 1, 2 ORDER BY 1, 2
 POLL_INTERVAL = 0.1
 # Seconds between two looks for connections on which no response comes.
 CUT_INTERVAL = 1.0
-
-# By the beginnings of SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html), longer ones first.
-CODE_BY_SQLSTATE = {
-    "53100": "disk_full",
-    "25006": "database_unavailable",  # read only: a standby
-    "55P03": "database_busy",  # lock_timeout
-    "57014": "database_busy",  # statement_timeout
-    "25P03": "database_busy",  # idle_in_transaction_session_timeout
-    "40001": "database_busy",
-    "40P01": "database_busy",  # a deadlock
-    "23503": "token_revoked",  # only an owner can be missing: removed since
-    "23502": "token_revoked",  # a user who is being removed has no generation
-    "53": "database_busy",  # too many connections, out of memory
-    "08": "database_unavailable",
-    "28": "database_unavailable",
-    "3D": "database_unavailable",
-    "57P": "database_unavailable",
-    "58": "database_unavailable",
-    "XX001": "database_unavailable",
-    "XX002": "database_unavailable",
-}
-# Of errors after which a connection is of no use, though it may be open for a moment.
-UNFIT_SQLSTATES = ("08", "25006", "57P")
-# Of unique constraints, those whose values are the client's own choice.
-CONFLICTS = ("retries_pkey", "drafts_pkey")
 
 
 class PostgresqlEngine(peewee.PostgresqlDatabase):
@@ -192,7 +171,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         if self.is_closed():
             return False
         connection = self.connection()
-        if any((link.sqlstate or "").startswith(UNFIT_SQLSTATES) for link in _driver_errors(error)):
+        if sqlstates.is_unfit(error):
             connection.close()
         return bool(connection.is_lost) and not connection.has_timed_out
 
@@ -372,12 +351,12 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         rows = peewee.Select([updated], values)
         return insert.model.insert_from(rows, list(insert._insert)).with_cte(updated).returning(*returned)
 
-    def locking(self, query: Any, shared: bool = False) -> Any:
+    def locking(self, query: Any, shared: bool = False, skip_locked: bool = False) -> Any:
         """Return a query that locks its rows until the transaction ends.
 
         Not FOR UPDATE: that would make others wait who only insert rows that refer to them.
         """
-        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE")
+        return query.for_update("FOR SHARE" if shared else "FOR NO KEY UPDATE", skip_locked=skip_locked)
 
     def timestamp(self, seconds: float = 0) -> Any:
         """Return the expression of the time by the database's clock, plus some seconds."""
@@ -404,17 +383,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def error_code(self, error: BaseException) -> str:
         """Return the API's code for an error of the database, ``internal_error`` for an unexpected one."""
-        for link in _driver_errors(error):
-            if link.sqlstate is None:
-                if isinstance(link, psycopg.OperationalError):
-                    return "database_unavailable"
-            elif link.sqlstate == "23505" and link.diag.constraint_name in CONFLICTS:
-                return "conflict"
-            else:
-                for state, code in CODE_BY_SQLSTATE.items():
-                    if link.sqlstate.startswith(state):
-                        return code
-        return "internal_error"
+        return sqlstates.error_code(error)
 
     # Operation ------------------------------------------------------------------------------
 
@@ -445,7 +414,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         connection = self.connection()
         if connection.info.server_version < MIN_VERSION * 10_000:
             raise StartupError(f"PostgreSQL {MIN_VERSION} or newer is needed.")
-        encoding = connection.info.parameter_status("server_encoding")
+        encoding = connection.info.parameter_status("server_encoding")  # as text, whatever it is
         if encoding != "UTF8":
             raise StartupError(f"The database {self.location} has the encoding {encoding}: create it with UTF8.")
         sql = """
@@ -465,20 +434,10 @@ def open_engine(url: str, settings: Mapping[str, Any]) -> PostgresqlEngine:
         StartupError: the URL is not one.
 
     """
-    try:
-        return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
-    except psycopg.Error:
-        raise StartupError("PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME.") from None
-
-
-def _driver_errors(error: BaseException | None) -> Iterator[psycopg.Error]:
-    """Yield the driver's errors in the chain of causes of an error."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        link = waiting.pop(0)
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            if isinstance(link, psycopg.Error):
-                yield link
-            waiting += [link.__cause__, link.__context__, getattr(link, "orig", None)]
+    with suppress(psycopg.Error):
+        if URL.fullmatch(url):
+            return PostgresqlEngine(url, 2 * settings.get("PARLEY_THREADS", 8) + OTHER_CONNECTIONS)
+    raise StartupError(
+        "PARLEY_DATABASE_URL: not of the form postgresql://USER:PASSWORD@HOST/NAME. "
+        "In a password, @ is written %40, / %2F and % %25."
+    )

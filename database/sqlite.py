@@ -263,7 +263,7 @@ class SqliteEngine(peewee.SqliteDatabase):
         """Return None: an update's result can be inserted by a second statement alone, which costs nothing here."""
         return None
 
-    def locking(self, query: Any, shared: bool = False) -> Any:
+    def locking(self, query: Any, shared: bool = False, skip_locked: bool = False) -> Any:
         """Return the query as it is: a write transaction has no other beside it."""
         return query
 

@@ -34,7 +34,7 @@ class Statement:
     def __init__(self, query: peewee.BaseQuery | Callable[[], peewee.BaseQuery]):
         """Accept a query, or a function that builds one from parts of the engine, which is not known at import."""
         self._query = query
-        self._engine: Any = None  # the one that the SQL is for
+        self._engine: type | None = None  # of which the SQL is
         self._sql = ""
         self._params: list[Any] = []
         self._names: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Statement:
     @property
     def sql(self) -> str:
         """The text of the query, with the driver's placeholders."""
-        if self._engine is not db.obj:
+        if self._engine is not type(db.obj):
             query = self._query if isinstance(self._query, peewee.BaseQuery) else self._query()
             self._writes = isinstance(query, peewee._WriteQuery)
             fields = [field for field in getattr(query, "_returning", None) or () if isinstance(field, peewee.Field)]
@@ -53,7 +53,7 @@ class Statement:
                 _name(field): field.python_value for field in fields if not isinstance(field, _UNCONVERTED)
             }
             self._sql, self._params = query.sql()
-            self._engine = db.obj
+            self._engine = type(db.obj)
         return self._sql
 
     def execute(self, **values: Any) -> Any:
@@ -112,14 +112,14 @@ class UpdateThenInsert:
         """Accept a function that builds the update from parts of the engine, and the insertion of parameters."""
         self._build_update, self._insert_query = update, insert
         self._update, self._insert = Statement(update), Statement(insert)
-        self._engine: Any = None  # the one that they are combined for, if it can
+        self._engine: type | None = None  # for which they are combined, if it can
         self._combined: Statement | None = None
 
     def _combine(self) -> Statement | None:
-        if self._engine is not db.obj:
+        if self._engine is not type(db.obj):
             query = db.combine_writes(self._build_update(), self._insert_query)
             self._combined = None if query is None else Statement(query)
-            self._engine = db.obj
+            self._engine = type(db.obj)
         return self._combined
 
     def execute(self, **values: Any) -> tuple[Any, ...] | None:

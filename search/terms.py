@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -57,8 +58,6 @@ CACHED_CHARACTERS = 65_536
 # Most marks that are taken together with a letter, as in Unicode's stream-safe text. Putting them in order takes the
 # square of their number, and holds up all threads: 3 s for 50,000.
 MAX_MARKS = 30
-_MARKS = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x20000))))
-_FLOOD = re.compile(f"[{_MARKS}]{{{MAX_MARKS + 1}}}")
 
 
 class Term(NamedTuple):
@@ -214,9 +213,16 @@ def _split(folded: str) -> Iterator[tuple[str, int, int]]:
             yield term, start, end
 
 
+@cache
+def _flood() -> re.Pattern[str]:
+    """Return the pattern of too many marks. Finding all marks takes 20 ms, which a process without a text saves."""
+    marks = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x20000))))
+    return re.compile(f"[{marks}]{{{MAX_MARKS + 1}}}")
+
+
 def _is_decomposed(text: str) -> bool:
     return not text.isascii() and bool(
-        _FLOOD.search(text) or not unicodedata.is_normalized("NFC", text) or VOICED.search(text)
+        _flood().search(text) or not unicodedata.is_normalized("NFC", text) or VOICED.search(text)
     )
 
 

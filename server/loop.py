@@ -18,7 +18,8 @@ from database import db
 from server.channel import Channel
 from server.dispatch import Dispatcher
 from server.memory import trim_if_requested
-from services import webhooks
+from services import chats, webhooks
+from store import drafts
 from web.spec import BACKGROUND, DATABASE
 
 # After a signal, requests that were accepted have this long to finish.
@@ -28,6 +29,8 @@ GRACEFUL_SHUTDOWN_TIMEOUT = 15.0
 THREADS_PER_CHAT = 2
 # Besides, to reject more chats.
 CHAT_REJECTION_THREADS = 4
+# One user's chats and readers, and some more to reject or to stop others.
+CHAT_THREADS_PER_USER = drafts.MAX_PER_USER + chats.MAX_ATTACHED_PER_USER + CHAT_REJECTION_THREADS
 # Each waits for a webhook, for at most ten seconds; one user's calls take at most half of them.
 WEBHOOK_THREADS = 2 * webhooks.MAX_CALLS_PER_USER
 # Each hashes a password; more at once than there are processors is no gain.
@@ -95,16 +98,16 @@ class Server:
             clear_untrusted_proxy_headers=False,  # ProxyFix decides, from PARLEY_TRUSTED_PROXIES
         )
         self._sockets: dict[int, Any] = {}
-        chats = 1
+        chat_threads = 1
         if config["PARLEY_LLM_BASE_URL"]:
-            chats = THREADS_PER_CHAT * config["PARLEY_MAX_STREAMS"] + CHAT_REJECTION_THREADS
+            chat_threads = THREADS_PER_CHAT * config["PARLEY_MAX_STREAMS"] + CHAT_REJECTION_THREADS
         calls = WEBHOOK_THREADS if config["PARLEY_ACTIONS_FILE"] else 1
         background = config["PARLEY_THREADS"]
         # How many threads, and how many of them for one user. Chats and webhook calls have limits of
         # their own: there, one thread remains to reject another user's requests.
         threads = {
             BACKGROUND: (background, max(background // 2, 1)),
-            "chat": (chats, max(chats - 1, 1)),
+            "chat": (chat_threads, max(min(chat_threads - 1, CHAT_THREADS_PER_USER), 1)),
             "webhook": (calls, max(calls - 1, 1)),
             "login": (LOGIN_THREADS, max(LOGIN_THREADS // 2, 1)),
             "transfer": (TRANSFER_THREADS, max(TRANSFER_THREADS // 2, 1)),

@@ -49,7 +49,7 @@ class PendingWrite(Future[Any]):
 
 
 class RetryQueue:
-    """Executes writes, and repeats those that fail with a transient error, in their order, until they succeed.
+    """Executes writes, and repeats those that fail with a transient error, in turn, until they succeed.
 
     The queue is in memory. It is no longer than there are chats and webhook calls in progress: none
     starts while the database accepts no writes. Its thread runs while there are writes in it.
@@ -116,7 +116,10 @@ class RetryQueue:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        """Attempt the first write of the queue until it is done, then the next; end when the queue is empty."""
+        """Attempt the writes of the queue in turn, until all are done.
+
+        What one fails for may be its own, such as a row that another process has locked: the others need not wait.
+        """
         interval = MIN_RETRY_INTERVAL if self._queue[0].last_error else 0.0
         while True:
             if interval:
@@ -125,6 +128,7 @@ class RetryQueue:
                     time.sleep(MIN_RETRY_INTERVAL)
             if not self._attempt(self._queue[0]):
                 interval = min(max(2 * interval, MIN_RETRY_INTERVAL), MAX_RETRY_INTERVAL)
+                self._queue.rotate(-1)
                 continue
             interval = 0.0
             with self._changed:

@@ -64,10 +64,11 @@ INSERT = Statement(
         | {Draft.content: "", Draft.saved_at: db.timestamp()}
     )
 )
+# All chats' drafts are saved in one transaction: one that another process holds must not cost the others their leases.
 SAVE = Statement(
     lambda: (
         Draft.update({Draft.content: param("content"), Draft.model: param("model"), Draft.saved_at: db.timestamp()})
-        .where(_IS_OWN)
+        .where(Draft.session == db.locking(Draft.select(Draft.session).where(_IS_OWN), skip_locked=True))
         .returning(Draft.stop_requested)
     )
 )
@@ -178,7 +179,8 @@ def save_all(drafts: Sequence[dict[str, Any]]) -> dict[str, str]:
 
     Returns:
         Finish reasons by the sessions of the chats: a stop was requested, or the session has been deleted. One whose
-        draft has been finished by another process, because it was not saved in time, goes on.
+        draft has been finished by another process, because it was not saved in time, goes on, as does one whose draft
+        somebody else has locked.
 
     """
     reasons = {}

@@ -43,12 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.postgresql and not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput"):
         stack = config.stash[THROWAWAY] = ExitStack()
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="parley-")), "postgresql")
-        # What survives a crash of the server is tested with servers of their own.
-        server = stack.enter_context(PostgresqlServer(folder, fsync="off", max_connections=300))
-        os.environ[SERVER_VARIABLE] = server.url()  # for the processes of pytest-xdist, too
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="parley-")))
+        # What is set here, the processes of pytest-xdist have, too.
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each server would compile all of the code again
+            os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+        if config.option.postgresql:
+            # What survives a crash of the server is tested with servers of their own.
+            server = stack.enter_context(PostgresqlServer(folder / "postgresql", fsync="off", max_connections=300))
+            os.environ[SERVER_VARIABLE] = server.url()
     engine.use_server(config.option.database_url or (config.option.postgresql and os.environ[SERVER_VARIABLE]) or None)
 
 

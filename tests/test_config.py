@@ -64,8 +64,11 @@ def test_json_format_holds_for_all_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "", "127.0.0.1:80", "a..b", "x" * 300])
-def test_rejects_hosts_without_an_address(tmp_path: Path, host: str) -> None:
-    assert failed_start(tmp_path, HOST=host) == "Error: PARLEY_HOST: Neither an address nor a name that has one.\n"
+def test_rejects_hosts_without_an_address(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("PARLEY_HOST", host)
+    with pytest.raises(config.StartupError) as raised:
+        config.load({"PARLEY_DATA_DIR": "here"})
+    assert raised.value.message == "PARLEY_HOST: Neither an address nor a name that has one."
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "[::1]", "localhost", "*"])

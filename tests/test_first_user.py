@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import engine
 from tests.helpers.data_folder import DataFolder
-from tests.helpers.process import PASSWORD, ROOT, environment, run_flask
+from tests.helpers.process import PASSWORD, ROOT, environment
 
 OFFER, PASSWORD_PROMPT, READY = "Username: ", "Password: ", "Parley listens on"
 
@@ -90,7 +91,8 @@ def terminal(data: Path) -> Iterator[Terminal]:
 
 
 def usernames(data: Path) -> list[str]:
-    return [line.split()[-1] for line in run_flask(data, "users", "list").stdout.splitlines()]
+    with closing(engine.connect(data)) as connection:
+        return [name for (name,) in connection.execute("SELECT username FROM users")]
 
 
 def test_creates_a_user_who_can_log_in(terminal: Terminal, data: Path) -> None:

@@ -14,44 +14,41 @@ import pytest
 
 from config import StartupError
 from database.lock import lock_database, log
-from tests.helpers.process import FakeLlm, ServerProcess, create_user, failed_start, run_flask
+from tests.helpers.data_folder import DataFolder
+from tests.helpers.process import PASSWORD, FakeLlm, ServerProcess, create_user, failed_start, run_flask
 
 pytestmark = pytest.mark.sqlite
 
 
 @pytest.mark.parametrize("way", ["the same", "another data folder", "a symlink", "a folder that is a symlink"])
-def test_second_server_fails_with_the_process_that_holds_the_lock(tmp_path: Path, way: str) -> None:
-    data, database = tmp_path / "data", tmp_path / "data" / "parley.db"
-    with ServerProcess(data) as server:
-        token = create_user(data)
-        settings: dict[str, Any] = {}
-        folder = data
-        if way == "another data folder":
-            folder, settings = tmp_path / "other", {"DATABASE_URL": f"sqlite:///{database}"}
-        elif way == "a symlink":
-            folder = tmp_path / "other"
-            folder.mkdir()
-            (folder / "parley.db").symlink_to(database)
-        elif way == "a folder that is a symlink":
-            folder = tmp_path / "other"
-            folder.symlink_to(data)
-        (line,) = failed_start(folder, **settings).splitlines()
-        assert line.startswith("Error: Another server is running on the database ")
-        assert "parley.db" in line
-        assert f"process {server.process.pid} on " in line
-        assert server.request("GET", "/api/sessions", token=token)[0] == 200
-        assert server.stop() == 0
-    with ServerProcess(data) as server:  # the lock is released with its process
-        assert server.request("GET", "/api/sessions", token=token)[0] == 200
+def test_second_server_fails_with_the_process_that_holds_the_lock(
+    server: ServerProcess, token: str, tmp_path: Path, way: str
+) -> None:
+    data, database = server.data, server.data / "parley.db"
+    settings: dict[str, Any] = {}
+    folder = data
+    if way == "another data folder":
+        folder, settings = tmp_path / "other", {"DATABASE_URL": f"sqlite:///{database}"}
+    elif way == "a symlink":
+        folder = tmp_path / "other"
+        folder.mkdir()
+        (folder / "parley.db").symlink_to(database)
+    elif way == "a folder that is a symlink":
+        folder = tmp_path / "other"
+        folder.symlink_to(data)
+    (line,) = failed_start(folder, **settings).splitlines()
+    assert line.startswith("Error: A server is running on the database ")
+    assert "parley.db" in line
+    assert f"process {server.process.pid} on " in line
+    assert server.request("GET", "/api/sessions", token=token)[0] == 200
 
 
-@pytest.mark.parametrize("name", ["parley.db", "other.db"])
-def test_database_with_two_names_is_served_under_neither(tmp_path: Path, name: str) -> None:
-    data = tmp_path / "data"
-    create_user(data)
+def test_database_with_two_names_is_served_under_neither(data_folder: DataFolder) -> None:
+    data = data_folder.path
     os.link(data / "parley.db", data / "other.db")
-    (line,) = failed_start(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
-    assert "hard link" in line
+    for name in ("parley.db", "other.db"):
+        (line,) = failed_start(data, DATABASE_URL=f"sqlite:///{data / name}").splitlines()
+        assert "hard link" in line
     (data / "other.db").unlink()
     with ServerProcess(data) as server:
         assert server.request("GET", "/readyz")[0] == 200
@@ -71,7 +68,7 @@ def test_second_server_does_not_interrupt_the_first_ones_chats(tmp_path: Path, f
         received = b""
         while b'"one"' not in received:
             received += connection.recv(65_536)
-        assert "Another server" in failed_start(data, LLM_BASE_URL=fake_llm.url)
+        assert "A server is running" in failed_start(data, LLM_BASE_URL=fake_llm.url)
         while b"event: done" not in received:
             piece = connection.recv(65_536)
             assert piece, received
@@ -80,20 +77,18 @@ def test_second_server_does_not_interrupt_the_first_ones_chats(tmp_path: Path, f
         assert [message["content"] for message in read["messages"]][1:] == ["onetwo"]
 
 
-def test_kill_releases_the_lock(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data") as server:
-        server.stop(signal.SIGKILL)
-        with ServerProcess(tmp_path / "data") as other:
-            assert other.request("GET", "/healthz")[0] == 200
+def test_the_end_of_a_process_releases_its_lock(tmp_path: Path) -> None:
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        with ServerProcess(tmp_path / "data") as server:
+            assert server.request("GET", "/healthz")[0] == 200
+            server.stop(number)
 
 
-def test_commands_work_beside_a_server(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with ServerProcess(data) as server:
-        token = create_user(data)
-        assert run_flask(data, "users", "list").returncode == 0
-        assert run_flask(data, "backup", str(tmp_path / "backup.db")).returncode == 0
-        assert server.request("GET", "/api/auth/me", token=token)[0] == 200
+def test_commands_work_beside_a_server(server: ServerProcess, tmp_path: Path) -> None:
+    assert run_flask(server.data, "users", "add", "beside", "--password", PASSWORD).returncode == 0
+    token = run_flask(server.data, "users", "token", "beside", "--days", "1").stdout.strip()
+    assert run_flask(server.data, "backup", str(tmp_path / "backup.db")).returncode == 0
+    assert server.request("GET", "/api/auth/me", token=token)[0] == 200
 
 
 def test_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ import database
 from app import create_app
 from config import StartupError
 from database import create_engine, db, prepare
+from models import Message
+from store import entries
 from tests.helpers import engine
-from tests.helpers.client import ApiClient
+from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
 from tests.helpers.postgresql import PostgresqlServer
 
@@ -76,6 +79,11 @@ def test_postgres_is_another_name_of_the_scheme(url: str) -> None:
         f"postgresql://parley:{PASSWORD}@[::1/parley",
         f"postgresql://127.0.0.1/parley?no_such_option={PASSWORD}",
         f"postgresql://parley:{PASSWORD}%@127.0.0.1/parley",
+        f"postgresql://parley:1/{PASSWORD}@127.0.0.1/parley",
+        f"postgresql://parley:1@{PASSWORD}@127.0.0.1/parley",
+        f"postgresql://parley@127.0.0.1/parley@{PASSWORD}",
+        f"postgresql://parley:{PASSWORD}/@127.0.0.1/parley",
+        f"postgresql://parley:@{PASSWORD}@127.0.0.1/parley",
     ],
 )
 def test_wrong_url_is_named_and_not_printed(url: str) -> None:
@@ -137,8 +145,8 @@ def test_secret_is_required(settings: dict[str, Any]) -> None:
 
 def test_collations_are_checked(own: Any) -> None:
     prepare(own)
-    own.execute_sql('ALTER TABLE sessions ALTER COLUMN created_at TYPE text COLLATE "default"')
-    with pytest.raises(StartupError, match=r'COLLATE "C".*: sessions\.created_at\.$'):
+    own.execute_sql('ALTER TABLE sessions ALTER COLUMN origin TYPE text COLLATE "default"')
+    with pytest.raises(StartupError, match=r'COLLATE "C".*: sessions\.origin\.$'):
         prepare(own)
 
 
@@ -355,3 +363,15 @@ def test_connection_with_an_open_transaction_does_not_return_to_the_pool(own: An
     assert connection.closed
     own.connect()
     assert own.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+def test_session_imported_just_now_is_read_page_by_page(owner: ApiClient) -> None:
+    """With a plan that takes it for an empty one, each page would read all of it."""
+    owner.imported(*map(message, "abc"))
+    db.execute_sql("ANALYZE")
+    session = owner.imported(*(message(str(number)) for number in range(2_000)))
+    first, last = query_db("SELECT min(seq), max(seq) FROM messages WHERE session_id = ?", session["id"])[0]
+    with db.read_transaction():
+        page = entries.read_more(Message, session["id"], first, last)
+        fetched = query_db("SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'messages'")[0][0]
+    assert 0 < len(json.loads(b"[%s]" % page.items)) <= fetched < 300

@@ -68,7 +68,7 @@ def test_cut(deployment: Deployment, proxy: TcpProxy, server: ServerProcess, sta
         is_cut = proxy.cut_at(statement, delivered)
         arguments = ("POST", path, {"role": "user", "content": f"{turn}"}, token, {"Idempotency-Key": f"{turn}"})
         status, answer, headers = server.request(*arguments)
-        assert is_cut.is_set()
+        assert is_cut.wait(10)
         if statement != b"BEGIN":
             assert (status, answer) == (503, {"error": "database_unavailable"})
             assert headers["Retry-After"] == "1"

@@ -38,14 +38,14 @@ def test_returns_the_result_of_a_write(queue: RetryQueue) -> None:
     assert len(queue) == 0
 
 
-def test_repeats_writes_in_order_until_they_succeed(queue: RetryQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeats_writes_in_turn_until_they_succeed(queue: RetryQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry_queue, "MIN_RETRY_INTERVAL", 0.5)  # the second write is queued before
     attempts: list[str] = []
     first = queue.run(failing(2, attempts, "first"))
     second = queue.run(failing(1, attempts, "second"))
     assert (first.last_error, second.last_error, len(queue)) == ("disk_full", "disk_full", 2)
     assert (first.result(20), second.result(20)) == ("first", "second")
-    assert attempts == ["first", "second", "first", "first", "second"]
+    assert attempts == ["first", "second", "first", "second", "first"]
     wait_until(lambda: len(queue) == 0)
 
 

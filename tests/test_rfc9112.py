@@ -9,22 +9,20 @@ import http.client
 import io
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.process import ServerProcess, create_user
+from tests.helpers.process import ServerProcess
 from tests.helpers.rfc9112_requests import ACCEPTED, REJECTED, coded, get
 
 SMUGGLED = b"GET /healthz?smuggled HTTP/1.1\r\nHost: parley\r\nX-Request-Id: smuggled\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("rfc9112") / "data") as server:
-        yield server
-        assert "Traceback" not in server.log.read_text()
+def server(server: ServerProcess) -> Iterator[ServerProcess]:
+    yield server
+    assert "Traceback" not in server.log.read_text()
 
 
 def responses(server: ServerProcess, sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
@@ -80,16 +78,13 @@ def test_too_many_header_fields_are_rejected(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
-def test_response_without_content_leaves_the_connection_open(
-    server: ServerProcess, tmp_path: Path, method: str
-) -> None:
-    token = create_user(server.data, f"user-{method}").encode()
-    _, session, headers = server.request("POST", "/api/sessions", None, token.decode())
+def test_response_without_content_leaves_the_connection_open(server: ServerProcess, token: str, method: str) -> None:
+    _, session, headers = server.request("POST", "/api/sessions", None, token)
     target = f"/api/sessions/{session['id']}".encode()
-    fields = [b"Authorization: Bearer " + token]
+    fields = [f"Authorization: Bearer {token}".encode()]
     conditional = [*fields, b"If-None-Match: " + headers["ETag"].encode()] if "ETag" in headers else fields
     if method in ("GET", "HEAD"):
-        _, _, read = server.request("GET", target.decode(), token=token.decode())
+        _, _, read = server.request("GET", target.decode(), token=token)
         conditional = [*fields, b"If-None-Match: " + read["ETag"].encode()]
     sent = get(*conditional, line=b"%b %b HTTP/1.1" % (method.encode(), target))
     (first, headers, body), (second, *_) = responses(server, sent + get(b"Connection: close"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from server.loop import THREADS_PER_CHAT
 from tests.helpers.clock import wait_until
 from tests.helpers.deployment import Deployment
 from tests.helpers.postgresql import PostgresqlServer
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 JSON = {"Accept": "application/json"}
 THREADS = 2
+MAX_CHATS = 64  # of a process, by default
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +280,25 @@ def test_readers_that_wait_cost_little(
     used = seconds_used() - before
     record_property("cpu_seconds", used)
     assert used < 1, used
+
+
+def test_requests_of_one_user_that_wait_leave_threads_to_the_chats_of_others(
+    deployment: Deployment, processes: list[ServerProcess]
+) -> None:
+    """One who asks again and again for the end of a chat whose process hangs."""
+    one, two = processes
+    token, other = deployment.tokens[:2]
+    session = create_session(one, token)
+    stop = f"DELETE /api/sessions/{session}/chat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        stream = stack.enter_context(closing(ChatStream(one, token, session, "say x", "wait 60")))
+        assert stream.begin().status == 200
+        one.process.send_signal(signal.SIGSTOP)
+        stack.callback(one.process.send_signal, signal.SIGCONT)
+        stops = [stack.enter_context(two.connect()) for _ in range(THREADS_PER_CHAT * MAX_CHATS + 10)]
+        for connection in stops:
+            connection.sendall(stop)
+        for _ in range(3):
+            chat = ChatStream(two, other, create_session(two, other), "say x", "wait 60")
+            assert stack.enter_context(closing(chat)).begin().status == 200
+        assert select.select(stops, [], [], 0)[0] == []  # none of them has ended, and left its thread

@@ -26,6 +26,7 @@ from tests.helpers.client import ApiClient, add_user, error_of, message
 from tests.helpers.clock import wait_until
 from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.idempotency import send_with_key
+from tests.helpers.interleaving import interleave
 from tests.helpers.process import FakeLlm
 
 CONFLICT, TOO_MANY = (409, "conflict"), (503, "too_many_streams")
@@ -137,6 +138,25 @@ class TestOneChatInASession:
         assert [len(list_messages(owner, session)) for session in sessions] == [2] * 8
 
 
+@pytest.mark.postgresql
+def test_a_draft_that_is_locked_holds_up_no_others(owner: ApiClient, other: ApiClient) -> None:
+    """All of a process are saved together; one of them is in a transaction of another process, which may hang."""
+    ending, going_on = OtherProcess(owner, owner.session(), "a"), OtherProcess(other, other.session(), "b")
+
+    def save() -> list[tuple[Any, ...]]:
+        values = {"content": "new", "model": "m"}
+        both = [
+            {"user_id": each.user_id, "session_id": each.session_id, "answer_id": each.started.answer_id} | values
+            for each in (ending, going_on)
+        ]
+        assert run_in_transaction(drafts.save_all, both) == {}
+        return query_db("SELECT session_id, content FROM drafts")
+
+    answer, saved = interleave(drafts.TAKE, "get", ending.finish, save)
+    assert dict(saved) == {ending.session_id: "a", going_on.session_id: "new"}
+    assert answer["content"] == "a"
+
+
 class TestThreeOfAUser:
     def test_chats_in_other_processes_count(self, app: Flask, owner: ApiClient, other: ApiClient) -> None:
         session, theirs = owner.session(), other.session()
@@ -189,8 +209,9 @@ class TestLateProcess:
         monkeypatch.setattr(saver, "SAVE_INTERVAL", 60 if request.param == "never saved" else 0.05)
 
         def interrupt() -> None:
-            run_in_transaction(drafts.expire)
-            drafts.finish_stale()
+            with db.write_transaction():  # or it could be saved in between
+                drafts.expire()
+                drafts.finish_stale()
             assert not count_drafts()
 
         return interrupt

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from app import create_app
+from config import StartupError
 from tests.helpers import engine
 from tests.helpers.data_folder import DataFolder
 from tests.helpers.database_files import query_file
@@ -44,8 +46,14 @@ def test_does_not_print_how_to_add_a_user_if_there_is_one(data_folder: DataFolde
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_names_a_wrong_setting_without_its_value(tmp_path: Path, name: str, value: str) -> None:
-    message = failed_start(tmp_path / "data", **{name: value})
+def test_names_a_wrong_setting_without_its_value(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    settings.pop(f"PARLEY_{name}", None)
+    monkeypatch.setenv(f"PARLEY_{name}", value)
+    with pytest.raises(StartupError) as raised:
+        create_app(settings)
+    message = raised.value.message
     assert f"PARLEY_{name}" in message
     assert "a-short-secret" not in message
     assert len(message.splitlines()) == 1

@@ -16,7 +16,7 @@ from flask import Flask
 from store import deletion, idempotency, imports, messages, sessions
 from store import logins as stored_logins
 from tests.helpers.client import PASSWORD, ApiClient, error_of, invoke, log_in, message, new_login
-from tests.helpers.database import query_db
+from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.documents import DOCUMENT, import_items
 from tests.helpers.idempotency import send_with_key
 from tests.helpers.interleaving import interleave
@@ -67,6 +67,28 @@ class TestLogin:
         assert error_of(response) == (401, "invalid_credentials")
         kept = 1 if change == "change" else 0
         assert query_db("SELECT count(*) FROM logins") == [(kept,)]
+
+
+class TestApiToken:
+    def test_is_not_created_for_a_user_who_is_being_removed(self, app: Flask, owner: ApiClient) -> None:
+        _, created = interleave(
+            stored_logins,
+            "delete_all",
+            lambda: run_in_transaction(deletion.delete_user, owner.user_id),
+            lambda: invoke(app, "users", "token", "owner"),
+        )
+        assert created.exit_code == 1
+        assert "There is no user 'owner'" in created.output
+
+    def test_does_not_survive_the_removal_of_its_user(self, app: Flask, owner: ApiClient) -> None:
+        created, _ = interleave(
+            stored_logins,
+            "create",
+            lambda: invoke(app, "users", "token", "owner"),
+            lambda: run_in_transaction(deletion.delete_user, owner.user_id),
+        )
+        token = ApiClient(app.test_client(), created.output.strip())
+        assert error_of(token.get("/api/auth/me")) == (401, "token_revoked")
 
 
 def test_of_two_refreshes_with_one_token_one_gets_a_pair(app: Flask, anonymous: ApiClient, owner: ApiClient) -> None:

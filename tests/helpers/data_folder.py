@@ -16,6 +16,17 @@ from tests.helpers.client import add_user
 from tests.helpers.process import ServerProcess
 
 
+def create_users(path: Path, *names: str) -> list[str]:
+    """Create users in a data folder, which a server may be using, and return a token of each."""
+    own = {"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"}
+    app = create_app(own | engine.settings(path))
+    with db.write_transaction():
+        tokens = [str(add_user(app, name).token) for name in names]
+    app.extensions["services"].close()
+    db.close_cleanly()
+    return tokens
+
+
 class DataFolder:
     """A data folder with the user ``alice`` in it, and maybe more, and a token of each.
 
@@ -24,13 +35,7 @@ class DataFolder:
 
     def __init__(self, path: Path, users: int = 1):
         self.path = path
-        own = {"PARLEY_DATA_DIR": str(path), "PARLEY_LOG_LEVEL": "ERROR"}
-        app = create_app(own | engine.settings(path))
-        names = ["alice", *(f"user {number}" for number in range(1, users))]
-        with db.write_transaction():
-            self.tokens = [str(add_user(app, name).token) for name in names]
-        app.extensions["services"].close()
-        db.close_cleanly()
+        self.tokens = create_users(path, "alice", *(f"user {number}" for number in range(1, users)))
 
     @property
     def token(self) -> str:

@@ -160,10 +160,9 @@ def _parse(content: bytes) -> Any:
         return content
 
 
-def create_user(data: Path, name: str = "alice", password: str = PASSWORD) -> str:
-    """Create a user from the command line and return a token of theirs."""
-    created = run_flask(data, "users", "add", name, "--password", password)
-    assert created.returncode == 0, created.stderr
-    token = run_flask(data, "users", "token", name, "--days", "1")
-    assert token.returncode == 0, token.stderr
-    return token.stdout.strip()
+def create_user(data: Path, name: str = "alice") -> str:
+    """Create a user beside the server or before it, in this process, and return a token of theirs."""
+    from tests.helpers.data_folder import create_users  # which starts servers, and so imports this module
+
+    (token,) = create_users(data, name)
+    return token
