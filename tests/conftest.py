@@ -107,8 +107,8 @@ def settings(tmp_path: Path, empty_database: Path) -> Iterator[dict[str, Any]]:
         shutil.copy(empty_database / "parley.db", tmp_path)
         yield own
     else:
-        yield own | engine.settings(Path("shared by the tests of this process"))
-        engine.server.empty(Path("shared by the tests of this process"), EMPTIED)
+        yield own | engine.settings(engine.SHARED)
+        engine.server.empty(engine.SHARED, EMPTIED)
 
 
 @pytest.fixture

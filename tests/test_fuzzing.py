@@ -12,7 +12,7 @@ from flask import Flask
 
 from auth import logins
 from database import db
-from tests.helpers import openapi_checker
+from tests.helpers import engine, openapi_checker
 from tests.helpers.client import PASSWORD_HASH, ApiClient
 from tests.helpers.engine import SECRET
 from tests.helpers.full_settings import full_settings
@@ -36,10 +36,9 @@ def fuzzer(
 
     with WebhookReceiver() as receiver:
         full = full_settings(tmp_path, fake_llm.url, receiver.url, monkeypatch)
-        if url := app.config["PARLEY_DATABASE_URL"]:
-            full["PARLEY_DATABASE_URL"] = url
+        full |= {"PARLEY_JWT_SECRET_KEY": SECRET} | engine.settings(engine.SHARED)
         settings = {name.removeprefix("PARLEY_"): value for name, value in full.items()}
-        with ServerProcess(tmp_path, JWT_SECRET_KEY=SECRET, SQLITE_SYNCHRONOUS="NORMAL", **settings) as server:
+        with ServerProcess(tmp_path, SQLITE_SYNCHRONOUS="NORMAL", **settings) as server:
             yield Fuzzer(server, log_in, str(other.token))
 
 

@@ -31,9 +31,12 @@ def expire_leases(data: Path) -> None:
     with closing(engine.connect(data)) as connection:
         others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         connection.execute(f"SELECT pg_terminate_backend(pid, 10_000) FROM ({others}) AS others")
-        connection.execute("UPDATE drafts SET saved_at = ''")
-        connection.execute("UPDATE sessions SET updated_at = created_at WHERE user_id IS NULL AND generation = 0")
-        connection.execute("UPDATE webhook_runs SET started_at = '2026-01-01T00:00:00.000Z'")
+        for change in (
+            "drafts SET saved_at = ?",
+            "webhook_runs SET started_at = ?",
+            "sessions SET updated_at = ? WHERE user_id IS NULL AND generation = 0",  # not imported to the end
+        ):
+            connection.execute(engine.translate(f"UPDATE {change}"), ("2026-01-01T00:00:00.000Z",))
 
 
 def assert_integrity(data: Path) -> None:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 SECRET = "a secret for tests only, long enough for each of the algorithms."
 EMPTY = "empty"
+SHARED = Path("shared by the tests of this process")
+"""The data folder of the fixture ``app``, as a server knows it: there, its tests use one database after the other."""
 
 
 class Server:
