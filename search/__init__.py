@@ -1,6 +1,6 @@
 """Search in titles and messages: entries of the index, ranked and shown with a snippet.
 
-``terms`` splits a text into terms, an index (``index``; ``sqlite``) stores them, ``indexer``
+``terms`` splits a text into terms, an index (``index``; ``sqlite``, ``postgresql``) stores them, ``indexer``
 updates it, and ``snippets`` shows where in a text the terms are.
 """
 

@@ -224,11 +224,12 @@ def test_commands_that_are_not_run_exist(page: Page, line: str, app: Flask, monk
             assert target in targets
         case "export", assignments:
             check_export(assignments)
-        case "docker", ["compose", "build"] | ["compose", "up", "-d", *_]:
-            assert {each for each in arguments[3:] if each[0] != "-"} <= {"parley-1", "parley-2"}
-        case "docker", ["compose", "exec", *rest]:
-            service, program, *command = [each for each in rest if each != "-T"]
-            assert (service, program) in (("parley", "flask"), ("parley-1", "flask"), ("postgres", "pg_dump"))
+        case "docker", ["compose", "build" | "down"] | ["compose", "up", "-d", *_]:
+            assert {each for each in arguments[3:] if each[0] != "-"} <= {"parley-1", "parley-2", "postgres"}
+        case "docker", ["compose", "exec" | "run", *rest]:
+            service, program, *command = [each for each in rest if each not in ("-T", "--rm")]
+            services = {"flask": ("parley", "parley-1"), "pg_dump": ("postgres",), "cat": ("parley",)}
+            assert service in services[program]
             if program == "flask":
                 check_flask(command, app)
         case ".venv/bin/python", ["-m", "pytest" | "benchmarks.run", *rest]:

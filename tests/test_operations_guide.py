@@ -61,17 +61,20 @@ def test_change_over_backup_and_restore_as_written(postgresql: PostgresqlServer,
         assert server.stop() == 0
     shell = Shell(postgresql, data_folder.path.parent, secret)
     shell.paste("createdb ")
-    assert "the same in both databases" in shell.paste(".venv/bin/flask copy-to ")
-    check_served(postgresql, data_folder, path, before)
+    assert "the same in both databases" in shell.paste(".venv/bin/flask copy-to postgresql:")
+    check_served(postgresql.url("parley"), data_folder, path, before)
     shell.paste("pg_dump -Fc -d ")
     postgresql.drop_database("parley")
     shell.paste("createdb ")
     shell.paste("pg_restore ")
-    check_served(postgresql, data_folder, path, before)
+    check_served(postgresql.url("parley"), data_folder, path, before)
+    shell.environ["PARLEY_DATABASE_URL"] = postgresql.url("parley")
+    assert "the same in both databases" in shell.paste(".venv/bin/flask copy-to sqlite:")
+    check_served(f"sqlite:///{shell.folder / 'parley-copy.db'}", data_folder, path, before)
 
 
-def check_served(postgresql: PostgresqlServer, folder: DataFolder, path: str, expected: object) -> None:
-    settings = {"DATABASE_URL": postgresql.url("parley"), "JWT_SECRET_KEY": folder.secret}
+def check_served(url: str, folder: DataFolder, path: str, expected: object) -> None:
+    settings = {"DATABASE_URL": url, "JWT_SECRET_KEY": folder.secret}
     with ServerProcess(folder.path, **settings) as server:
         assert server.request("GET", path, token=folder.token)[:2] == (200, expected)
         assert server.stop() == 0
