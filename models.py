@@ -38,6 +38,8 @@ from limits import (
 
 LONG_ENTRY = 16_384
 """Characters. Entries of a session that have more are in an index, so that a page of them is as long as intended."""
+SHORT_RESPONSE = 256
+"""Characters. Responses to chats have fewer, whatever their end; those that are stored under a key are in an index."""
 DELETED = -1
 """The generation of a deleted session; a user's generations are 0 and more."""
 
@@ -190,6 +192,11 @@ def is_long(entry: Any) -> Any:
     return length(entry) > SQL(str(LONG_ENTRY))
 
 
+def is_short(record: Any) -> Any:
+    """Return the condition that the response stored under a key is short, as that of a chat is."""
+    return fn.length(record.response) <= SQL(str(SHORT_RESPONSE))
+
+
 class Message(SessionEntry):
     """A message. ``seq`` is the order in which messages were written; clocks may jump."""
 
@@ -296,6 +303,12 @@ for _entry in (Message, WebhookRun):
     _entry.add_index(
         _entry.index(_entry.session, _entry.seq, where=is_long(_entry), name=f"{_entry._meta.table_name}_long")
     )
+# Those of chats, for their ends: at the end of each, a user's other keys of a day would be read.
+IdempotencyRecord.add_index(
+    IdempotencyRecord.index(
+        IdempotencyRecord.user, IdempotencyRecord.response, where=is_short(IdempotencyRecord), name="retries_short"
+    )
+)
 # The few that are going on, among all that have ever been.
 WebhookRun.add_index(
     WebhookRun.index(WebhookRun.started_at, where=WebhookRun.status == SQL("'running'"), name="webhook_runs_running")

@@ -30,6 +30,8 @@ STEP_SESSIONS = 64
 # Seconds between two checks for rows that another process has marked.
 SWEEP_INTERVAL = 30.0
 RETRY_INTERVAL = 5.0
+# Seconds until what has been marked is committed; where writers do not wait for each other, nothing waits for that.
+COMMIT_DELAY = 1.0
 
 log = logging.getLogger("parley")
 
@@ -153,7 +155,7 @@ def delete_user(user_id: str) -> None:
 
 def erase(pause_factor: float = 1.0) -> None:
     """Delete all rows that are marked, a step per transaction, with a pause of ``pause_factor`` times its duration."""
-    with db.write_transaction(durable=False):  # waits for deletions in a group of writes to be committed
+    with db.write_transaction(durable=False):  # on SQLite it waits for what has been marked to be committed
         owners = [user_id for (user_id,) in OWNERS_OF_DELETED.execute().fetchall()]
     for user_id in (None, *owners):
         more = True
@@ -168,6 +170,8 @@ def run() -> None:
     """Erase marked rows and restore the reserve for a full disk, forever."""
     while True:
         rows_to_erase.clear()
+        if db.is_shared:
+            time.sleep(COMMIT_DELAY)
         try:
             db.ensure_connection()
             db.reserve_space()  # after it was released, once there is room again

@@ -9,7 +9,7 @@ import orjson
 import timestamps
 from database import Statement, param
 from errors import ApiError
-from models import IdempotencyRecord
+from models import IdempotencyRecord, is_short
 from store.expiry import delete_batches, delete_up_to, end_of_batch
 from store.fields import params
 
@@ -37,7 +37,7 @@ END_OF_BATCH = end_of_batch(IdempotencyRecord.created_at, IDEMPOTENCY_TTL_HOURS 
 DELETE_UP_TO = delete_up_to(IdempotencyRecord.created_at)
 REPLACE = Statement(
     IdempotencyRecord.update({IdempotencyRecord.response: param("new")}).where(
-        _OF_USER, IdempotencyRecord.response == param("old")
+        _OF_USER, is_short(IdempotencyRecord), IdempotencyRecord.response == param("old")
     )
 )
 

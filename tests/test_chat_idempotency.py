@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from store import drafts
+from database import db
+from errors import STATUS_BY_CODE
+from ids import new_id
+from models import SHORT_RESPONSE
+from store import drafts, idempotency
+from store.idempotency import Outcome
 from tests.helpers.chats import STALE, parse_events, plant_draft
 from tests.helpers.client import ApiClient, message
 from tests.helpers.database import query_db
@@ -159,3 +164,14 @@ def test_replay_of_a_chat_whose_answer_was_replaced_leaves_that_out(owner: ApiCl
     as_json = send_with_key(owner, path, {"retry": True}, "second", Accept="application/json")
     assert (as_json.status_code, as_json.get_json()["details"]) == (502, {"messages": [question, answer]})
     assert send_with_key(owner, path, {"content": "another"}, "second").status_code == 409
+
+
+def test_the_end_of_a_chat_does_not_read_the_other_keys_of_the_user(owner: ApiClient) -> None:
+    """Of which there may be millions in a day; meanwhile the draft is locked."""
+    response = Outcome(new_id(), new_id(), max(STATUS_BY_CODE, key=len)).to_json()
+    assert len(response) <= SHORT_RESPONSE
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[db.dialect]
+    sql = idempotency.REPLACE.sql
+    plan = list(db.execute_sql(f"{explain} {sql}", [response, owner.user_id, response]))
+    assert "retries_short" in str(plan)
+    assert "retries_pkey" not in str(plan)

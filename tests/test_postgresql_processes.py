@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 
+from store.deletion import SWEEP_INTERVAL
 from store.drafts import LEASE_SECONDS
+from tests.helpers.clock import wait_until
 from tests.helpers.deployment import Deployment
 from tests.helpers.engine import SECRET
 from tests.helpers.load import DATABASE_ERRORS, Client, Load
@@ -128,3 +130,13 @@ def test_kills_under_chats(postgresql: PostgresqlServer, tmp_path: Path, fake_ll
         for each in chats:
             each.result(timeout=120)
         killer.assert_no_internal_errors()
+
+
+def test_deleted_rows_are_erased_before_the_next_sweep(postgresql: PostgresqlServer, tmp_path: Path) -> None:
+    """Marking them wakes the thread that erases them, which cannot see them before they are committed."""
+    deployment = Deployment(postgresql, tmp_path / "deployment")
+    with deployment.serve() as server:
+        for _ in range(5):
+            server.request("POST", "/api/sessions", {}, deployment.token)
+            server.request("DELETE", "/api/sessions", None, deployment.token)
+            wait_until(lambda: deployment.execute("SELECT 1 FROM sessions") == [], timeout=SWEEP_INTERVAL / 2)
