@@ -58,7 +58,7 @@ def terminate(own: Any) -> None:
     """End the connection of this thread, and those of the pool, at the server."""
     assert engine.server
     (name,) = own.execute_sql("SELECT current_database()").fetchone()
-    engine.server.execute(f"SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity WHERE datname = '{name}'")
+    engine.server.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'")
 
 
 # URLs ---------------------------------------------------------------------------------------

@@ -32,7 +32,12 @@ def _slow_steps_of_postgresql(sql: str) -> list[str]:
     """Return the steps that remain although the planner was told to avoid them: there is no index to use instead."""
     numbers = count(1)
     numbered = re.sub("%s", lambda _: f"${next(numbers)}", sql).replace("%%", "%")
+    arguments = ", ".join(["NULL"] * (next(numbers) - 1))
     with db.atomic():
         db.execute_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
-        plan = [step for (step,) in db.connection().execute(f"EXPLAIN (GENERIC_PLAN, COSTS OFF) {numbered}")]
+        connection = db.connection()
+        connection.execute(f"PREPARE explained AS {numbered}")
+        explain = f"EXPLAIN (COSTS OFF) EXECUTE explained{f' ({arguments})' if arguments else ''}"
+        plan = [step for (step,) in connection.execute(explain)]
+        connection.execute("DEALLOCATE explained")
     return [step.strip() for step in plan if "Seq Scan" in step or re.match(r"\W*(->  )?(Incremental )?Sort\b", step)]
