@@ -70,14 +70,16 @@ OWNERS_OF_DELETED = Statement(
 
 
 def _deleted(*conditions: Any) -> Statement:
-    """Return the query of some sessions to erase; locked, since other processes erase, too."""
-    return Statement(lambda: db.locking(Session.select(Session.id).where(*conditions).limit(STEP_SESSIONS)))
+    """Return the query of some sessions to erase; locked, and without those that another process is erasing."""
+    sessions_to_erase = Session.select(Session.id).where(*conditions).limit(STEP_SESSIONS)
+    return Statement(lambda: db.locking(sessions_to_erase, skip_locked=True))
 
 
 DELETED_OF_USER = _deleted(
     Session.user == param("user_id"), Session.generation < User.select(_GENERATION).where(_OF_USER)
 )
 DELETED_OWNERLESS = _deleted(Session.user.is_null(), Session.generation == DELETED)
+HAS_SESSIONS = Statement(Session.select(SQL("1")).where(Session.user == param("user_id")).limit(1))
 IS_ACTIVE = Statement(User.select(SQL("1")).where(_OF_USER, User.generation.is_null(False)))
 DELETE_USER = Statement(User.delete().where(_OF_USER, User.generation.is_null()))
 IDEMPOTENCY_KEYS = Statement(
@@ -115,13 +117,13 @@ def delete_sessions(user_id: str, session_ids: Iterable[str]) -> int:
 
     Must be called in a transaction that frees space.
     """
-    count = 0
-    for session_id in sorted(set(session_ids)):  # so that two who delete the same ones never wait for each other
-        if MARK_SESSION.execute(user_id=user_id, id=session_id).rowcount:
-            DELETE_DRAFT.execute(session_id=session_id)
-            count += 1
+    # In this order, and all sessions before the first draft, so that nobody waits in a circle.
+    in_order = sorted(set(session_ids))
+    deleted = [each for each in in_order if MARK_SESSION.execute(user_id=user_id, id=each).rowcount]
+    for session_id in deleted:
+        DELETE_DRAFT.execute(session_id=session_id)
     rows_to_erase.set()
-    return count
+    return len(deleted)
 
 
 def delete_all_sessions(user_id: str) -> int:
@@ -236,6 +238,8 @@ def _erase_user(user_id: str) -> bool:
     """Delete a batch of a removed user's other rows, and at last the user; return whether more may exist."""
     if IS_ACTIVE.execute(user_id=user_id).fetchone():
         return False
+    if HAS_SESSIONS.execute(user_id=user_id).fetchone():  # another process is erasing them
+        return True
     keys = IDEMPOTENCY_KEYS.execute(user_id=user_id).fetchall()
     for (key,) in keys:
         DELETE_IDEMPOTENCY_KEY.execute(user_id=user_id, key=key)

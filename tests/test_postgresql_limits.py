@@ -57,13 +57,15 @@ def test_locked_table_is_busy(deployment: Deployment) -> None:
         load.finish()
 
 
-def test_exhausted_pool_is_busy(deployment: Deployment, fake_llm: FakeLlm) -> None:
-    user, other = deployment.tokens
+def test_exhausted_pool_is_busy(postgresql: PostgresqlServer, tmp_path: Path, fake_llm: FakeLlm) -> None:
+    """Two users' chats can exhaust it, while all wait for a lock; one user's are fewer than it has connections."""
+    deployment = Deployment(postgresql, tmp_path / "deployment", users=3)
+    *users, other = deployment.tokens
     with deployment.serve(THREADS=1, LLM_BASE_URL=fake_llm.url) as server, ThreadPoolExecutor(40) as pool:
-        _, session, _ = server.request("POST", "/api/sessions", {}, user)
+        paths = [f"/api/sessions/{server.request('POST', '/api/sessions', {}, user)[1]['id']}" for user in users]
 
-        def chat(_: int) -> tuple[int, Any, dict[str, str]]:
-            return server.request("POST", f"/api/sessions/{session['id']}/chat", {"content": "say x"}, user)
+        def chat(number: int) -> tuple[int, Any, dict[str, str]]:
+            return server.request("POST", f"{paths[number % 2]}/chat", {"content": "say x"}, users[number % 2])
 
         with locked(deployment, "sessions"):
             chats = pool.map(chat, range(40))
@@ -72,7 +74,8 @@ def test_exhausted_pool_is_busy(deployment: Deployment, fake_llm: FakeLlm) -> No
             assert [answer[:2] for answer in chats] == [BUSY] * 40
         assert "connections are in use" in server.log.read_text()
         for _ in range(20):
-            assert server.request("GET", f"/api/sessions/{session['id']}", token=user)[1]["messages"] == []
+            for path, user in zip(paths, users, strict=True):
+                assert server.request("GET", path, token=user)[1]["messages"] == []
             assert server.request("GET", "/api/auth/me", token=other)[0] == 200
 
 
