@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Locator, Page, Route
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.page.api import Api
 
@@ -47,3 +47,14 @@ def pages(urls: list[str]) -> list[str]:
 
 def fail(route: Route) -> None:
     route.fulfill(status=503, json={"error": "database_busy"})
+
+
+def scroll_to(page: Page, title: str) -> None:
+    """Scroll the list down, which the mouse is on, until a session is there: more of it is loaded meanwhile."""
+    wanted = row(page, title)
+    for _ in range(600):
+        page.mouse.wheel(0, 1_000)
+        page.wait_for_timeout(50)
+        if wanted.count():
+            break
+    expect(wanted).to_be_in_viewport()

@@ -12,7 +12,7 @@ from tests.helpers.client import message
 from tests.page.accessibility import assert_accessible
 from tests.page.api import Api
 from tests.page.problems import Problems
-from tests.page.session_list import Login, editor, fail, listed, pages, row, sidebar
+from tests.page.session_list import Login, editor, fail, listed, pages, row, scroll_to, sidebar
 
 
 def test_session_that_was_imported_without_a_title_is_seen(page: Page, api: Api, login: Login) -> None:
@@ -82,13 +82,7 @@ def test_list_is_loaded_page_by_page_and_only_what_is_seen_is_in_the_document(
     expect(row(page, "session 229")).to_be_visible()
     assert len(pages(requests)) == 1
     listed(page).first.hover()
-    last = row(page, "session 000")
-    for _ in range(600):
-        page.mouse.wheel(0, 1_000)
-        page.wait_for_timeout(50)
-        if last.count():
-            break
-    expect(last).to_be_in_viewport()
+    scroll_to(page, "session 000")
     assert len(pages(requests)) == 3
     assert listed(page).count() < 60
     item = page.get_by_role("list", name="All sessions").get_by_role("listitem").filter(has_text="session 000")
@@ -108,8 +102,7 @@ def test_page_of_the_list_that_failed_is_loaded_when_one_asks(
     page.mouse.wheel(0, 10_000)
     expect(sidebar(page)).to_contain_text("The rest could not be loaded.")
     sidebar(page).get_by_role("button", name="Try again").click()
-    page.mouse.wheel(0, 10_000)
-    expect(row(page, "session 000")).to_be_visible()
+    scroll_to(page, "session 000")
 
 
 def test_new_session_opens_and_one_can_write(page: Page, api: Api, login: Login) -> None:
