@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -64,14 +65,22 @@ def test_exhausted_pool_is_busy(postgresql: PostgresqlServer, tmp_path: Path, fa
     with deployment.serve(THREADS=1, LLM_BASE_URL=fake_llm.url) as server, ThreadPoolExecutor(40) as pool:
         paths = [f"/api/sessions/{server.request('POST', '/api/sessions', {}, user)[1]['id']}" for user in users]
 
-        def chat(number: int) -> tuple[int, Any, dict[str, str]]:
-            return server.request("POST", f"{paths[number % 2]}/chat", {"content": "say x"}, users[number % 2])
+        stopping = threading.Event()
+
+        def chat(number: int) -> None:
+            while not stopping.is_set():
+                answer = server.request("POST", f"{paths[number % 2]}/chat", {"content": "say x"}, users[number % 2])
+                assert answer[:2] == BUSY
 
         with locked(deployment, "sessions"):
-            chats = pool.map(chat, range(40))
-            wait_until(lambda: server.request("GET", "/api/auth/me", token=other)[:2] == BUSY)
-            assert deployment.count_connections() <= POOL_SIZE_OF_ONE_THREAD + 1
-            assert [answer[:2] for answer in chats] == [BUSY] * 40
+            chats = [pool.submit(chat, number) for number in range(40)]
+            try:
+                wait_until(lambda: server.request("GET", "/api/auth/me", token=other)[:2] == BUSY)
+                assert deployment.count_connections() <= POOL_SIZE_OF_ONE_THREAD + 1
+            finally:
+                stopping.set()
+            for each in chats:
+                each.result(timeout=60)
         assert "connections are in use" in server.log.read_text()
         for _ in range(20):
             for path, user in zip(paths, users, strict=True):
