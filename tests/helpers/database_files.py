@@ -30,7 +30,7 @@ def expire_leases(data: Path) -> None:
         return
     with closing(engine.connect(data)) as connection:
         others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(f"SELECT pg_terminate_backend(pid, 10_000) FROM ({others}) AS others")
+        connection.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM ({others}) AS others")
         for change in (
             "drafts SET saved_at = ?",
             "webhook_runs SET started_at = ?",
