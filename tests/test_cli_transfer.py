@@ -10,6 +10,10 @@ from flask import Flask
 
 from tests.helpers.client import ApiClient, invoke, message
 
+OUTPUTS = pytest.mark.parametrize(
+    "command", [pytest.param(("backup",), marks=pytest.mark.sqlite), ("export", "owner")], ids=" ".join
+)
+
 
 @pytest.mark.sqlite
 def test_backup_is_complete_and_sound(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
@@ -47,13 +51,17 @@ def test_output_rejects_the_database_itself(
     assert len(owner.get("/api/sessions").get_json()["items"]) == 1
 
 
-def test_output_rejects_a_symlink_loop(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
+@OUTPUTS
+def test_output_rejects_a_symlink_loop(app: Flask, owner: ApiClient, tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    result = invoke(app, "export", "owner", str(tmp_path / "loop"))
+    result = invoke(app, *command, str(tmp_path / "loop"))
     assert (result.exit_code, "symbolic links" in result.output) == (1, True)
     assert (tmp_path / "loop").is_symlink()
 
 
-def test_output_reports_a_missing_folder(app: Flask, owner: ApiClient, tmp_path: Path) -> None:
-    result = invoke(app, "export", "owner", str(tmp_path / "missing" / "export.ndjson"))
+@OUTPUTS
+def test_output_reports_a_missing_folder(
+    app: Flask, owner: ApiClient, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    result = invoke(app, *command, str(tmp_path / "missing" / "output"))
     assert (result.exit_code, "No such file" in result.output) == (1, True)
