@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -33,6 +34,7 @@ class Terminal:
 
     def __init__(self, data: Path, *command: str):
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
         self._terminal, stream = pty.openpty()
         self._process = subprocess.Popen(
             [sys.executable, "-c", IN_TERMINAL, *(command or (sys.executable, "app.py"))],
@@ -52,11 +54,14 @@ class Terminal:
             ready = select.select([self._terminal], (), (), max(deadline - time.monotonic(), 0))[0]
             assert ready, f"waited in vain for {text!r}; shown: {self.shown!r}"
             try:
-                self.shown += os.read(self._terminal, 65_536).decode()
+                self._read()
             except OSError:  # it has ended
                 assert text in self.shown, f"ended without {text!r}; shown: {self.shown!r}"
         shown, _, self.shown = self.shown.partition(text)
         return shown + text
+
+    def _read(self) -> None:
+        self.shown += self._decoder.decode(os.read(self._terminal, 65_536))
 
     def is_read(self) -> bool:
         """Return whether the command waits for what is typed."""
@@ -71,7 +76,7 @@ class Terminal:
         while time.monotonic() < deadline:
             if select.select([self._terminal], (), (), 0.05)[0]:
                 with suppress(OSError):  # it has ended
-                    self.shown += os.read(self._terminal, 65_536).decode()
+                    self._read()
             code = self._process.poll()
             if code is not None:
                 return code
