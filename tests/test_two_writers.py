@@ -7,19 +7,21 @@ several writers it goes on up to the first lock, and each of these tests fails i
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from database import db
 from store import deletion, idempotency, imports, messages, sessions
 from store import logins as stored_logins
 from tests.helpers.client import PASSWORD, ApiClient, error_of, invoke, log_in, message, new_login
 from tests.helpers.database import query_db, run_in_transaction
 from tests.helpers.documents import DOCUMENT, import_items
 from tests.helpers.idempotency import send_with_key
-from tests.helpers.interleaving import interleave
+from tests.helpers.interleaving import interleave, run_and_close
 from web import idempotency as web_idempotency
 
 NEW_PASSWORD = "another long password"
@@ -283,6 +285,23 @@ class TestDeletion:
         assert (first.get_json(), second.get_json()) == ({"deleted": 4}, {"deleted": 0})
         self.assert_only_this_remains(owner, [])
 
+    def test_of_sessions_with_chats_waits_in_no_circle(self, app: Flask, owner: ApiClient) -> None:
+        """It waits for no session once it has a draft, which whoever has the session may wait for."""
+        ids = sorted(owner.session()["id"] for _ in range(2))
+        for session_id in ids:
+            query_db(f"INSERT INTO drafts (session_id, content, saved_at) VALUES ('{session_id}', '', '')")
+        deleting, appending = of_thread(app, owner), of_thread(app, owner)
+        selected, all_others, appended = interleave(
+            deletion.DELETE_DRAFT,
+            "execute",
+            lambda: owner.delete("/api/sessions", json={"ids": ids}),
+            lambda: deleting.delete("/api/sessions"),
+            lambda: appending.post(f"/api/sessions/{ids[1]}/messages", message()),
+        )
+        assert (selected.get_json(), all_others.get_json()) == ({"deleted": 2}, {"deleted": 0})
+        assert error_of(appended) == (404, "session_not_found")
+        self.assert_only_this_remains(owner, [])
+
     def test_two_processes_erase_at_once(
         self, app: Flask, owner: ApiClient, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -290,4 +309,13 @@ class TestDeletion:
         owner.imported(*(message() for _ in range(9)))
         owner.delete("/api/sessions")
         interleave(deletion.DELETED_OF_USER, "execute", deletion.erase, deletion.erase)
+        self.assert_only_this_remains(owner, [])
+
+    @pytest.mark.postgresql
+    def test_two_processes_that_erase_wait_in_no_circle(self, owner: ApiClient, session: dict[str, Any]) -> None:
+        """One leaves the sessions to the other that has begun to erase them."""
+        owner.delete("/api/sessions")
+        with db.write_transaction(), ThreadPoolExecutor(1) as pool:
+            assert deletion.DELETED_OF_USER.execute(user_id=owner.user_id).fetchall() == [(session["id"],)]
+            pool.submit(run_and_close, deletion.erase).result()
         self.assert_only_this_remains(owner, [])

@@ -1,31 +1,27 @@
-"""Two requests whose order is driven: the first stops in its transaction, the second comes, then the first goes on."""
+"""Requests whose order is driven: the first stops in its transaction, the others come, then the first goes on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from database import db
 from tests.helpers.clock import wait_until
 
-First = TypeVar("First")
-Second = TypeVar("Second")
-
 SQLITE_WAIT = 0.2
-"""Seconds that the second one is given on SQLite, where nothing says that it waits for its turn to write."""
+"""Seconds that each of the others is given on SQLite, where nothing says that it waits for its turn to write."""
 
 
-def interleave(
-    owner_of_step: Any, step: str, first: Callable[[], First], second: Callable[[], Second]
-) -> tuple[First, Second]:
-    """Stop ``first`` after it has called this step, run ``second`` as far as it gets, and return what both return.
+def interleave(owner_of_step: Any, step: str, first: Callable[[], Any], *others: Callable[[], Any]) -> list[Any]:
+    """Stop ``first`` after it has called this step, run the others as far as they get, and return what all return.
 
-    The step is an attribute of a module or an object. ``second`` gets to its end, or waits for a lock of the first.
+    The step is an attribute of a module or an object. Each of the others gets to its end, or waits for a lock, before
+    the next one comes.
     """
     real = getattr(owner_of_step, step)
     stopped, resumed = Event(), Event()
@@ -37,21 +33,22 @@ def interleave(
             assert resumed.wait(30)
         return result
 
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1 + len(others)) as pool:
         patch.setattr(owner_of_step, step, stop_once)
-        one = pool.submit(_run, first)
+        running = [pool.submit(run_and_close, first)]
         try:
-            wait_until(lambda: stopped.is_set() or one.done())
-            assert not one.done(), f"the first has not called {step}: {one.result()}"
-            two = pool.submit(_run, second)
-            started_at = time.monotonic()
-            wait_until(lambda: two.done() or _is_anyone_waiting(started_at))
+            wait_until(lambda: stopped.is_set() or running[0].done())
+            assert not running[0].done(), f"the first has not called {step}: {running[0].result()}"
+            for other in others:
+                running.append(pool.submit(run_and_close, other))
+                started_at = time.monotonic()
+                wait_until(lambda: _do_all_wait(running[1:], started_at))  # noqa: B023 (called at once)
         finally:
             resumed.set()
-        return one.result(30), two.result(30)
+        return [each.result(30) for each in running]
 
 
-def _run(request: Callable[[], First]) -> First:
+def run_and_close(request: Callable[[], Any]) -> Any:
     """Return what a request returns, and close the connection of this thread."""
     try:
         db.ensure_connection()
@@ -61,9 +58,11 @@ def _run(request: Callable[[], First]) -> First:
             db.close()
 
 
-def _is_anyone_waiting(since: float) -> bool:
-    """Return whether a client waits for a lock of another one."""
+def _do_all_wait(others: list[Future[Any]], since: float) -> bool:
+    """Return whether each of the others has ended or waits for a lock."""
+    count = sum(not each.done() for each in others)
     if db.dialect == "sqlite":
-        return time.monotonic() > since + SQLITE_WAIT
-    sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return db.execute_sql(sql).fetchone() is not None
+        return not count or time.monotonic() > since + SQLITE_WAIT
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    (waiting,) = db.execute_sql(sql).fetchone()
+    return bool(waiting >= count)
