@@ -40,6 +40,13 @@ class App(Flask):
         """Return a function as it is: none is a coroutine, and finding that out takes 2 µs, eight times a request."""
         return func
 
+    def dispatch_request(self) -> Any:
+        """Call the view, and check what is required (the login) if no query of the view has done so."""
+        try:
+            return super().dispatch_request()
+        finally:
+            database.db.check_requirement()
+
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Build the app: settings, logs, database, tokens, errors, routes, commands, steps before a request, services.

@@ -82,8 +82,9 @@ def check_login() -> None:
     db.ensure_connection()
     claims: Claims | None = g.claims
     if claims:
-        if not stored_logins.is_active(claims.login_id, claims.user_id):
-            raise ApiError("token_revoked")
+        stored_logins.require_active(claims.login_id, claims.user_id)
+        if request.method not in ("GET", "HEAD"):  # which do nothing but read before they answer
+            db.check_requirement()
         g.user_id = claims.user_id
 
 

@@ -125,6 +125,15 @@ class Engine(Protocol):
 
     # Statements -----------------------------------------------------------------------------
 
+    def require(self, sql: str, params: Any, error: Exception) -> None:
+        """Raise an error unless a query returns a row: now or, to wait for a distant database only once, with the next.
+
+        Whatever writes raises it first, and ``check_requirement`` does if no query is executed.
+        """
+
+    def check_requirement(self) -> None:
+        """Raise the error of what was required, if it is not met and no query has checked it."""
+
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, which have the values of these columns."""
 

@@ -136,6 +136,7 @@ class Cursor:
         self._connection = connection
         self._result: Any = None
         self._rows: Iterator[tuple[Any, ...]] = iter(())
+        self._detached = 0
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
         """Execute a statement."""
@@ -152,6 +153,13 @@ class Cursor:
         """Return the other rows."""
         return list(self._rows)
 
+    def detach_columns(self, count: int) -> tuple[Any, ...]:
+        """Drop the first columns, and return their values in the first row, which there is."""
+        self._detached = count
+        rows = list(self._rows)
+        self._rows = (row[count:] for row in rows)
+        return rows[0][:count]
+
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self._rows
 
@@ -164,7 +172,7 @@ class Cursor:
     @property
     def description(self) -> list[tuple[str]]:
         """The names of the columns."""
-        return [(self._result.fname(number).decode(),) for number in range(self._result.nfields)]
+        return [(self._result.fname(number).decode(),) for number in range(self._detached, self._result.nfields)]
 
     def close(self) -> None:
         """Forget the other rows."""

@@ -24,6 +24,7 @@ from config import StartupError
 from database import sqlstates
 from database.libpq import Connection, Cursor
 from database.pool import POOL_TIMEOUT, ConnectionPool
+from database.requirement import JOINED_COLUMNS, Requirement
 
 MIN_VERSION = 15
 # libpq takes what is behind an @ or a / in a password for the name of the host or of the database, which are logged.
@@ -150,6 +151,23 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         return Cursor(self.connection())
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Execute a statement and return its cursor; if something is required, it is a query, and checks that, too.
+
+        It does not write: beginning a transaction or a ``single_write`` has checked it.
+        """
+        required, self._required = self._required, None
+        if required is None:
+            return self._execute(sql, params)
+        cursor = self._execute(required.join(sql), [*required.params, *(params or ())])
+        is_met, has_rows = cursor.detach_columns(JOINED_COLUMNS)
+        if not is_met:
+            self._required = required  # still, even if the caller catches this
+            raise required.error
+        if not has_rows:
+            cursor.close()
+        return cursor
+
+    def _execute(self, sql: str, params: Any) -> Any:
         """Execute a statement and return its cursor.
 
         A read outside a transaction is repeated once if the connection turns out to be lost, since the server
@@ -198,6 +216,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def begin(self, statement: str | None = None) -> None:
         """Begin a transaction with these statements, on a new connection if this thread's turns out to be lost."""
+        self.check_requirement()
         statement = statement or "BEGIN"
         try:
             self._run(statement)
@@ -233,6 +252,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     @contextmanager
     def single_write(self) -> Iterator[None]:
         """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
+        self.check_requirement()
         outer = self._writes_once
         self._local.writes_once = True
         try:
@@ -323,6 +343,24 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         self.execute_sql(f"ANALYZE {', '.join(tables)}")
 
     # Statements -----------------------------------------------------------------------------
+
+    def require(self, sql: str, params: Any, error: Exception) -> None:
+        """Raise an error with the next query, or in ``check_requirement``, unless this one returns a row."""
+        self._required = Requirement(sql, params, error)
+
+    def check_requirement(self) -> None:
+        """Raise the error of what was required, if it is not met and no query has checked it."""
+        required, self._required = self._required, None
+        if required and self._execute(required.sql, required.params).fetchone() is None:
+            raise required.error
+
+    @property
+    def _required(self) -> Requirement | None:
+        return getattr(self._local, "required", None)
+
+    @_required.setter
+    def _required(self, requirement: Requirement | None) -> None:
+        self._local.required = requirement
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows with COPY: 10,000 in 150 ms; with VALUES of 50 it takes twice as long."""

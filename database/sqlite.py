@@ -248,6 +248,14 @@ class SqliteEngine(peewee.SqliteDatabase):
 
     # Statements -----------------------------------------------------------------------------
 
+    def require(self, sql: str, params: Any, error: Exception) -> None:
+        """Raise an error unless a query returns a row."""
+        if self.execute_sql(sql, params).fetchone() is None:
+            raise error
+
+    def check_requirement(self) -> None:
+        """Do nothing: it was checked at once."""
+
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, many per statement: 10,000 in 40 ms; one by one 53, in a loop of models 700."""
         connection = self.connection()

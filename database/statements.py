@@ -66,7 +66,14 @@ class Statement:
         sql = self.sql
         if self._writes and not db.may_write():
             raise RuntimeError(f"outside a transaction: {sql}")
-        return db.execute_sql(sql, [values[p.name] if type(p) is Param else p for p in self._params])
+        return db.execute_sql(sql, self._bind(values))
+
+    def require(self, error: Exception, **values: Any) -> None:
+        """Raise an error if the query returns no row, now or with the next query; see ``Engine.require``."""
+        db.require(self.sql, self._bind(values), error)
+
+    def _bind(self, values: dict[str, Any]) -> list[Any]:
+        return [values[p.name] if type(p) is Param else p for p in self._params]
 
     def get(self, **values: Any) -> dict[str, Any] | None:
         """Run the query and return its first row by field names, None if there is none."""

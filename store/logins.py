@@ -9,6 +9,7 @@ from peewee import SQL
 
 import timestamps
 from database import Statement, db, param
+from errors import ApiError
 from models import Login, User
 from store.fields import params
 
@@ -39,6 +40,16 @@ DELETE_OTHERS = Statement(Login.delete().where(Login.user == param("user_id"), L
 def is_active(login_id: str, user_id: str) -> bool:
     """Return whether the login, and so its user, still exists: one lookup by primary key."""
     return IS_ACTIVE.execute(login_id=login_id, user_id=user_id).fetchone() is not None
+
+
+def require_active(login_id: str, user_id: str) -> None:
+    """Require that the login still exists: the error comes now, or with the next query.
+
+    Raises:
+        ApiError: ``token_revoked``.
+
+    """
+    IS_ACTIVE.require(ApiError("token_revoked"), login_id=login_id, user_id=user_id)
 
 
 def has_password(user_id: str, password_hash: str) -> bool:

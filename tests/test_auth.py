@@ -108,6 +108,14 @@ class TestLogout:
         assert error_of(tokens[which].post("/api/auth/logout")) == (401, "token_revoked")
         assert owner.get("/api/auth/me").status_code == 200
 
+    @pytest.mark.parametrize(
+        ("method", "path"), [("GET", "/api/sessions?limit=x"), ("GET", "/api/nothing"), ("PUT", "/api/sessions")]
+    )
+    def test_is_a_401_whatever_else_is_wrong(self, owner: ApiClient, method: str, path: str) -> None:
+        assert owner(method, path).status_code in (400, 404, 405)
+        owner.post("/api/auth/logout")
+        assert error_of(owner(method, path)) == (401, "token_revoked")
+
 
 class TestPassword:
     def test_change_revokes_every_other_login(self, anonymous: ApiClient, owner: ApiClient) -> None:
@@ -151,6 +159,6 @@ class TestRemovedUser:
 
     def test_gets_401_if_removed_during_the_request(self, owner: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
         User.delete().where(User.id == owner.user_id).execute()
-        monkeypatch.setattr(stored_logins, "is_active", lambda *ids: True)
+        monkeypatch.setattr(stored_logins, "require_active", lambda *ids: None)
         assert error_of(owner.post("/api/sessions")) == (401, "token_revoked")
         assert error_of(owner.get("/api/auth/me")) == (401, "token_revoked")

@@ -11,7 +11,7 @@ from flask import Flask
 from tests import contract
 from tests.contract import CALLS, OWNER, PUBLIC, USER, Call
 from tests.helpers import openapi_checker
-from tests.helpers.client import PASSWORD, UNKNOWN_ID, ApiClient, message
+from tests.helpers.client import PASSWORD, UNKNOWN_ID, ApiClient, error_of, message
 from tests.helpers.full_settings import full_settings
 from tests.helpers.process import FakeLlm
 from web.spec import spec_of
@@ -74,6 +74,13 @@ def test_anonymous_gets_401(anonymous: ApiClient, session_id: str, call: Call) -
     response = send(anonymous, call, session_id)
     assert (response.status_code, response.get_json()) == (401, {"error": "missing_token"})
     assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@calls(USER, OWNER)
+def test_who_has_logged_out_gets_401(owner: ApiClient, anonymous: ApiClient, session_id: str, call: Call) -> None:
+    caller = ApiClient(anonymous.client, log_in(anonymous, "owner")[call.token])
+    caller.post("/api/auth/logout")
+    assert error_of(send(caller, call, session_id)) == (401, "token_revoked")
 
 
 @calls(OWNER)

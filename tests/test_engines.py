@@ -12,6 +12,7 @@ from flask import Flask
 
 import timestamps
 from database import Statement, db, param
+from errors import ApiError
 from ids import new_id
 from models import Message, User
 from tests.helpers.client import ApiClient
@@ -181,3 +182,49 @@ def test_connection_is_released_between_transactions_alone(app: Flask) -> None:
     db.release_connection()
     db.ensure_connection()
     assert query_db("SELECT 1") == [(1,)]
+
+
+class TestRequirement:
+    ERROR = ApiError("token_revoked")
+    QUERIES = [
+        "SELECT username FROM users WHERE username = 'nobody'",
+        "SELECT NULL",
+        "SELECT id, username AS id FROM users ORDER BY username DESC",
+        "WITH numbers AS (SELECT 3 AS number UNION ALL SELECT 1 UNION ALL SELECT 2) SELECT * FROM numbers",
+        "SELECT username FROM users ORDER BY username LIMIT 1",
+    ]
+
+    @staticmethod
+    def require(username: str, then: Callable[[], Any]) -> Any:
+        """Require that there is a user, and return what a function returns after that."""
+        sql, params = User.select(User.id).where(User.username == username).sql()
+        db.require(sql, params, TestRequirement.ERROR)
+        return then()
+
+    @pytest.mark.parametrize("sql", QUERIES)
+    def test_query_has_the_same_rows_with_one(self, owner: ApiClient, other: ApiClient, sql: str) -> None:
+        alone, joined = db.execute_sql(sql), self.require("owner", lambda: db.execute_sql(sql))
+        assert [each[0] for each in joined.description] == [each[0] for each in alone.description]
+        assert joined.fetchall() == alone.fetchall()
+
+    def test_query_has_parameters_of_its_own(self, owner: ApiClient, other: ApiClient) -> None:
+        query = User.select(User.username).where(User.username == "other").sql()
+        assert self.require("owner", lambda: db.execute_sql(*query)).fetchall() == [("other",)]
+
+    @pytest.mark.parametrize("sql", QUERIES)
+    def test_error_comes_with_the_query_at_the_latest(self, owner: ApiClient, sql: str) -> None:
+        with pytest.raises(ApiError, match="token_revoked"):
+            self.require("nobody", lambda: db.execute_sql(sql))
+
+    @pytest.mark.parametrize("begin", ["read_transaction", "write_transaction", "single_write"])
+    def test_error_comes_before_a_transaction(self, owner: ApiClient, begin: str) -> None:
+        with pytest.raises(ApiError, match="token_revoked"):
+            self.require("nobody", lambda: getattr(db, begin)().__enter__())
+        assert not db.in_transaction()
+        assert not db.may_write()
+
+    def test_error_comes_without_a_query(self, owner: ApiClient) -> None:
+        with pytest.raises(ApiError, match="token_revoked"):
+            self.require("nobody", db.check_requirement)
+        self.require("owner", db.check_requirement)
+        assert db.execute_sql("SELECT 1").fetchall() == [(1,)]

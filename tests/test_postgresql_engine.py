@@ -17,6 +17,7 @@ import database
 from app import create_app
 from config import StartupError
 from database import create_engine, db, prepare
+from database.libpq import Connection
 from models import Message
 from store import entries
 from tests.helpers import engine
@@ -280,6 +281,38 @@ def test_read_and_beginning_are_repeated_on_a_new_connection(own: Any) -> None:
     terminate(own)
     with own.read_transaction():
         assert own.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+def test_read_is_repeated_with_what_it_requires(own: Any) -> None:
+    terminate(own)
+    own.require("SELECT 1", [], LookupError())
+    assert own.execute_sql("SELECT 2").fetchall() == [(2,)]
+    terminate(own)
+    own.require("SELECT 1 WHERE FALSE", [], LookupError())
+    with pytest.raises(LookupError):
+        own.execute_sql("SELECT 2")
+
+
+def test_requirement_that_is_not_met_cannot_be_ignored(own: Any) -> None:
+    own.require("SELECT 1 WHERE FALSE", [], LookupError())
+    for read in (lambda: own.execute_sql("SELECT 2"), lambda: own.execute_sql("SELECT 3"), own.check_requirement):
+        with pytest.raises(LookupError):
+            read()
+    assert own.execute_sql("SELECT 2").fetchall() == [(2,)]  # of the next request
+
+
+@pytest.mark.parametrize("path", ["", "?limit=5", "/{id}", "/{id}/messages?limit=5", "/{id}/export"])
+def test_a_read_waits_once_for_the_database(owner: ApiClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    session = owner.imported(message(), message())
+    executed, run = [], Connection.run
+
+    def count(self: Connection, sql: str, params: Any = ()) -> Any:
+        executed.append(sql)
+        return run(self, sql, params)
+
+    monkeypatch.setattr(Connection, "run", count)
+    assert owner.get(f"/api/sessions{path.format(id=session['id'])}").status_code == 200
+    assert len(executed) == 1, executed
 
 
 def test_write_is_not_repeated(own: Any) -> None:
