@@ -351,7 +351,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     def check_requirement(self) -> None:
         """Raise the error of what was required, if it is not met and no query has checked it."""
         required, self._required = self._required, None
-        if required and self._execute(required.sql, required.params).fetchone() is None:
+        if required and self.execute_sql(required.sql, required.params).fetchone() is None:
             raise required.error
 
     @property
