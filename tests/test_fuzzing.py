@@ -62,6 +62,7 @@ def check(fuzzer: Fuzzer) -> None:
             assert any(status >= 400 for status in statuses), f"{label}: {statuses}"
 
 
+@pytest.mark.slow
 def test_edge_cases_agree_with_the_description(fuzzer: Fuzzer) -> None:
     fuzzer.run(openapi_checker.DOCUMENT, {"coverage": EDGES}, seed=1)
     check(fuzzer)
