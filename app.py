@@ -42,10 +42,14 @@ class App(Flask):
 
     def dispatch_request(self) -> Any:
         """Call the view, and check what is required (the login) if no query of the view has done so."""
+        db = database.db
         try:
             return super().dispatch_request()
+        except db.errors:
+            db.drop_requirement()  # the response has nothing of the user's, and a check would wait again
+            raise
         finally:
-            database.db.check_requirement()
+            db.check_requirement()
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:

@@ -132,7 +132,10 @@ class Engine(Protocol):
         """
 
     def check_requirement(self) -> None:
-        """Raise the error of what was required, if it is not met and no query has checked it."""
+        """Raise the error of what was required, if it is not met and no query has checked it, and forget it."""
+
+    def drop_requirement(self) -> None:
+        """Forget what was required, of a request that has failed."""
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows, which have the values of these columns."""

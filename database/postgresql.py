@@ -155,14 +155,14 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
         It does not write: beginning a transaction or a ``single_write`` has checked it.
         """
-        required, self._required = self._required, None
+        required = self._required
         if required is None:
             return self._execute(sql, params)
         cursor = self._execute(required.join(sql), [*required.params, *(params or ())])
         is_met, has_rows = cursor.detach_columns(JOINED_COLUMNS)
         if not is_met:
-            self._required = required  # still, even if the caller catches this
             raise required.error
+        self._required = None  # not before: the caller may ignore this error, or one of the database
         if not has_rows:
             cursor.close()
         return cursor
@@ -216,7 +216,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def begin(self, statement: str | None = None) -> None:
         """Begin a transaction with these statements, on a new connection if this thread's turns out to be lost."""
-        self.check_requirement()
+        self._check_required()
         statement = statement or "BEGIN"
         try:
             self._run(statement)
@@ -252,7 +252,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     @contextmanager
     def single_write(self) -> Iterator[None]:
         """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
-        self.check_requirement()
+        self._check_required()
         outer = self._writes_once
         self._local.writes_once = True
         try:
@@ -349,10 +349,26 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         self._required = Requirement(sql, params, error)
 
     def check_requirement(self) -> None:
-        """Raise the error of what was required, if it is not met and no query has checked it."""
+        """Raise the error of what was required, if it is not met and no query has checked it, and forget it."""
+        try:
+            self._check_required()
+        finally:
+            self.drop_requirement()
+
+    def drop_requirement(self) -> None:
+        """Forget what was required."""
+        self._required = None
+
+    def _check_required(self) -> None:
         required, self._required = self._required, None
-        if required and self.execute_sql(required.sql, required.params).fetchone() is None:
-            raise required.error
+        if required is None:
+            return
+        try:
+            if self.execute_sql(required.sql, required.params).fetchone() is None:
+                raise required.error
+        except BaseException:
+            self._required = required  # still, if the caller ignores this
+            raise
 
     @property
     def _required(self) -> Requirement | None:

@@ -55,6 +55,7 @@ def search(user_id: str, query: str, limit: int) -> list[dict[str, Any]]:
     wanted = phrases(query)
     if not wanted:
         return []
+    db.check_requirement()  # now, since a failed update is no reason not to search
     update_index(INDEX_TIMEOUT, user_id)
     with db.read_transaction():
         index = current_index()

@@ -54,7 +54,7 @@ class Routing:
         """
         found = self._patterns.fullmatch(f"{request.command} {_path(request)}")
         if found is None or found.lastindex is None:
-            return self._unknown if request.path.startswith("/api/") else LOOP
+            return self._unknown if _path(request).startswith("/api/") else LOOP
         target, unless = self._targets[found.lastindex - 1]
         if target in (LOOP, WRITER) and request.header_bytes > MAX_INLINE_HEADER_BYTES:
             return BACKGROUND

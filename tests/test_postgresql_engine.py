@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import psycopg
 import pytest
 from flask import Flask
 
@@ -21,7 +22,7 @@ from database.libpq import Connection
 from models import Message
 from store import entries
 from tests.helpers import engine
-from tests.helpers.client import ApiClient, message
+from tests.helpers.client import ApiClient, error_of, message
 from tests.helpers.database import query_db
 from tests.helpers.postgresql import PostgresqlServer
 
@@ -301,18 +302,74 @@ def test_requirement_that_is_not_met_cannot_be_ignored(own: Any) -> None:
     assert own.execute_sql("SELECT 2").fetchall() == [(2,)]  # of the next request
 
 
-@pytest.mark.parametrize("path", ["", "?limit=5", "/{id}", "/{id}/messages?limit=5", "/{id}/export"])
-def test_a_read_waits_once_for_the_database(owner: ApiClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    session = owner.imported(message(), message())
-    executed, run = [], Connection.run
+def test_requirement_outlives_errors_of_the_database(own: Any) -> None:
+    own.require("SELECT 1 WHERE 1 / 0 = 1", [], LookupError())
+    for attempt in (lambda: own.execute_sql("SELECT 2"), own.begin, lambda: own.execute_sql("SELECT 3")):
+        with pytest.raises(peewee.PeeweeException, match="division by zero"):
+            attempt()
+    own.drop_requirement()
+    assert own.execute_sql("SELECT 2").fetchall() == [(2,)]
 
-    def count(self: Connection, sql: str, params: Any = ()) -> Any:
-        executed.append(sql)
-        return run(self, sql, params)
 
-    monkeypatch.setattr(Connection, "run", count)
-    assert owner.get(f"/api/sessions{path.format(id=session['id'])}").status_code == 200
-    assert len(executed) == 1, executed
+class TestReads:
+    PATHS = ["", "?limit=5", "/{id}", "/{id}/messages?limit=5", "/{id}/export"]
+
+    @pytest.fixture
+    def executed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Statements that were executed."""
+        executed, run = [], Connection.run
+
+        def count(connection: Connection, sql: str, params: Any = ()) -> Any:
+            executed.append(sql)
+            return run(connection, sql, params)
+
+        monkeypatch.setattr(Connection, "run", count)
+        return executed
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_wait_once_for_the_database(self, owner: ApiClient, executed: list[str], path: str) -> None:
+        session = owner.imported(message(), message())
+        executed.clear()
+        assert owner.get(f"/api/sessions{path.format(id=session['id'])}").status_code == 200
+        assert len(executed) == 1, executed
+
+    @pytest.mark.parametrize("path", [*PATHS, "?q=x", "/{id}?messages=false"])
+    def test_that_fail_do_not_wait_again(
+        self, owner: ApiClient, executed: list[str], monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        session, count = owner.session(), Connection.run
+
+        def cancel(*arguments: Any) -> Any:
+            count(*arguments)
+            raise psycopg.errors.QueryCanceled
+
+        monkeypatch.setattr(Connection, "run", cancel)
+        executed.clear()
+        response = owner.get(f"/api/sessions{path.format(id=session['id'])}")
+        assert error_of(response) == (503, "database_busy")
+        assert len(executed) == 1, executed
+
+    @pytest.mark.parametrize("is_active", [True, False])
+    def test_search_without_an_update_is_for_those_who_are_logged_in(
+        self, owner: ApiClient, monkeypatch: pytest.MonkeyPatch, is_active: bool
+    ) -> None:
+        owner.imported(message("hello"))
+        assert len(owner.get("/api/sessions?q=hello").get_json()["items"]) == 1
+        run = Connection.run
+
+        def cancel_update(connection: Connection, sql: str, params: Any = ()) -> Any:
+            if "search_pending" in sql:
+                raise psycopg.errors.QueryCanceled
+            return run(connection, sql, params)
+
+        monkeypatch.setattr(Connection, "run", cancel_update)
+        if not is_active:
+            owner.post("/api/auth/logout")
+        response = owner.get("/api/sessions?q=hello")
+        if is_active:
+            assert len(response.get_json()["items"]) == 1
+        else:
+            assert error_of(response) == (401, "token_revoked")
 
 
 def test_write_is_not_repeated(own: Any) -> None:
