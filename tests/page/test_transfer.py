@@ -51,6 +51,8 @@ def choose(page: Page, *files: FilePayload) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose files").click()
     chooser.value.set_files(list(files))
+    for each in files:  # only then has it begun
+        expect(file_row(page, each["name"])).to_be_visible()
     await_end(page)
 
 
@@ -138,8 +140,8 @@ def test_folder_takes_the_conversations_of_an_export(page: Page, login: Login, t
     login(page)
     open_transfer(page)
     page.get_by_test_id("folder").set_input_files(tmp_path)
-    await_end(page)
     expect(page.get_by_role("list", name="Files").get_by_role("listitem")).to_have_count(2)
+    await_end(page)
     assert count_of(page, "New") == 2
 
 
