@@ -83,7 +83,7 @@ def check_login() -> None:
     claims: Claims | None = g.claims
     if claims:
         stored_logins.require_active(claims.login_id, claims.user_id)
-        if request.method not in ("GET", "HEAD"):  # which do nothing but read before they answer
+        if request.method not in ("GET", "HEAD"):  # others may act before their first query
             db.check_requirement()
         g.user_id = claims.user_id
 

@@ -70,6 +70,13 @@ POLL_INTERVAL = 0.1
 CUT_INTERVAL = 1.0
 
 
+class _ThreadState(threading.local):
+    """What each thread has of its own, besides its connection."""
+
+    required: Requirement | None = None
+    writes_once = False
+
+
 class PostgresqlEngine(peewee.PostgresqlDatabase):
     """PostgreSQL with a pool of connections; a thread has one while it serves a request."""
 
@@ -85,7 +92,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
         self.location = make_conninfo("", **{name: value for name, value in given.items() if "password" not in name})
         defaults = {name: value for name, value in CONNECTION_PARAMETERS.items() if name not in given}
         self._pool = ConnectionPool(self._open_connection, max_connections)
-        self._local = threading.local()
+        self._local = _ThreadState()
         super().__init__(make_conninfo("", **given, **defaults), prefer_psycopg3=True, autoconnect=False)
 
     # Connections ----------------------------------------------------------------------------
@@ -155,14 +162,14 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
         It does not write: beginning a transaction or a ``single_write`` has checked it.
         """
-        required = self._required
+        required = self._local.required
         if required is None:
             return self._execute(sql, params)
         cursor = self._execute(required.join(sql), [*required.params, *(params or ())])
         is_met, has_rows = cursor.detach_columns(JOINED_COLUMNS)
         if not is_met:
             raise required.error
-        self._required = None  # not before: the caller may ignore this error, or one of the database
+        self._local.required = None  # not before: the caller may ignore this error, or one of the database
         if not has_rows:
             cursor.close()
         return cursor
@@ -253,22 +260,18 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
     def single_write(self) -> Iterator[None]:
         """Run the block, whose one statement the server commits by itself: no BEGIN, no COMMIT."""
         self._check_required()
-        outer = self._writes_once
+        outer = self._local.writes_once
         self._local.writes_once = True
         try:
             yield
         finally:
             self._local.writes_once = outer
 
-    @property
-    def _writes_once(self) -> bool:
-        return getattr(self._local, "writes_once", False)
-
     def may_write(self) -> bool:
         """Return whether a transaction is open, or this is the one statement of a ``single_write``, used up by this."""
         if self.in_transaction():
             return True
-        allowed, self._local.writes_once = self._writes_once, False
+        allowed, self._local.writes_once = self._local.writes_once, False
         return allowed
 
     def has_open_transaction(self) -> bool:
@@ -346,7 +349,7 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def require(self, sql: str, params: Any, error: Exception) -> None:
         """Raise an error with the next query, or in ``check_requirement``, unless this one returns a row."""
-        self._required = Requirement(sql, params, error)
+        self._local.required = Requirement(sql, params, error)
 
     def check_requirement(self) -> None:
         """Raise the error of what was required, if it is not met and no query has checked it, and forget it."""
@@ -357,26 +360,18 @@ class PostgresqlEngine(peewee.PostgresqlDatabase):
 
     def drop_requirement(self) -> None:
         """Forget what was required."""
-        self._required = None
+        self._local.required = None
 
     def _check_required(self) -> None:
-        required, self._required = self._required, None
+        required, self._local.required = self._local.required, None
         if required is None:
             return
         try:
             if self.execute_sql(required.sql, required.params).fetchone() is None:
                 raise required.error
         except BaseException:
-            self._required = required  # still, if the caller ignores this
+            self._local.required = required  # still, if the caller ignores this
             raise
-
-    @property
-    def _required(self) -> Requirement | None:
-        return getattr(self._local, "required", None)
-
-    @_required.setter
-    def _required(self, requirement: Requirement | None) -> None:
-        self._local.required = requirement
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert validated rows with COPY: 10,000 in 150 ms; with VALUES of 50 it takes twice as long."""

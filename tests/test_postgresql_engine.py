@@ -337,10 +337,10 @@ class TestReads:
     def test_that_fail_do_not_wait_again(
         self, owner: ApiClient, executed: list[str], monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
-        session, count = owner.session(), Connection.run
+        session, run = owner.session(), Connection.run
 
         def cancel(*arguments: Any) -> Any:
-            count(*arguments)
+            run(*arguments)
             raise psycopg.errors.QueryCanceled
 
         monkeypatch.setattr(Connection, "run", cancel)
